@@ -1,0 +1,79 @@
+"""The terminal of a sweep: a clean screen, everything else in a log file, signals as an exception."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PLAIN_WIDTH = 160
+
+
+class Interrupted(BaseException):
+    """A signal asked the driver to end; `exit_code` is the shell's for it."""
+
+    def __init__(self, signum: int) -> None:
+        self.exit_code = 128 + signum
+        super().__init__(signal.Signals(signum).name)
+
+
+@contextmanager
+def clean_screen(log: Path) -> Iterator[Console]:
+    """A console on the real terminal, while file descriptors 1 and 2 and all logging go to `log`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    screen, errors = os.dup(1), os.dup(2)
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    handler = logging.FileHandler(log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    with os.fdopen(os.dup(screen), "w", encoding="utf-8") as stream:
+        try:
+            yield Console(file=stream, width=None if os.isatty(screen) else _PLAIN_WIDTH)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(screen, 1)
+            os.dup2(errors, 2)
+            root.removeHandler(handler)
+            for descriptor in (screen, errors, target):
+                os.close(descriptor)
+
+
+class Signals:
+    """A context in which SIGINT, SIGTERM and SIGHUP raise `Interrupted` in the main thread.
+
+    Once only, so that the way out is not cut.
+    """
+
+    def __enter__(self) -> Signals:
+        self._before = {each: signal.getsignal(each) for each in _SIGNALS}
+        self.install()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+
+    def install(self) -> None:
+        """Set the handlers (again: starting Ray replaces that of SIGTERM)."""
+        for each in _SIGNALS:
+            signal.signal(each, self._interrupt)
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(signum)

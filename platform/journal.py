@@ -1,0 +1,103 @@
+"""One trial's files in the storage: what it is, what it reported, how it ended. Written before anything relies on them.
+
+<storage>/<sweep>/trials/<number>/
+    trial.json       values and start, written when the trial starts
+    journal.jsonl    one line a report, on disk before the report is acknowledged
+    end.json         state and reason, written when the trial ends
+    shipped.json     how far the tracking server has it (tracking.py)
+    artifacts/  checkpoints/  status  tags.json      written by the worker
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+JOURNAL = "journal.jsonl"  # the worker reads it under this name too: trainables/trial.py
+
+
+class TrialFiles:
+    """The files of trial `number` of the sweep in `sweep_folder`."""
+
+    def __init__(self, sweep_folder: Path, number: int) -> None:
+        self.number = number
+        self.folder = sweep_folder / "trials" / str(number)
+        self._count: int | None = None
+
+    def begin(self, values: Mapping[str, Any]) -> None:
+        """Write what the trial is; a trial that is taken up keeps its first start. A dead driver's end is withdrawn."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "end.json").unlink(missing_ok=True)
+        if not (self.folder / "trial.json").exists():
+            self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time()})
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """Add one report and return its line once it is on disk; a non-finite value is kept as null."""
+        if self._count is None:
+            self._count = len(self.lines())
+        line = {
+            "report": self._count + 1,
+            "time": time.time(),
+            "step": step,
+            "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
+        }
+        with (self.folder / JOURNAL).open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._count += 1
+        return line
+
+    def lines(self, after: int = 0) -> list[dict[str, Any]]:
+        """The reports after the first `after`; a line that a crash tore is cut from the file."""
+        path = self.folder / JOURNAL
+        if not path.exists():
+            return []
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content and self._count is None:
+            with path.open("r+b") as stream:
+                stream.truncate(len(whole))
+        return [json.loads(line) for line in whole.splitlines()[after:]]
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        """Write how the trial ended."""
+        self._write("end.json", record)
+
+    def read(self, name: str) -> dict[str, Any]:
+        """One of the JSON files, empty where it is not there (yet)."""
+        try:
+            content = json.loads((self.folder / name).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return dict(content)
+
+    def status(self) -> str:
+        """The worker's own line on what the trial is doing, empty where it has none."""
+        try:
+            return (self.folder / "status").read_text()
+        except FileNotFoundError:
+            return ""
+
+    def write_shipped(self, record: Mapping[str, Any]) -> None:
+        """Note how far the tracking server has this trial."""
+        self._write("shipped.json", record)
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        draft = self.folder / f".{name}.draft"
+        with draft.open("w") as stream:
+            json.dump(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.rename(self.folder / name)
+
+
+def all_trials(sweep_folder: Path) -> list[TrialFiles]:
+    """The trials that have files in a sweep's folder, in order."""
+    numbers = sorted(int(p.name) for p in (sweep_folder / "trials").glob("*") if p.name.isdigit())
+    return [TrialFiles(sweep_folder, number) for number in numbers]

@@ -1,0 +1,55 @@
+"""Pictures of a sweep (the only file that imports plotly)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def learning_curve(lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the curves of one trial's `train/*` and `valid/*` metrics over its steps as a page.
+
+    Args:
+        lines: the trial's journal (`step`, `metrics`).
+        path: the `.html` file to write.
+    """
+    import plotly.graph_objects as go
+
+    names = sorted({name for line in lines for name in line["metrics"] if name.startswith(("train/", "valid/"))})
+    figure = go.Figure()
+    for name in names:
+        points = [(line["step"], line["metrics"][name]) for line in lines if name in line["metrics"]]
+        axis = "y2" if name.startswith("train/") else "y"
+        figure.add_scatter(x=[x for x, _ in points], y=[y for _, y in points], name=name, yaxis=axis)
+    figure.update_layout(
+        xaxis_title="step",
+        yaxis_title="valid",
+        yaxis2={"title": "train", "overlaying": "y", "side": "right"},
+        template="plotly_white",
+    )
+    figure.write_html(path, include_plotlyjs="cdn")
+
+
+def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:
+    """Write Optuna's history, slice and importance plots of a single-objective study; returns the files made."""
+    from optuna import visualization
+
+    makers = {
+        "history": visualization.plot_optimization_history,
+        "slice": visualization.plot_slice,
+        "intermediate_values": visualization.plot_intermediate_values,
+    }
+    complete = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
+    if len(complete) < 2:
+        return []
+    files = []
+    for name, make in makers.items():
+        figure = make(study, target_name=objective) if name != "intermediate_values" else make(study)
+        path = folder / f"{name}.html"
+        figure.write_html(path, include_plotlyjs="cdn")
+        files.append(path)
+    return files

@@ -1,0 +1,153 @@
+"""What a person reads: the progress of a sweep while it runs, and its result (the only file that prints)."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from platform.results import Row
+from platform.runners.ledger import Ended, Ledger
+from platform.spec import SweepSpec
+
+_SHOWN = 5
+_STATUS_SHOWN = 4
+
+
+class Progress:
+    """The live line of a sweep: redrawn on a terminal, one plain line a trial elsewhere.
+
+    Args:
+        console: where to.
+        spec: the sweep.
+    """
+
+    def __init__(self, console: Console, spec: SweepSpec) -> None:
+        self._console = console
+        self._spec = spec
+        self._ledger: Ledger | None = None
+        self._counts: Counter[str] = Counter()
+        self._new = 0
+        self._best: tuple[float, int] | None = None
+        self._started = time.monotonic()
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+
+    def begin(self, ledger: Ledger, past: Sequence[Row]) -> None:
+        """Start showing `ledger`; `past` are the trials of earlier runs."""
+        self._ledger = ledger
+        self._started = time.monotonic()
+        for row in past:
+            if row.state != "RUNNING":
+                self._count(Ended(row.number, row.state, row.reason, row.objective))
+        self._new = 0
+        if self._console.is_terminal:
+            self._live.start()
+
+    def ended(self, ended: Ended) -> None:
+        """Count a trial's end and, where nothing is redrawn, print it."""
+        self._count(ended)
+        value = f" {self._spec.metrics[0].name} {ended.values[0]:.4f}" if ended.values else ""
+        reason = "" if ended.state == "COMPLETE" else f" ({ended.reason})"
+        line = f"trial {ended.number} {ended.state.lower()}{value}{reason}"
+        if self._console.is_terminal:
+            if ended.state == "FAIL":
+                self._console.print(Text(line, style="red"))
+        else:
+            self.say(f"{line} | {self._summary()}")
+
+    def say(self, sentence: str) -> None:
+        """Print one sentence above the progress line."""
+        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    def finish(self) -> None:
+        """Stop drawing."""
+        if self._live.is_started:
+            self._live.stop()
+
+    def _count(self, ended: Ended) -> None:
+        self._counts[ended.state] += 1
+        self._new += 1
+        sign = 1 if self._spec.metrics[0].goal == "maximize" else -1
+        if ended.state == "COMPLETE" and ended.values:
+            candidate = (sign * ended.values[0], -ended.number)
+            self._best = max(self._best or candidate, candidate)
+
+    def _summary(self) -> str:
+        ledger = self._ledger
+        running = len(ledger.live) if ledger else 0
+        done = sum(self._counts.values())
+        parts = [
+            f"{done}/{max(self._spec.num_trials, done)} done",
+            f"{running} running",
+            f"{self._counts['PRUNED']} pruned",
+        ]
+        if self._counts["FAIL"]:
+            parts.append(f"{self._counts['FAIL']} failed")
+        if self._best:
+            parts.append(f"best {abs(self._best[0]):.4f} (trial {-self._best[1]})")
+        if ledger and self._new and (left := ledger.left + running):
+            seconds = (time.monotonic() - self._started) / self._new * left
+            parts.append(f"about {timedelta(seconds=round(seconds))} left")
+        return ", ".join(parts)
+
+    def _render(self) -> Text:
+        text = Text.assemble((self._spec.name, "bold"), " ", self._summary())
+        for live in list(self._ledger.live.values() if self._ledger else ())[:_STATUS_SHOWN]:
+            status = live.files.status() or f"report {live.valued}"
+            best = f", best {live.best[0]:.4f}" if live.best else ""
+            text.append(f"\n  trial {live.asked.number}: {status}{best}", style="dim")
+        return text
+
+
+def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str | None, look_further: str) -> None:
+    """Print the best trials, the test metrics of the winner and how to look further."""
+    counts = Counter(row.state for row in table)
+    ended = ", ".join(f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state])
+    console.print(f"\n[bold]{escape(spec.name)}[/bold]: {ended or 'no trial'}" + (f" ({closing})" if closing else ""))
+    complete = [row for row in table if row.state == "COMPLETE"]
+    if complete:
+        console.print(_best_table(spec, complete[:_SHOWN]))
+        best = complete[0]
+        if best.test and len(spec.metrics) == 1:
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(best.test.items()))
+            console.print(f"test, once, at the best validation step of trial {best.number}: {shown}", highlight=False)
+    for row in [row for row in table if row.state == "FAIL"][:_SHOWN]:
+        console.print(Text(f"trial {row.number} failed: {row.reason}", style="red"), soft_wrap=True)
+    console.print(f"compare trials: {look_further}", markup=False, highlight=False, soft_wrap=True)
+
+
+def plan(console: Console, lines: Sequence[tuple[str, str]]) -> None:
+    """Print what a sweep would do, one aspect a line."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in lines:
+        grid.add_row(Text(name, style="bold"), Text(value))
+    console.print(grid)
+
+
+def _best_table(spec: SweepSpec, complete: Sequence[Row]) -> Table:
+    swept = list(dict.fromkeys(name for row in complete for name in row.swept))
+    table = Table(title="best trials" if len(spec.metrics) == 1 else "trials, best by the first metric first")
+    table.add_column("trial", justify="right")
+    for metric in spec.metrics:
+        table.add_column(metric.name, justify="right")
+    for name in swept:
+        table.add_column(name)
+    for row in complete:
+        objective = [f"{value:.4f}" for value in row.objective or ()]
+        table.add_row(str(row.number), *objective, *(_cell(row.swept.get(name, "")) for name in swept))
+    return table
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+_WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "unfinished"}

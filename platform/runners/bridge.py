@@ -1,0 +1,115 @@
+"""Tune's searcher, scheduler and stopper as views of one ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from platform.runners.ledger import FINISHED, WORKER_LOST, Ledger
+
+
+class Bridge:
+    """Which sweep trial stands behind which Tune trial."""
+
+    def __init__(self, ledger: Ledger, cpu: float, gpu: float) -> None:
+        self.ledger = ledger
+        self._cpu = cpu
+        self._gpu = gpu
+        self._numbers: dict[str, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher for snapshots that are never used."""
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Bridge:
+        """Itself: there is one ledger."""
+        return self
+
+    def task(self, tune_id: str) -> dict[str, Any] | None:
+        """The next trial for Tune's trial `tune_id`."""
+        task = self.ledger.next_task(cpus=self._cpu, gpus=self._gpu)
+        if task is not None:
+            self._numbers[tune_id] = task["number"]
+        return task
+
+    def take(self, tune_id: str, message: dict[str, Any]) -> bool:
+        """Take a worker's message (see trainables/on_ray.py); False ends the trial."""
+        number = self._numbers[tune_id]
+        metrics = dict(message.get("metrics", ()))
+        if message.get("kind") == "report":
+            return self.ledger.report(number, message["step"], metrics)
+        if message.get("kind") == "end":
+            del self._numbers[tune_id]
+            if message["reason"] == FINISHED:
+                self.ledger.finish(number, metrics)
+            else:
+                self.ledger.fail(number, message["reason"], message["text"])
+        return False
+
+    def lost(self, tune_id: str, text: str) -> None:
+        """Tune's trial ended without a last word."""
+        number = self._numbers.pop(tune_id, None)
+        if number is not None:
+            self.ledger.fail(number, WORKER_LOST, text)
+
+
+class LedgerSearcher(Searcher):
+    """Hands Tune the ledger's next trial."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def suggest(self, trial_id: str) -> Any:
+        """The task of the next trial; FINISHED where the sweep will start none any more, None where it may yet."""
+        task = self._bridge.task(trial_id)
+        if task is not None:
+            return task
+        return None if self._bridge.ledger.live else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing to do: the scheduler has told the ledger."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune's own snapshot is not used."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Tune's own snapshot is not used."""
+
+
+class LedgerScheduler(FIFOScheduler):
+    """Takes each report to the ledger and ends the trials that the ledger ends."""
+
+    _supports_buffered_results = False
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Continue or stop, as the ledger says."""
+        go_on = self._bridge.take(trial.trial_id, result)
+        return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """The worker is gone."""
+        error = trial.get_error()
+        self._bridge.lost(trial.trial_id, str(error).strip().splitlines()[-1] if error else "no message")
+
+
+class SweepStopper(Stopper):
+    """Ends the Tune run once the ledger closes by a limit and its trials have ended."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Never ends one trial; the scheduler does."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether nothing is left."""
+        return bool(self._bridge.ledger.closing) and not self._bridge.ledger.live

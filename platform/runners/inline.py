@@ -1,0 +1,40 @@
+"""Runs the trials of a sweep one after the other in this process: no Ray, for debugging and tests."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from platform.runners.ledger import EXCEPTION, Ledger
+from trainables.stages import Stages
+from trainables.trial import LocalTrial, TrialStopped
+from trainables.worker import limit_threads, run_trial, training_seed
+
+
+def run(ledger: Ledger) -> None:
+    """Run every trial that `ledger` hands out; a trial's exception fails the trial, not the sweep."""
+    while task := ledger.next_task(cpus=ledger.spec.resources.cpu, gpus=0.0):
+        number = task["number"]
+
+        def send(step: int, metrics: dict[str, float], number: int = number) -> None:
+            if not ledger.report(number, step, metrics):
+                raise TrialStopped
+
+        trial = LocalTrial(
+            Path(task["folder"]),
+            seed=training_seed(task["values"]),
+            number=number,
+            attempt=task["attempt"],
+            stages=Stages(Path(task["stages"])),
+            send=send,
+        )
+        limit_threads(task["cpus"])
+        try:
+            run_trial(task["trainable"], task["values"], trial)
+        except TrialStopped:
+            continue
+        except Exception as error:
+            trial.artifact("traceback.txt").write_text(traceback.format_exc())
+            ledger.fail(number, EXCEPTION, f"{type(error).__name__}: {error}")
+        else:
+            ledger.finish(number, {})

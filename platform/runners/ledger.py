@@ -1,0 +1,278 @@
+"""The ledger that every runner keeps: which trial comes next, what was reported, how each trial ended.
+
+A report is in the trial's journal before it is acknowledged, then in the study, then on its way to MLflow. Search and
+early stopping therefore see the same truth, and a crash at any point loses nothing that was acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from platform.journal import TrialFiles
+from platform.spec import SweepSpec
+from platform.study import Asked, Study
+from platform.tracking import Tracker
+
+FINISHED = "finished"
+INTERRUPTED = "INTERRUPTED"
+WORKER_LOST = "worker lost"
+RETIRED = "worker retired"  # trainables/on_ray.py sends these words
+EXCEPTION = "exception"
+TIME_LIMIT = "time limit"
+NON_FINITE = "non-finite objective"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Live:
+    """A trial that runs now."""
+
+    asked: Asked
+    files: TrialFiles
+    started: float
+    attempt: int = 0
+    """How often it was started before."""
+    failures: int = 0
+    valued: int = 0
+    """Reports so far that held the objective."""
+    best: tuple[float, ...] | None = None
+    """The objective values at the report that is best by the first metric."""
+    step: int = 0
+    seen: set[tuple[int, frozenset[str]]] = field(default_factory=set)
+    last_failure: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What the progress display is told of a trial's end."""
+
+    number: int
+    state: str
+    reason: str
+    values: tuple[float, ...] | None
+
+
+class Ledger:
+    """Everything that must be known about a sweep while it runs. One thread calls it.
+
+    Args:
+        spec: the sweep.
+        study: its open study.
+        folder: the sweep's folder in the storage, absolute.
+        stages: the folder of shared stages, absolute.
+        tracker: None tracks nothing.
+        on_end: called with each trial that ended.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        study: Study,
+        folder: Path,
+        stages: Path,
+        tracker: Tracker | None = None,
+        on_end: Callable[[Ended], None] = lambda ended: None,
+    ) -> None:
+        self.spec = spec
+        self.study = study
+        self.live: dict[int, Live] = {}
+        self.closing: str | None = None
+        """Why no further trial is started; None while the sweep goes on."""
+        self._folder = folder
+        self._stages = stages
+        self._tracker = tracker
+        self._on_end = on_end
+        self._started = time.monotonic()
+        self._names = [metric.name for metric in spec.metrics]
+        self._counted = len(study.trials())
+        self._failed = sum(1 for trial in study.trials() if trial.state.name == "FAIL")
+        self._waiting: deque[Live] = deque()
+        for asked in study.take_up():
+            self._take_up(asked)
+
+    def next_task(self, *, cpus: float, gpus: float) -> dict[str, Any] | None:
+        """The next trial as the plain dict that a worker gets, or None where nothing is left to start."""
+        if self._check_limits():
+            return None
+        live = self._waiting.popleft() if self._waiting else self._ask()
+        if live is None:
+            return None
+        live.started = time.monotonic()
+        self.live[live.asked.number] = live
+        live.files.begin(live.asked.values)
+        self._ship(live)
+        return {
+            "trainable": self.spec.trainable,
+            "number": live.asked.number,
+            "attempt": live.attempt,
+            "values": live.asked.values,
+            "folder": str(live.files.folder),
+            "stages": str(self._stages),
+            "cpus": cpus,
+            "gpus": gpus,
+        }
+
+    def report(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:
+        """Take one report; False ends the trial."""
+        live = self.live.get(number)
+        if live is None:
+            return False
+        key = (step, frozenset(metrics))
+        if key not in live.seen:
+            live.files.append(step, metrics)
+            live.seen.add(key)
+            live.step = step
+            if not self._judge(live, metrics):
+                return False
+        self._ship(live)
+        minutes = self.spec.limits.max_minutes_per_trial
+        if minutes and time.monotonic() - live.started > 60 * minutes:
+            self._end(live, "PRUNED", f"{TIME_LIMIT} (max_minutes_per_trial {minutes:g})")
+            return False
+        if self._check_limits():
+            self._end(live, "PRUNED", self.closing or "")
+            return False
+        return True
+
+    def finish(self, number: int, metrics: Mapping[str, float]) -> None:
+        """The trial ran to its end; `metrics` are the platform's own (`trial/*`)."""
+        live = self.live.get(number)
+        if live is None:
+            return
+        if metrics and (live.step, frozenset(metrics)) not in live.seen:
+            live.files.append(live.step, metrics)
+        if live.best is None:
+            self._end(live, "FAIL", f"it never reported {' and '.join(self._names)}")
+        else:
+            self._end(live, "COMPLETE", FINISHED)
+
+    def fail(self, number: int, reason: str, text: str) -> None:
+        """The trial's worker ended with an error; it is started again while `max_failures_per_trial` allows.
+
+        An exception that comes back after the same number of reports is not tried a third time.
+        """
+        live = self.live.get(number)
+        if live is None:
+            return
+        detail = f"{reason}: {text}" if text else reason
+        failure = (detail, live.valued)
+        repeated = reason == EXCEPTION and failure == live.last_failure
+        if reason != RETIRED:
+            live.failures += 1
+            live.last_failure = failure
+        if live.failures > self.spec.limits.max_failures_per_trial or repeated:
+            self._end(live, "FAIL", detail)
+            return
+        logger.warning("trial %d is started again: %s", number, detail)
+        live.attempt += 1
+        del self.live[number]
+        self._waiting.appendleft(live)
+
+    def interrupt(self) -> None:
+        """The driver ends while trials run: they stay in the study to be taken up, and no run is left RUNNING."""
+        for live in [*self.live.values(), *self._waiting]:
+            live.files.end({"state": INTERRUPTED, "reason": "interrupted, resumable", "time": time.time()})
+            self._ship(live)
+        self.live.clear()
+
+    @property
+    def left(self) -> int:
+        """Trials that are still to be started, as far as the budget says."""
+        return 0 if self.closing else max(0, self.spec.num_trials - self._counted) + len(self._waiting)
+
+    def _ask(self) -> Live | None:
+        if self._counted >= self.spec.num_trials:
+            return None
+        asked = self.study.ask()
+        if asked is None:
+            self.closing = "the grid is used up"
+            return None
+        self._counted += 1
+        return Live(asked, TrialFiles(self._folder, asked.number), time.monotonic())
+
+    def _take_up(self, asked: Asked) -> None:
+        """A trial that an earlier driver left running: its counters come from its journal, and it waits its turn.
+
+        One whose end was written, but not yet told, is only told.
+        """
+        live = Live(asked, TrialFiles(self._folder, asked.number), time.monotonic(), attempt=1)
+        for line in live.files.lines():
+            metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
+            live.seen.add((line["step"], frozenset(metrics)))
+            live.step = line["step"]
+            values = self._value(live, metrics)
+            if values is not None:
+                self.study.record(asked.number, live.valued, values[0])
+        end = live.files.read("end.json")
+        if end and end["state"] != INTERRUPTED:
+            self._tell(live, end)
+        else:
+            self._waiting.append(live)
+
+    def _value(self, live: Live, metrics: Mapping[str, float]) -> tuple[float, ...] | None:
+        """Count a report's objective values, where it has them."""
+        if not all(name in metrics for name in self._names):
+            return None
+        values = tuple(metrics[name] for name in self._names)
+        live.valued += 1
+        sign = 1 if self.spec.metrics[0].goal == "maximize" else -1
+        if live.best is None or sign * values[0] > sign * live.best[0]:
+            live.best = values
+        return values
+
+    def _judge(self, live: Live, metrics: Mapping[str, float]) -> bool:
+        """Whether the trial goes on after a new report."""
+        values = self._value(live, metrics)
+        if values is None:
+            return True
+        if not all(math.isfinite(value) for value in values):
+            shown = ", ".join(f"{name} = {value}" for name, value in zip(self._names, values, strict=True))
+            self._end(live, "FAIL", f"{NON_FINITE}: {shown} at step {live.step}")
+            return False
+        pruned = self.study.report(live.asked.number, live.valued, values[0])
+        if pruned is not None:
+            self._end(live, "PRUNED", f"early stopping ({self.spec.early_stopping.type}) {pruned}")
+            return False
+        return True
+
+    def _end(self, live: Live, state: str, reason: str) -> None:
+        end = {"state": state, "reason": reason, "time": time.time()}
+        live.files.end(end)
+        self._tell(live, end)
+        self.live.pop(live.asked.number, None)
+        self._ship(live)
+        self._on_end(Ended(live.asked.number, state, reason, live.best))
+
+    def _tell(self, live: Live, end: dict[str, Any]) -> None:
+        if end["state"] == "COMPLETE":
+            assert live.best is not None
+            self.study.complete(live.asked.number, live.best, end)
+        elif end["state"] == "PRUNED":
+            self.study.prune(live.asked.number, end)
+        else:
+            self.study.fail(live.asked.number, end)
+            self._failed += 1
+
+    def _check_limits(self) -> bool:
+        """Whether the sweep is closing, because a limit says so."""
+        limits = self.spec.limits
+        if self.closing:
+            return self.closing.startswith("limits.")
+        hours = (time.monotonic() - self._started) / 3600
+        if limits.max_hours and hours > limits.max_hours:
+            self.closing = f"limits.max_hours {limits.max_hours:g} is reached"
+        elif limits.max_failed_trials is not None and self._failed > limits.max_failed_trials:
+            self.closing = f"limits.max_failed_trials {limits.max_failed_trials} is exceeded"
+        return self.closing is not None
+
+    def _ship(self, live: Live) -> None:
+        if self._tracker:
+            self._tracker.changed(live.files)

@@ -1,0 +1,189 @@
+"""Runs the trials of a sweep on Ray: one object stands behind Tune's searcher and scheduler and asks the ledger.
+
+Tune starts trials, reuses their actors and carries reports; it is given no metric, and nothing of its own state is
+relied on. A trial that must be started again comes back through the ledger under its own number.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from platform.errors import SweepError
+from platform.runners.ledger import WORKER_LOST, Ledger
+from platform.spec import Resources
+
+# Read by Ray when it is imported or when a worker starts.
+ENVIRONMENT = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # `./data` means the same folder on a worker
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # sweep.py handles signals
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a reset that times out would lose the next trial
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own snapshot is not used
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+_EMPTY_HANDED_ROUNDS = 3
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What one trial takes and how many run at once.
+
+    `cpu` and `gpu` are a trial's own (ranks included); `memory` is in bytes; `at_once` trials fit the cluster.
+    """
+
+    cpu: float
+    gpu: float
+    memory: int | None
+    at_once: int
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """Ray's resource request."""
+        request: dict[str, float] = {"CPU": self.cpu}
+        if self.gpu:
+            request["GPU"] = self.gpu
+        if self.memory:
+            request["memory"] = self.memory
+        return request
+
+
+def connect(address: str | None) -> None:
+    """Start Ray on this machine, or join the cluster at `address`; its own messages go to the log.
+
+    Raises:
+        SweepError: the address cannot be joined, or is a Ray Client one.
+    """
+    if address and address.startswith("ray://"):
+        raise SweepError(
+            f"--address: must be a cluster that the driver itself joins (auto, host:port), but got {address!r}; "
+            "Ray Client would move the driver's callbacks: use platform.submit, or run this command on the head node"
+        )
+    os.environ.update(ENVIRONMENT)
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if address:
+            ray.init(address=address, runtime_env={"env_vars": ENVIRONMENT}, **options)
+        else:
+            ray.init(address="local", include_dashboard=False, **options)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise SweepError(f"--address: must be a Ray cluster that answers, but got {address!r}: {error}") from error
+
+
+def disconnect() -> None:
+    """End the local Ray, or leave the cluster."""
+    import ray
+
+    ray.shutdown()
+
+
+def capacity(resources: Resources, limit: int | None) -> Capacity:
+    """Resolve `gpu: auto` and how many trials run at once on the connected cluster.
+
+    Args:
+        resources: of the sweep, per rank.
+        limit: `max_concurrent_trials`; None is as many as fit.
+
+    Raises:
+        SweepError: no node can give what one trial takes.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpu = resources.gpu
+    if gpu == "auto":
+        gpu = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
+    need = Capacity(resources.cpu * resources.workers, gpu * resources.workers, resources.memory, 0)
+    fits = sum(_how_often(need.bundle, node) for node in nodes)
+    if not fits:
+        largest = "; ".join(sorted({readable(node) for node in nodes}))
+        raise SweepError(
+            f"resources: one trial must fit on a node, but it takes {readable(need.bundle)} and the cluster "
+            f"has nodes of {largest}; lower `resources`, or add such a node"
+        )
+    return Capacity(need.cpu, need.gpu, need.memory, min(fits, limit) if limit else fits)
+
+
+def run(ledger: Ledger, capacity: Capacity) -> None:
+    """Run every trial that `ledger` hands out on the connected cluster; returns when nothing is left.
+
+    Raises:
+        SweepError: Tune gives up several times without a trial having come any further.
+    """
+    empty_handed = 0
+    while ledger.left or ledger.live:
+        ended_before = len(ledger.study.best()) + sum(t.state.is_finished() for t in ledger.study.trials())
+        for number in list(ledger.live):  # Tune dropped them; they are started again under their own number
+            ledger.fail(number, WORKER_LOST, "Tune ended without it")
+        error = _tune(ledger, capacity)
+        ended = len(ledger.study.best()) + sum(t.state.is_finished() for t in ledger.study.trials())
+        empty_handed = 0 if ended > ended_before else empty_handed + 1
+        if error or empty_handed:
+            logger.warning("Tune ended early: %s", error)
+        if empty_handed == _EMPTY_HANDED_ROUNDS:
+            raise SweepError(f"Ray Tune must bring trials to their end, but it gave up {empty_handed} times: {error}")
+
+
+def _tune(ledger: Ledger, capacity: Capacity) -> Exception | None:
+    """One Tune run over what is left; returns the error that ended it, if one did."""
+    from ray import tune
+    from ray.exceptions import RayError
+    from ray.tune.error import TuneError
+
+    from platform.runners.bridge import Bridge, LedgerScheduler, LedgerSearcher, SweepStopper
+    from trainables.on_ray import train
+
+    bridge = Bridge(ledger, capacity.cpu, capacity.gpu)
+    scratch = Path(tempfile.mkdtemp(prefix="sweep-tune-"))
+    tuner = tune.Tuner(
+        tune.with_resources(train, tune.PlacementGroupFactory([capacity.bundle])),
+        tune_config=tune.TuneConfig(
+            search_alg=LedgerSearcher(bridge),
+            scheduler=LedgerScheduler(bridge),
+            num_samples=-1,
+            max_concurrent_trials=capacity.at_once,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=str(scratch),
+            stop=SweepStopper(bridge),
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    except (TuneError, RayError) as error:
+        return error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return None
+
+
+def _how_often(bundle: Mapping[str, float], node: Mapping[str, float]) -> int:
+    return math.floor(min(node.get(name, 0.0) / amount for name, amount in bundle.items() if amount) + 1e-9)
+
+
+def readable(resources: Mapping[str, float]) -> str:
+    """Resources in words: `2 CPU, 0.5 GPU, 4.0 GiB memory`."""
+    words = {"CPU": "{:g} CPU", "GPU": "{:g} GPU", "memory": "{:.1f} GiB memory"}
+    scaled = {name: value / 2**30 if name == "memory" else value for name, value in resources.items()}
+    return ", ".join(words[name].format(scaled[name]) for name in words if scaled.get(name))

@@ -1,0 +1,69 @@
+"""`method` and `early_stopping` of a sweep file as Optuna's sampler and pruner."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import optuna
+
+    from platform.spec import EarlyStopping, SweepSpec
+
+
+def sampler(spec: SweepSpec, seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler that `method` names, seeded.
+
+    `grid` is enumerated by the study itself; its sampler only fills what an enqueued point leaves open.
+
+    Args:
+        spec: the sweep.
+        seed: derived from the sweep's seed and the trials there are, so that a resumed sweep does not repeat its start.
+    """
+    from optuna import samplers
+
+    branches = any(getattr(parameter, "when", None) for parameter in spec.parameters.values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental-API notices: the choice is ours, the user can do nothing
+        match spec.method:
+            case "tpe":
+                return samplers.TPESampler(seed=seed, multivariate=True, group=branches)
+            case "gp":
+                return samplers.GPSampler(seed=seed)
+            case "cmaes":
+                return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+            case "nsga2":
+                return samplers.NSGAIISampler(seed=seed)
+            case "qmc":
+                return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+            case "random" | "grid":
+                return samplers.RandomSampler(seed=seed)
+    raise AssertionError(f"spec.py admits no method {spec.method!r}")
+
+
+def pruner(stopping: EarlyStopping) -> optuna.pruners.BasePruner:
+    """The pruner that `early_stopping` names; its axis counts the reports that hold the objective, from 1."""
+    from optuna import pruners
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        match stopping.type:
+            case "none":
+                return pruners.NopPruner()
+            case "asha":
+                return pruners.SuccessiveHalvingPruner(
+                    min_resource=stopping.min_reports, reduction_factor=stopping.reduction_factor
+                )
+            case "hyperband":
+                return pruners.HyperbandPruner(
+                    min_resource=stopping.min_reports, reduction_factor=stopping.reduction_factor
+                )
+            case "median":
+                return pruners.MedianPruner(n_warmup_steps=stopping.min_reports)
+            case "percentile":
+                return pruners.PercentilePruner(stopping.percentile, n_warmup_steps=stopping.min_reports)
+            case "patient":
+                return pruners.PatientPruner(
+                    pruners.MedianPruner(n_warmup_steps=stopping.min_reports), patience=stopping.patience
+                )
+    raise AssertionError(f"spec.py admits no early stopping {stopping.type!r}")

@@ -1,0 +1,186 @@
+"""``python -m platform.sweep FILE``: run a sweep, or carry it on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platform.check import check
+from platform.errors import SweepError
+from platform.spec import SweepSpec, load
+
+if TYPE_CHECKING:
+    from platform.results import Row
+    from platform.study import Study
+    from platform.tracking import Destination
+
+INLINE = "inline"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 done, 1 ended without a usable result, 2 invalid, 3 busy, or 128 + signal."""
+    parser = argparse.ArgumentParser(prog="python -m platform.sweep", description=__doc__)
+    parser.add_argument("file", type=Path, help="the sweep, see sweeps/")
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="replace a key of the file"
+    )
+    parser.add_argument(
+        "--address",
+        help="a Ray cluster (auto, host:port), or inline: this process, without Ray; default: Ray on this machine",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="check the file and the machine, start nothing")
+    what.add_argument("--plan", action="store_true", help="say what would run, how many at once and on what")
+    options = parser.parse_args(arguments)
+    try:
+        spec = load(options.file, options.overrides)
+        check(spec)
+        if options.check:
+            sys.stdout.write(
+                f"{options.file}: a sweep of {spec.num_trials} trials of {spec.trainable}, nothing to object to\n"
+            )
+            return 0
+        command = ["python", "-m", "platform.sweep", *(sys.argv[1:] if arguments is None else arguments)]
+        if options.plan:
+            return _plan(spec, options.address)
+        return _run(spec, options.address, shlex.join(command))
+    except SweepError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+
+
+def _run(spec: SweepSpec, address: str | None, command: str) -> int:
+    from platform import report, results
+    from platform.console import Interrupted, Signals, clean_screen
+    from platform.identity import tags
+    from platform.runners import inline, tune
+    from platform.runners.ledger import Ledger
+    from platform.space import Space
+    from platform.storage import hold, open_folder
+    from platform.study import Study
+    from platform.tracking import Tracker
+
+    folder = open_folder(spec)
+    shutil.copyfile(spec.path, folder / "sweep.yaml")
+    with hold(folder), clean_screen(folder / "sweep.log") as console:
+        progress = report.Progress(console, spec)
+        tracker = Tracker(_destination(spec, folder), spec.name, folder, tags(spec.path), progress.say)
+        status, closing, code = "FINISHED", None, 0
+        try:
+            with Signals() as signals:
+                tracker.start()
+                study = Study(spec, Space.of(spec), folder)
+                past = results.rows(study, folder)
+                ledger = Ledger(spec, study, folder, folder.parent / "stages", tracker, progress.ended)
+                progress.begin(ledger, past)
+                try:
+                    if ledger.left and address == INLINE:
+                        inline.run(ledger)
+                    elif ledger.left:
+                        tune.connect(address)
+                        signals.install()
+                        tune.run(ledger, tune.capacity(spec.resources, spec.max_concurrent_trials))
+                except Interrupted as end:
+                    ledger.interrupt()
+                    status, code = "KILLED", end.exit_code
+                    closing = f"{end}; carry on with: {command}"
+                finally:
+                    progress.finish()
+                    tune.disconnect()
+        except Interrupted as end:  # before a trial was started
+            progress.say(f"{end}: nothing was started; carry on with: {command}")
+            tracker.finish({"status": "KILLED"}, patience_s=5)
+            return end.exit_code
+        except BaseException:
+            tracker.finish({"status": "FAILED"}, patience_s=5)
+            raise
+        closing = closing or ledger.closing
+        table = results.rows(study, folder)
+        files = _write(spec, study, table, folder)
+        if not tracker.finish({"status": status, "files": files, **_summary(spec, table)}):
+            progress.say(
+                f"MLflow at {tracker.destination} has not taken everything; the same command ships the rest: {command}"
+            )
+        report.result(console, spec, table, closing, _look_further(tracker.destination))
+        usable = any(row.state == "COMPLETE" for row in table)
+        return code or (0 if usable else 1)
+
+
+def _plan(spec: SweepSpec, address: str | None) -> int:
+    from platform import report
+    from platform.console import clean_screen
+    from platform.runners import tune
+    from platform.space import Space
+    from platform.storage import open_folder
+
+    folder = open_folder(spec)
+    with clean_screen(folder / "sweep.log") as console:
+        where = "this process" if address == INLINE else address or "Ray on this machine"
+        lines = [
+            ("sweep", f"{spec.name}: {spec.num_trials} trials of {spec.trainable} by {spec.method}"),
+            ("early stopping", spec.early_stopping.type),
+            ("searches", ", ".join(Space.of(spec).swept) or "nothing: one setting"),
+        ]
+        if address != INLINE:
+            try:
+                tune.connect(address)
+                capacity = tune.capacity(spec.resources, spec.max_concurrent_trials)
+            finally:
+                tune.disconnect()
+            lines.append(("a trial takes", tune.readable(capacity.bundle)))
+            lines.append(("at once", str(min(capacity.at_once, spec.num_trials))))
+        destination = _destination(spec, folder)
+        lines += [("on", where), ("storage", str(folder)), ("tracking", str(destination))]
+        report.plan(console, lines)
+    return 0
+
+
+def _destination(spec: SweepSpec, folder: Path) -> Destination:
+    from platform.tracking import Destination
+
+    storage = folder.parent
+    uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    return Destination(
+        uri, spec.tracking.experiment or spec.trainable, storage / "artifacts", spec.tracking.checkpoints
+    )
+
+
+def _write(spec: SweepSpec, study: Study, table: Sequence[Row], folder: Path) -> list[Path]:
+    """Write the results table and Optuna's plots into the sweep's folder."""
+    from platform import plots, results
+
+    files = [results.write_csv(table, [metric.name for metric in spec.metrics], folder / "results.csv")]
+    if len(spec.metrics) == 1:
+        files += plots.overview(study.optuna, spec.metrics[0].name, folder)
+    return files
+
+
+def _summary(spec: SweepSpec, table: Sequence[Row]) -> dict[str, dict[str, object]]:
+    """What the parent run says of the best trial."""
+    best = next((row for row in table if row.state == "COMPLETE"), None)
+    if best is None or best.objective is None:
+        return {"metrics": {}, "tags": {}}
+    metrics = {f"best/{metric.name}": value for metric, value in zip(spec.metrics, best.objective, strict=True)}
+    metrics.update({f"best/{name}": value for name, value in best.test.items()})
+    tags = {"best.trial": str(best.number), **{f"best.{name}": str(value) for name, value in best.swept.items()}}
+    return {"metrics": dict(metrics), "tags": dict(tags)}
+
+
+def _look_further(destination: Destination) -> str:
+    if destination.uri.startswith("http"):
+        return str(destination)
+    path = destination.uri
+    local = Path(path.removeprefix("sqlite:///"))
+    if path.startswith("sqlite:///") and local.is_relative_to(Path.cwd()):
+        path = f"sqlite:///{local.relative_to(Path.cwd())}"
+    return f"mlflow ui --backend-store-uri {path}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

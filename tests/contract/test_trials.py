@@ -1,0 +1,139 @@
+"""Every Trial keeps the same promises: in this process, as a phase, and under Ray."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainables import on_ray
+from trainables.trial import LocalTrial, Trial, TrialStopped
+
+Sent = list[tuple[int, dict[str, float]]]
+
+
+def _local(folder: Path, sent: Sent, stop_at: int) -> Trial:
+    def send(step: int, metrics: dict[str, float]) -> None:
+        sent.append((step, metrics))
+        if step == stop_at:
+            raise TrialStopped
+
+    return LocalTrial(folder, send=send)
+
+
+def _phase(folder: Path, sent: Sent, stop_at: int) -> Trial:
+    return _local(folder, sent, stop_at).phase("pretrain")
+
+
+def _ray(folder: Path, sent: Sent, stop_at: int) -> Trial:
+    """The Trial that a Ray worker makes, over a session that answers as Tune's does."""
+
+    def report(message: dict) -> None:
+        sent.append((message["step"], dict(message["metrics"])))
+        if message["step"] == stop_at:
+            raise SystemExit(0)
+
+    from ray import tune
+
+    tune.report = report
+    return on_ray.trial_of(
+        {"folder": str(folder), "values": {}, "number": 0, "attempt": 0, "gpus": 0.0, "stages": str(folder)}
+    )
+
+
+@pytest.fixture(params=[_local, _phase, _ray], ids=["local", "phase", "ray"])
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Sent, int], Trial]:
+    from ray import tune
+
+    monkeypatch.setattr(tune, "report", tune.report)
+    return request.param
+
+
+def test_a_report_arrives_with_its_step_and_plain_floats(make, tmp_path):
+    sent: Sent = []
+    make(tmp_path, sent, -1).report(3, {"valid/hr_10": torch.tensor(0.25)})
+    ((step, metrics),) = sent
+    assert step == 3
+    assert list(metrics.values()) == [0.25]
+    assert all(type(value) is float for value in metrics.values())
+
+
+def test_a_report_raises_the_end_of_a_trial_that_must_end(make, tmp_path):
+    trial = make(tmp_path, [], 2)
+    trial.report(1, {"valid/hr_10": 0.1})
+    with pytest.raises(TrialStopped):
+        trial.report(2, {"valid/hr_10": 0.1})
+
+
+def test_the_end_is_not_swallowed_by_a_trainable_that_catches_exceptions():
+    assert not issubclass(TrialStopped, Exception)
+
+
+def test_what_was_saved_is_loaded(make, tmp_path):
+    trial = make(tmp_path, [], -1)
+    assert trial.load() is None
+    trial.save({"step": 4, "model": {"weight": torch.arange(3.0)}, "history": [0.1, None, "x"]})
+    loaded = trial.load()
+    assert loaded["step"] == 4
+    assert loaded["history"] == [0.1, None, "x"]
+    assert torch.equal(loaded["model"]["weight"], torch.arange(3.0))
+
+
+def test_only_the_last_two_checkpoints_are_kept(make, tmp_path):
+    trial = make(tmp_path, [], -1)
+    for step in range(5):
+        trial.save({"step": step})
+    assert len(list(tmp_path.rglob("*.pt"))) == 2
+    assert trial.load() == {"step": 4}
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "foreign"])
+def test_a_damaged_checkpoint_is_skipped_with_a_warning_for_the_one_before(make, tmp_path, damage, caplog):
+    trial = make(tmp_path, [], -1)
+    trial.save({"step": 1})
+    trial.save({"step": 2})
+    newest = max(tmp_path.rglob("*.pt"))
+    content = bytearray(newest.read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 1
+    else:
+        content = bytearray(b"something else")
+    newest.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert trial.load() == {"step": 1}
+    assert f"{newest} is skipped" in caplog.text
+
+
+def test_an_artifact_can_be_written_below_the_trials_folder(make, tmp_path):
+    trial = make(tmp_path, [], -1)
+    trial.artifact("plots/curve.csv").write_text("1")
+    assert (tmp_path / "artifacts" / "plots" / "curve.csv").read_text() == "1"
+
+
+def test_tags_and_status_are_left_for_the_driver(make, tmp_path):
+    trial = make(tmp_path, [], -1)
+    trial.tag("data.fingerprint", "abc")
+    trial.tag("device", "cpu")
+    trial.status("epoch 1")
+    assert (tmp_path / "tags.json").read_text() == '{"data.fingerprint": "abc", "device": "cpu"}'
+    assert (tmp_path / "status").read_text().endswith("epoch 1")
+
+
+def test_a_phase_has_its_own_prefix_and_checkpoints(tmp_path):
+    sent: Sent = []
+    trial = _local(tmp_path, sent, -1)
+    phase = trial.phase("pretrain")
+    phase.report(1, {"valid/hr_10": 0.5})
+    phase.save({"phase": 1})
+    assert sent == [(1, {"pretrain/valid/hr_10": 0.5})]
+    assert trial.load() is None
+    assert trial.phase("pretrain").load() == {"phase": 1}
+
+
+def test_ranks_other_than_the_first_report_nothing(tmp_path):
+    sent: Sent = []
+    LocalTrial(tmp_path, rank=1, world_size=2, send=lambda *report: sent.append(report)).report(1, {"valid/hr_10": 0.5})
+    assert sent == []

@@ -1,0 +1,47 @@
+"""A trainable that only reports: a curve that rises to a value its parameters set, with every way to go wrong on request."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from trainables.config import at_least, between
+
+METRICS = ("train/loss", "valid/ndcg_10", "valid/hr_10", "test/ndcg_10")
+CONSTRAINTS = ("width <= 48 or x <= 0.9",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """A part without settings."""
+
+    name: Literal["plain"] = "plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curved:
+    """A part with a setting of its own."""
+
+    name: Literal["curved"] = "curved"
+    bend: Annotated[int, between(1, 5)] = 2
+    """How much it bends, in steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the curve."""
+
+    seed: int = 0
+    """Seed of the noise."""
+    x: Annotated[float, between(0, 1)] = 0.5
+    """The best value is 0.7."""
+    width: Annotated[int, at_least(1)] = 32
+    """The best value is 32."""
+    part: Plain | Curved = Plain()
+    """The shape."""
+    steps: Annotated[int, at_least(1)] = 6
+    """Reports."""
+    sleep: Annotated[float, at_least(0)] = 0.0
+    """Seconds of work before each report."""
+    wrong: Literal["nothing", "nan", "exception", "once", "exit", "exit_once", "thread", "silent"] = "nothing"
+    """What goes wrong at the third report."""
+    load_torch: bool = False
+    """Whether torch is imported, as a real trial does."""

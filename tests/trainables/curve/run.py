@@ -1,0 +1,44 @@
+"""Run the curve; see config.py."""
+
+import os
+import random
+import threading
+import time
+from typing import Any
+
+from trainables.trial import Trial
+
+_ENDLESS = threading.Event()
+
+
+def run(config: Any, trial: Trial) -> None:
+    """Report `config.steps` points of a rising curve, then the test value once."""
+    if config.load_torch:
+        import torch  # noqa: F401
+    if config.wrong == "silent":
+        return
+    bend = getattr(config.part, "bend", 1)
+    top = 1 - (config.x - 0.7) ** 2 - ((config.width - 32) / 100) ** 2 + 0.01 * bend
+    state = trial.load() or {"step": 0}
+    for step in range(state["step"] + 1, config.steps + 1):
+        time.sleep(config.sleep)
+        noise = random.Random(1000 * config.seed + step).uniform(-0.001, 0.001)
+        value = top * step / (step + bend) + noise
+        if step == 3:
+            value = _go_wrong(config.wrong, trial, value)
+        trial.status(f"step {step} of {config.steps}")
+        trial.report(step, {"train/loss": 1 / step, "valid/ndcg_10": value, "valid/hr_10": 1 - value / 2})
+        trial.save({"step": step})
+    trial.report(config.steps, {"test/ndcg_10": top})
+
+
+def _go_wrong(how: str, trial: Trial, value: float) -> float:
+    if how == "nan":
+        return float("nan")
+    if how == "exception" or (how == "once" and not trial.attempt):
+        raise RuntimeError("the curve broke")
+    if how == "exit" or (how == "exit_once" and not trial.attempt):
+        os._exit(1)
+    if how == "thread":
+        threading.Thread(target=_ENDLESS.wait, name="left behind", daemon=True).start()
+    return value

@@ -1,0 +1,132 @@
+"""What Ray calls: one trial in a (reused) actor, its reports sent to the driver.
+
+Messages to the driver are plain dicts: ``{"kind": "report", "step": int, "metrics": [(name, value), ...]}`` and, last,
+``{"kind": "end", "reason": str, "text": str, "metrics": [...]}`` (pairs, because Tune flattens nested dicts). The driver answers a report by going on or by ending the
+trial, which Ray turns into SystemExit inside ``tune.report``.
+"""
+
+import contextlib
+import gc
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from trainables.stages import Stages
+from trainables.trial import LocalTrial, TrialStopped
+from trainables.worker import limit_threads, run_trial, training_seed
+
+FINISHED = "finished"
+EXCEPTION = "exception"
+OUT_OF_MEMORY = "out of memory"
+RETIRED = "worker retired"
+TRACEBACK = "traceback.txt"
+
+_THREADS_SETTLE_S = 2.0
+
+_leftover: str | None = None  # why this actor takes no further trial
+
+
+def train(task: dict[str, Any]) -> None:
+    """Run the trial that ``task`` describes: trainable, number, attempt, values, folder, stages, cpus, gpus.
+
+    Raises:
+        RuntimeError: the trial ended with an error, or this actor is not clean enough for another one; either way Ray
+            discards the actor.
+    """
+    if _leftover:
+        _last_word(RETIRED, _leftover, {})
+        raise RuntimeError(f"a worker is used again only if its last trial left nothing behind, but {_leftover}")
+    limit_threads(task["cpus"])
+    threads_before = set(threading.enumerate())
+    started = time.monotonic()
+    trial = trial_of(task)
+    reason, text = FINISHED, ""
+    try:
+        run_trial(task["trainable"], task["values"], trial)
+    except TrialStopped:
+        _note_leftovers(threads_before)
+        sys.exit(0)  # as Tune's own report does: a plain return would report once more and wait for an answer
+    except Exception as error:
+        reason = OUT_OF_MEMORY if _is_out_of_memory(error) else EXCEPTION
+        text = f"{type(error).__name__}: {error}"
+        trial.artifact(TRACEBACK).write_text(traceback.format_exc())
+    metrics = {"trial/seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib()}
+    _note_leftovers(threads_before)
+    _last_word(reason, text, metrics)
+    if reason != FINISHED:
+        raise RuntimeError(text)
+    sys.exit(0)
+
+
+def trial_of(task: dict[str, Any]) -> LocalTrial:
+    """The Trial that ``task`` describes; its reports go to the driver."""
+    return LocalTrial(
+        Path(task["folder"]),
+        seed=training_seed(task["values"]),
+        number=task["number"],
+        attempt=task["attempt"],
+        device=device(task["gpus"]),
+        stages=Stages(Path(task["stages"])),
+        send=lambda step, metrics: _send({"kind": "report", "step": step, "metrics": [*metrics.items()]}),
+    )
+
+
+def device(gpus: float) -> str:
+    """``cuda:0`` where this process was given (a share of) a GPU, else ``cpu``."""
+    if not gpus:
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RuntimeError(f"resources.gpu must be usable where the trial runs, but torch sees no GPU (asked: {gpus})")
+    if gpus < 1:
+        torch.cuda.set_per_process_memory_fraction(gpus)
+    return "cuda:0"
+
+
+def _send(message: dict[str, Any]) -> None:
+    from ray import tune
+
+    try:
+        tune.report(message)
+    except SystemExit as end:
+        raise TrialStopped("the driver ended this trial") from end
+
+
+def _last_word(reason: str, text: str, metrics: dict[str, float]) -> None:
+    with contextlib.suppress(TrialStopped):
+        _send({"kind": "end", "reason": reason, "text": text, "metrics": [*metrics.items()]})
+
+
+def _note_leftovers(threads_before: set[threading.Thread]) -> None:
+    """Remember why this actor must not be used again, if a trial left a thread or GPU memory behind."""
+    global _leftover
+    gc.collect()
+    deadline = time.monotonic() + _THREADS_SETTLE_S
+    while new := [t.name for t in set(threading.enumerate()) - threads_before if t.is_alive() and _is_ours(t)]:
+        if time.monotonic() > deadline:
+            _leftover = f"the threads {', '.join(sorted(new))} still run"
+            return
+        time.sleep(0.01)
+
+
+def _is_ours(thread: threading.Thread) -> bool:
+    """Whether the trainable started the thread; Ray's and the standard library's own helpers are not a trial's."""
+    module = type(thread).__module__
+    target = getattr(thread, "_target", None)
+    origin = getattr(target, "__module__", None) or module
+    return not origin.startswith(("ray", "concurrent", "grpc", "asyncio", "tqdm"))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _memory_mib() -> float:
+    import psutil
+
+    return float(psutil.Process(os.getpid()).memory_info().rss / 2**20)

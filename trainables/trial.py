@@ -1,0 +1,201 @@
+"""Trial: all that a trainable sees of the sweep around it.
+
+A trainable reports first and saves after, so that a crash between the two redoes one step and loses nothing.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from trainables import checkpoint
+from trainables.stages import Stages
+
+JOURNAL = "journal.jsonl"
+STATUS = "status"
+TAGS = "tags.json"
+
+Metrics = Mapping[str, float]
+
+
+class TrialStopped(BaseException):
+    """Raised by ``Trial.report`` where the trial must end; not an error, so never caught by ``except Exception``."""
+
+
+class Trial(Protocol):
+    """What a trainable may know and do. Every implementation passes ``tests/contract/test_trials.py``."""
+
+    number: int
+    """The trial's number in its sweep, from 0."""
+    attempt: int
+    """How often the trial was started before: 0 at the first start."""
+    seed: int
+    """Seed of all training randomness (the config's ``seed``)."""
+    device: str
+    """``cpu`` or ``cuda:<index>``."""
+    rank: int
+    world_size: int
+    folder: Path
+    """The trial's own folder in the storage."""
+    stages: Stages
+    micro_batch_divisor: int
+    """Divide the micro-batch by this and accumulate, after an attempt ran out of memory."""
+
+    def report(self, step: int, metrics: Metrics) -> None:
+        """Hand over ``metrics`` (``split/name_k`` -> finite or not number) of ``step``; returns once they are on disk.
+
+        Raises:
+            TrialStopped: the trial must end here.
+        """
+
+    def status(self, text: str) -> None:
+        """Show ``text`` in the progress line of this trial."""
+
+    def phase(self, name: str) -> "Trial":
+        """A Trial for one phase of this one: its own checkpoints, metric prefix ``name/`` and step offset."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep ``state`` (nested dicts and lists of tensors and plain values) as the newest checkpoint."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest whole checkpoint, or None."""
+
+    def artifact(self, name: str) -> Path:
+        """A path to write an artifact to; what lies there at the end is logged with the trial."""
+
+    def tag(self, name: str, value: str) -> None:
+        """State a fact about the trial (``data.fingerprint``), kept as a tag of its run."""
+
+
+class LocalTrial:
+    """A Trial in this process; ``send`` decides where its reports go.
+
+    Args:
+        folder: the trial's own folder; made if missing.
+        send: called with each report's step and metrics; may raise ``TrialStopped``. None only records.
+        stages: None keeps them in ``folder``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int = 0,
+        number: int = 0,
+        attempt: int = 0,
+        device: str = "cpu",
+        rank: int = 0,
+        world_size: int = 1,
+        stages: Stages | None = None,
+        micro_batch_divisor: int = 1,
+        send: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.number = number
+        self.attempt = attempt
+        self.device = device
+        self.rank = rank
+        self.world_size = world_size
+        self.stages = stages or Stages(folder / "stages")
+        self.micro_batch_divisor = micro_batch_divisor
+        self.reports: list[tuple[int, dict[str, float]]] = []
+        self._send = send
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def report(self, step: int, metrics: Metrics) -> None:
+        """See :meth:`Trial.report`."""
+        if self.rank:
+            return
+        line = {name: float(value) for name, value in metrics.items()}
+        self.reports.append((step, line))
+        if self._send:
+            self._send(step, line)
+
+    def status(self, text: str) -> None:
+        """See :meth:`Trial.status`."""
+        (self.folder / STATUS).write_text(text)
+
+    def phase(self, name: str) -> "Phase":
+        """See :meth:`Trial.phase`."""
+        return Phase(self, name)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """See :meth:`Trial.save`."""
+        checkpoint.save(self.folder / "checkpoints", state)
+
+    def load(self) -> dict[str, Any] | None:
+        """See :meth:`Trial.load`."""
+        return checkpoint.load(self.folder / "checkpoints")
+
+    def artifact(self, name: str) -> Path:
+        """See :meth:`Trial.artifact`."""
+        path = self.folder / "artifacts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def tag(self, name: str, value: str) -> None:
+        """See :meth:`Trial.tag`."""
+        path = self.folder / TAGS
+        known = json.loads(path.read_text()) if path.exists() else {}
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps({**known, name: value}))
+        draft.rename(path)
+
+
+class Phase:
+    """One phase of a trial: ``name/`` before each metric, its own checkpoints, steps counted on from ``offset``.
+
+    Metrics of a phase never start with ``valid/``, so that neither search nor early stopping sees them.
+    """
+
+    def __init__(self, trial: Trial, name: str, offset: int = 0) -> None:
+        self._trial = trial
+        self._name = name
+        self._offset = offset
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)
+
+    def report(self, step: int, metrics: Metrics) -> None:
+        """See :meth:`Trial.report`."""
+        self._trial.report(self._offset + step, {f"{self._name}/{key}": value for key, value in metrics.items()})
+
+    def status(self, text: str) -> None:
+        """See :meth:`Trial.status`."""
+        self._trial.status(f"{self._name}: {text}")
+
+    def phase(self, name: str) -> "Phase":
+        """See :meth:`Trial.phase`."""
+        return Phase(self, name)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """See :meth:`Trial.save`."""
+        checkpoint.save(self._checkpoints, state)
+
+    def load(self) -> dict[str, Any] | None:
+        """See :meth:`Trial.load`."""
+        return checkpoint.load(self._checkpoints)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return Path(self._trial.folder) / "checkpoints" / self._name
+
+
+def last_report(folder: Path) -> tuple[int, dict[str, float]] | None:
+    """The last line that the driver journalled for the trial of ``folder``: step and metrics; None where there is none.
+
+    A line torn by a crash is passed over.
+    """
+    try:
+        lines = (folder / JOURNAL).read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        return entry["step"], {name: math.nan if value is None else value for name, value in entry["metrics"].items()}
+    return None

@@ -1,0 +1,62 @@
+"""One trial from plain values to its end, the same under Ray and without."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from trainables import config as configs
+from trainables import registry
+from trainables.trial import Trial, last_report
+
+RESOLVED = "config.json"
+
+
+def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
+    """Build the config of trainable ``name`` from dotted ``values`` and run it.
+
+    A trial that was taken up with nothing left to do repeats the last line of its journal, so that whoever waits for
+    a report gets one.
+
+    Raises:
+        ConfigError: the values do not fit the trainable's config.
+        TrialStopped: the trial was told to end.
+    """
+    config = configs.build(registry.load_config(name).Config, values)
+    resolved = json.dumps({"trainable": name, **configs.flatten(config)}, indent=2, sort_keys=True)
+    trial.artifact(RESOLVED).write_text(resolved)
+    before = last_report(trial.folder)
+    reported = _Counted(trial)
+    registry.load_run(name).run(config, reported)
+    if not reported.count and before:
+        trial.report(*before)
+
+
+class _Counted:
+    """The same trial, with its reports counted."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.count += 1
+        self._trial.report(step, metrics)
+
+
+def training_seed(values: Mapping[str, Any]) -> int:
+    """The seed of a trial's training: its parameter ``seed``, 0 where the sweep does not set it."""
+    return int(values.get("seed", 0))
+
+
+def limit_threads(cpus: float) -> None:
+    """Let this process's math libraries use ``cpus`` threads (at least one): more than its share slows every trial."""
+    import torch
+
+    threads = max(1, int(cpus))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
