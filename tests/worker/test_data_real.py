@@ -1,0 +1,83 @@
+"""The public Amazon sets, where they are at hand: the papers' own counts, and how fast they load."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainables.data.config import Data, check
+from trainables.data.sequences import load
+from trainables.data.splits import kept_ranges, leave_one_out, seen_items
+from trainables.data.text import text_vectors
+from trainables.stages import Stages
+
+REPOSITORY = Path(__file__).parents[2]
+ROOT = Path(os.environ.get("SWEEP_DATA") or REPOSITORY.parent / "shared" / "data")
+
+
+def real(name: str, **fields: object) -> Data:
+    if not (ROOT / name).is_dir():
+        pytest.skip(f"needs the data set {name}, which is not in {ROOT}; set SWEEP_DATA to the folder that holds it")
+    return Data(name=name, root=str(ROOT), **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "users", "items", "interactions", "newest_13"),
+    [
+        ("amazon-office-2014", 4_895, 2_414, 53_149, 41_462),
+        ("amazon-beauty-2014", 22_332, 12_086, 198_215, 168_446),
+        ("amazon-prime-pantry-2018", 12_871, 8_347, 115_004, None),
+    ],
+)
+def test_counts_are_those_that_the_papers_print(
+    tmp_path: Path, name: str, users: int, items: int, interactions: int, newest_13: int | None
+) -> None:
+    sequences = load(real(name), Stages(tmp_path))
+    assert (sequences.num_users, sequences.num_items - 1, len(sequences.items)) == (users, items, interactions)
+    start, end = kept_ranges(sequences, 13)
+    assert newest_13 is None or (end - start).sum() == newest_13
+    splits = leave_one_out(sequences, real(name))
+    assert len(splits.train) == len(splits.valid) == len(splits.test) == users
+    assert not any("&amp;" in title for title in sequences.titles)
+
+
+def test_prime_pantry_has_as_many_repeated_targets_and_training_items_as_pad_has(tmp_path: Path) -> None:
+    data = real("amazon-prime-pantry-2018", keep_last=None)
+    sequences = load(data, Stages(tmp_path))
+    splits = leave_one_out(sequences, data)
+    assert (np.diff(sequences.offsets) - 2).sum() == 89_262
+    row, item = seen_items(sequences, splits.test).pairs(0, len(splits.test))
+    assert len(np.unique(row[item == splits.test.target_N[row]])) == 336
+
+
+def test_office_loads_and_is_checked_in_time(tmp_path: Path) -> None:
+    data = real("amazon-office-2014", text="amazon-office-2014.minilm-l6-v2.npy")
+    stages = Stages(tmp_path)
+    started = time.perf_counter()
+    sequences = load(data, stages)
+    assert time.perf_counter() - started < 1
+    assert text_vectors(sequences, data, stages).shape == (2_415, 384)
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        text_vectors(load(data, stages), data, stages)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.05
+    started = time.perf_counter()
+    assert check(data) == []
+    assert time.perf_counter() - started < 0.7
+
+
+def test_a_check_in_a_new_process_takes_neither_long_nor_torch() -> None:
+    data = real("amazon-office-2014")
+    code = (
+        "import sys, time\nstarted = time.perf_counter()\nfrom trainables.data.config import Data, check\n"
+        f"assert check(Data(name={data.name!r}, root={data.root!r})) == []\n"
+        "assert 'torch' not in sys.modules\nprint(time.perf_counter() - started)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.7

@@ -1,0 +1,136 @@
+"""The counting floors: against a loop on made-up data, and to the digit on the public sets."""
+
+import itertools
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainables import registry
+from trainables.config import build
+from trainables.data.config import Data
+from trainables.data.sequences import Sequences
+from trainables.floors.config import METRICS, Config, check
+from trainables.floors.counts import count, popularity_scores, transition_scores
+from trainables.floors.run import run
+from trainables.stages import Stages
+from trainables.trial import LocalTrial
+
+ROOT = Path(os.environ.get("SWEEP_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+ITEMS = 6
+
+histories = st.lists(st.lists(st.integers(1, ITEMS), max_size=10), min_size=1, max_size=6)
+
+
+def sequences_of(users: list[list[int]]) -> Sequences:
+    return Sequences(
+        name="made up",
+        fingerprint="",
+        items=np.array([item for user in users for item in user], np.int32),
+        offsets=np.cumsum([0, *map(len, users)]),
+        num_items=ITEMS + 1,
+        titles=[""] * (ITEMS + 1),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(histories, st.none() | st.integers(4, 8))
+def test_counts_are_those_of_a_loop_over_training_parts(users: list[list[int]], keep_last: int | None) -> None:
+    parts = [(user if keep_last is None else user[-keep_last:])[:-2] for user in users]
+    taken = Counter(item for part in parts for item in part)
+    pairs = Counter(pair for part in parts for pair in itertools.pairwise(part))
+    counts = count(sequences_of(users), keep_last)
+    assert counts.taken_I.tolist() == [taken[item] for item in range(ITEMS + 1)]
+    for a in range(ITEMS + 1):
+        for b in range(ITEMS + 1):
+            assert counts.follows_II[a, b] == pytest.approx(pairs[a, b] / taken[a] if pairs[a, b] else 0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(histories, st.integers(1, 5), st.sampled_from([0.25, 0.5, 1.0]))
+def test_transition_scores_are_decayed_shares_and_popularity_only_breaks_ties(
+    users: list[list[int]], window: int, decay: float
+) -> None:
+    counts = count(sequences_of(users), None)
+    history_BL = np.array([[0, 0, 0, 2], [1, 2, 3, 1]])
+    scores = transition_scores(counts, history_BL, window, decay)
+    dense = counts.follows_II.toarray()
+    smallest = counts.follows_II.data.min(initial=1.0) * decay ** (min(window, 4) - 1)
+    for row, history in enumerate(history_BL.tolist()):
+        shares = sum(decay**age * dense[item] for age, item in enumerate(reversed(history[-window:])) if item)
+        fill = scores[row] - shares
+        assert (fill <= smallest / 2 + 1e-12).all()
+        assert np.allclose(fill / max(fill.max(), 1e-300), counts.taken_I / max(counts.taken_I.max(), 1), atol=1e-6)
+
+
+def test_popularity_is_the_same_for_everyone() -> None:
+    counts = count(sequences_of([[1, 1, 2, 3, 4], [1, 5, 5, 5]]), None)
+    assert popularity_scores(counts, 2).tolist() == [[0, 3, 1, 0, 0, 1, 0]] * 2
+
+
+@pytest.mark.parametrize("method", ["popularity", "transitions"])
+def test_a_floor_reports_validation_then_test_and_leaves_its_ranks(tmp_path: Path, method: str) -> None:
+    trial = LocalTrial(tmp_path)
+    run(build(Config, {"method": method}), trial)
+    (first, valid), (second, test) = trial.reports
+    assert (first, second) == (0, 0)
+    assert (*valid, *test) == METRICS or {*valid, *test} == set(METRICS)
+    ranks = np.load(tmp_path / "artifacts" / "ranks.npy")
+    assert len(ranks) == 1_200
+    assert np.mean(ranks["rank"] <= 10) == test["test/hr_10"]
+
+
+def test_a_floor_taken_up_again_does_not_repeat_validation(tmp_path: Path) -> None:
+    run(Config(), LocalTrial(tmp_path))
+    again = LocalTrial(tmp_path, attempt=1)
+    run(Config(), again)
+    assert [name.split("/")[0] for _, metrics in again.reports for name in metrics] == ["test"] * 4
+
+
+def test_masking_what_was_seen_moves_the_target_up(tmp_path: Path) -> None:
+    stages = Stages(tmp_path / "stages")
+    ranks = []
+    for masked in (False, True):
+        folder = tmp_path / str(masked)
+        run(Config(data=Data(mask_seen=masked)), LocalTrial(folder, stages=stages))
+        ranks.append(np.load(folder / "artifacts" / "ranks.npy")["rank"])
+    assert (ranks[1] <= ranks[0]).all()
+    assert (ranks[1] < ranks[0]).any()
+
+
+def test_floors_are_found_by_name_and_check_their_data() -> None:
+    assert "floors" in registry.names()
+    assert check(Config()) == []
+    assert "nowhere.inter" in check(Config(data=Data(name="nowhere")))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "method", "expected"),
+    [
+        ("amazon-office-2014", {}, "popularity", (0.0088, 0.0035, 0.0174, 0.0056)),
+        ("amazon-office-2014", {}, "transitions", (0.0831, 0.0489, 0.1240, 0.0592)),
+        ("amazon-beauty-2014", {}, "popularity", (0.0120, 0.0055, 0.0219, 0.0080)),
+        ("amazon-beauty-2014", {}, "transitions", (0.0699, 0.0437, 0.0945, 0.0499)),
+        (
+            "amazon-prime-pantry-2018",
+            {"keep_last": None, "max_history": 20, "mask_seen": True},
+            "transitions",
+            (0.0461, 0.0296, 0.0611, 0.0334),
+        ),
+    ],
+)
+def test_floors_of_the_public_sets(
+    tmp_path: Path, name: str, fields: dict[str, object], method: str, expected: tuple[float, ...]
+) -> None:
+    if not (ROOT / name).is_dir():
+        pytest.skip(f"needs the data set {name}, which is not in {ROOT}; set SWEEP_DATA to the folder that holds it")
+    trial = LocalTrial(tmp_path)
+    values = {"data.name": name, "data.root": str(ROOT), "method": method}
+    run(build(Config, values | {f"data.{field}": value for field, value in fields.items()}), trial)
+    test = trial.reports[-1][1]
+    found = tuple(round(test[f"test/{metric}"], 4) for metric in ("hr_10", "ndcg_10", "hr_20", "ndcg_20"))
+    assert found == expected

@@ -1,0 +1,183 @@
+"""RecBole atomic files: `<name>.inter` (who met which item) and `<name>.item` (what the items are called).
+
+Tab-separated, UTF-8, one header line of `column:type`. Read whole and checked without a loop over lines; a line that
+breaks a rule is named as `file:line`. Format: https://recbole.io/docs/user_guide/data/atomic_files.html
+"""
+
+import html
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+TYPES = ("token", "token_seq", "float", "float_seq")
+
+
+class DataError(ValueError):
+    """A data set that cannot be used: ``problems`` holds one line each, with rule, value and remedy."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Table:
+    """One atomic file: its columns as lists of strings, all of one length, in file order."""
+
+    path: Path
+    columns: dict[str, list[str]]
+
+    def problem(self, rule: str, broken: np.ndarray, column: str, remedy: str) -> str:
+        """Say that the rows numbered in ``broken`` break ``rule``, naming the first."""
+        row = int(broken[0])
+        others = f" (and {len(broken) - 1} more lines)" if len(broken) > 1 else ""
+        return f"{self.path}:{row + 2}: {rule}, but got {self.columns[column][row]!r}{others}; {remedy}"
+
+
+def locate(name: str, root: str | None) -> Path:
+    """Return the folder of data set ``name``.
+
+    Args:
+        name: of the folder and, with `.inter` and `.item`, of its files.
+        root: the folder above; by default $SWEEP_DATA, then ./data.
+
+    Raises:
+        DataError: it is in none of these; the message says where it looked.
+    """
+    roots = [root] if root is not None else [*filter(None, [os.environ.get("SWEEP_DATA")]), "data"]
+    folders = [Path(place).expanduser().absolute() / name for place in roots]
+    for folder in folders:
+        if (folder / f"{name}.inter").is_file() and (folder / f"{name}.item").is_file():
+            return folder
+    unset = "" if root is not None or os.environ.get("SWEEP_DATA") else " ($SWEEP_DATA is not set)"
+    raise DataError(
+        f"data.name: a data set is a folder {name} with {name}.inter and {name}.item, but none is there: looked at "
+        f"{', '.join(map(str, folders))}{unset}; put a data set in RecBole's atomic format there, or point data.root "
+        "or $SWEEP_DATA to the folder that holds it (`synthetic` needs no files)"
+    )
+
+
+def read_items(path: Path) -> tuple[list[str], list[str]]:
+    """Ids and titles of a `.item` file in its order: the item on line n + 1 is number n. HTML entities are unescaped.
+
+    Raises:
+        DataError: a line breaks a rule.
+    """
+    table = read_table(path, ("item_id", "title"))
+    ids = table.columns["item_id"]
+    _refuse_empty(table, "item_id")
+    if len(set(ids)) < len(ids):
+        first = {token: row for row, token in reversed(list(enumerate(ids)))}
+        again = np.flatnonzero(np.fromiter(map(first.__getitem__, ids), np.int64, len(ids)) != np.arange(len(ids)))
+        raise DataError(table.problem("an item has one line", again, "item_id", "remove the repeated line"))
+    return ids, list(map(html.unescape, table.columns["title"]))
+
+
+def read_interactions(path: Path, ids: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Users, items and times of a `.inter` file, in its order.
+
+    Args:
+        path: the file.
+        ids: the items' ids; ``ids[n - 1]`` belongs to item n.
+
+    Returns:
+        int64 users numbered from 0 in the order in which they first appear; int32 items numbered from 1; float64
+        seconds, or None where the file has no `timestamp` column or leaves some of it empty (its order then counts).
+
+    Raises:
+        DataError: a line breaks a rule.
+    """
+    table = read_table(path, ("user_id", "item_id"))
+    _refuse_empty(table, "user_id")
+    tokens = table.columns["user_id"]
+    numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    users = np.fromiter(map(numbers.__getitem__, tokens), np.int64, len(tokens))
+    known = {token: number for number, token in enumerate(ids, start=1)}
+    tokens = table.columns["item_id"]
+    items = np.fromiter((known.get(token, 0) for token in tokens), np.int32, len(tokens))
+    if not items.all():
+        rule = f"an item_id must be one of the {len(ids)} of {path.with_suffix('.item').name}"
+        raise DataError(table.problem(rule, np.flatnonzero(items == 0), "item_id", "add the item or remove the line"))
+    return users, items, _times(table)
+
+
+def read_table(path: Path, required: tuple[str, ...]) -> Table:
+    """Read one atomic file and check its form: text, header, as many fields on every line as the header names.
+
+    Raises:
+        DataError: the file is not in the format.
+    """
+    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").removesuffix(b"\n")
+    try:
+        header, _, body = content.decode().partition("\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}:{line}: the file must be UTF-8, but got byte 0x{content[error.start]:02x}; convert it"
+        ) from error
+    names = _header(path, header, required)
+    if not body:
+        raise DataError(f"{path}:2: at least one line must follow the header, but there is none; fill the file")
+    raw = np.frombuffer(content, np.uint8)[len(header.encode()) + 1 :]
+    ends = np.append(np.flatnonzero(raw == ord("\n")), len(raw))
+    fields = np.diff(np.searchsorted(np.flatnonzero(raw == ord("\t")), ends), prepend=0) + 1
+    if (fields != len(names)).any():
+        broken = np.flatnonzero(fields != len(names))
+        others = f" (and {len(broken) - 1} more lines)" if len(broken) > 1 else ""
+        raise DataError(
+            f"{path}:{broken[0] + 2}: a line must have {len(names)} tab-separated fields ({', '.join(names)}), "
+            f"but got {fields[broken[0]]}{others}; correct the line"
+        )
+    flat = body.replace("\n", "\t").split("\t")
+    return Table(path, {name: flat[number :: len(names)] for number, name in enumerate(names)})
+
+
+def _header(path: Path, header: str, required: tuple[str, ...]) -> list[str]:
+    parts = [field.partition(":") for field in header.split("\t")]
+    names = [name for name, _, _ in parts]
+    wrong = [name + colon + kind for name, colon, kind in parts if not name or kind not in TYPES]
+    if wrong:
+        example = "\t".join(f"{name}:token" for name in required)
+        raise DataError(
+            f"{path}:1: the header must name every column as column:type (types: {', '.join(TYPES)}), "
+            f"but got {wrong[0]!r}; write for instance {example!r}"
+        )
+    missing = [name for name in required if name not in names]
+    if missing or len(set(names)) < len(names):
+        raise DataError(
+            f"{path}:1: the header must name {' and '.join(required)}, and no column twice, but got "
+            f"{', '.join(names)}; correct the header"
+        )
+    return names
+
+
+def _refuse_empty(table: Table, column: str) -> None:
+    if "" in table.columns[column]:
+        empty = np.flatnonzero(np.array(table.columns[column], dtype=object) == "")
+        raise DataError(table.problem(f"{column} must not be empty", empty, column, "fill it or remove the line"))
+
+
+def _times(table: Table) -> np.ndarray | None:
+    tokens = table.columns.get("timestamp")
+    if tokens is None:
+        return None
+    given = [token for token in tokens if token]
+    try:
+        times = np.array(given, dtype=np.float64)
+    except ValueError:
+        times = np.array([np.nan])
+    if not np.isfinite(times).all():
+        broken = np.array([row for row, token in enumerate(tokens) if token and not _is_finite(token)])
+        raise DataError(
+            table.problem("a timestamp must be a finite number or empty", broken, "timestamp", "correct the line")
+        )
+    return times if len(times) == len(tokens) else None
+
+
+def _is_finite(token: str) -> bool:
+    try:
+        return bool(np.isfinite(float(token)))
+    except ValueError:
+        return False

@@ -1,0 +1,47 @@
+"""What a trainable may say about its data, and everything that can be wrong with it before a run."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from trainables.config import at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """One data set, how it is split, and where the items' text vectors come from."""
+
+    name: str = "synthetic"
+    """Folder of RecBole atomic files, `<root>/<name>/<name>.inter` and `.item`; `synthetic` is built in."""
+    root: str | None = None
+    """Folder that holds the data sets; by default $SWEEP_DATA, then ./data."""
+    text: str = "tfidf"
+    """`tfidf` (no download), a `.npy` file beside the data, or a sentence-transformers model (name or folder)."""
+    text_width: Annotated[int, at_least(1)] = 256
+    """Largest width V of `tfidf` vectors; fewer where the titles have fewer distinct terms. Others ignore it."""
+    train_rows: Literal["last", "all"] = "last"
+    """`last`: one training row a user, target third from the end; `all`: one for every prefix."""
+    mask_seen: bool = False
+    """Whether evaluation removes the user's earlier items from the ranking (PAD does, AlphaFuse does not)."""
+    max_history: Annotated[int, at_least(1)] = 10
+    """Items of history that a row holds at most (SpecTran and HatLLM: 10, PAD: 20)."""
+    keep_last: Annotated[int, at_least(4)] | None = 13
+    """Interactions kept of each user, the newest (SpecTran: 13); None keeps all."""
+
+    def __post_init__(self) -> None:
+        """Refuse a name that would leave the data folder.
+
+        Raises:
+            ValueError: the name is empty or a path.
+        """
+        if not self.name or self.name in {".", ".."} or set(self.name) & set("/\\\0"):
+            raise ValueError(f"name must be the plain name of a folder, but got {self.name!r}; set root to its parent")
+
+
+def check(data: Data) -> list[str]:
+    """Say everything that would stop a run on ``data``: files, malformed lines, text vectors; [] if nothing would.
+
+    Reads the files but imports no torch; quick enough to run before every sweep.
+    """
+    from trainables.data import checks
+
+    return checks.problems(data)

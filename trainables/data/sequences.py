@@ -1,0 +1,126 @@
+"""Who did what, in which order: one flat memory-mapped array of item numbers that all trials share."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data import atomic, synthetic
+from trainables.data.config import Data
+from trainables.data.packed import Packed
+from trainables.stages import File, StageResult, Stages, stage
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """All interactions of one data set; user u's are ``items[offsets[u]:offsets[u + 1]]``, oldest first."""
+
+    name: str
+    fingerprint: str
+    """Of the content (interactions in their order, titles), so the same on every machine and for every copy."""
+    items: np.ndarray
+    """int32, item numbers from 1; 0 is padding."""
+    offsets: np.ndarray
+    """int64, (users + 1,)."""
+    num_items: int
+    """I, the padding item 0 included."""
+    titles: Sequence[str]
+    """I titles, ``titles[0] == ""``."""
+
+    @property
+    def num_users(self) -> int:
+        """How many users there are, those with too few interactions for any split included."""
+        return len(self.offsets) - 1
+
+
+def load(data: Data, stages: Stages) -> Sequences:
+    """Return the interactions and titles of ``data``, parsed by whoever asks first and shared by all others.
+
+    Inside a user the interactions are in order of time, equal times in file order; without a complete `timestamp`
+    column they are in file order. Repeated interactions are kept.
+
+    Raises:
+        DataError: the files are not there or break a rule.
+    """
+    titles = catalogue(data, stages)
+    if data.name == synthetic.NAME:
+        result = stages.get(synthetic_interactions, {"seed": synthetic.SEED, "titles": titles})
+    else:
+        folder = atomic.locate(data.name, data.root)
+        result = stages.get(interactions, {"inter": File(folder / f"{data.name}.inter"), "titles": titles})
+    return Sequences(
+        name=data.name,
+        fingerprint=bytes(result["digest"]).hex()[:16],
+        items=result["items"],
+        offsets=result["offsets"],
+        num_items=len(titles["title_ends"]),
+        titles=Packed(titles["titles"], titles["title_ends"]),
+    )
+
+
+def catalogue(data: Data, stages: Stages) -> StageResult:
+    """Ids and titles of the items of ``data`` as packed strings: `titles`, `title_ends` (I,), `ids`, `id_ends`."""
+    if data.name == synthetic.NAME:
+        return stages.get(synthetic_catalogue, {"seed": synthetic.SEED})
+    folder = atomic.locate(data.name, data.root)
+    return stages.get(item_catalogue, {"item": File(folder / f"{data.name}.item")})
+
+
+@stage(version=1)
+def item_catalogue(item: Path) -> Arrays:
+    """Stage: the catalogue in a `.item` file."""
+    return _catalogue_arrays(*atomic.read_items(item))
+
+
+@stage(version=1)
+def synthetic_catalogue(seed: int) -> Arrays:
+    """Stage: the catalogue of the built-in data set."""
+    titles = synthetic.titles(seed)
+    return _catalogue_arrays([str(number) for number in range(1, len(titles) + 1)], titles)
+
+
+@stage(version=1)
+def interactions(inter: Path, titles: Mapping[str, np.ndarray]) -> Arrays:
+    """Stage: the interactions of a `.inter` file on the items of ``titles``."""
+    ids = list(Packed(titles["ids"], titles["id_ends"]))
+    return sequence_arrays(*atomic.read_interactions(inter, ids), titles)
+
+
+@stage(version=1)
+def synthetic_interactions(seed: int, titles: Mapping[str, np.ndarray]) -> Arrays:
+    """Stage: the interactions of the built-in data set."""
+    return sequence_arrays(*synthetic.interactions(seed), titles)
+
+
+def sequence_arrays(
+    users: np.ndarray, items: np.ndarray, times: np.ndarray | None, titles: Mapping[str, np.ndarray]
+) -> Arrays:
+    """Group interactions by user, in order of time: `items` int32, `offsets` int64 (users + 1,), `digest` uint8.
+
+    Args:
+        users: int64, numbered from 0 without gaps, in any order.
+        items: int32, of the same length.
+        times: float64 of the same length; None keeps the order given inside each user.
+        titles: the catalogue, which the digest covers too.
+    """
+    order = np.argsort(users, kind="stable") if times is None else np.lexsort((times, users))
+    items = items[order].astype(np.int32, copy=False)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(users))]).astype(np.int64)
+    digest = hashlib.sha256()
+    for array in (items, offsets, titles["titles"], titles["title_ends"]):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return {"items": items, "offsets": offsets, "digest": np.frombuffer(digest.digest(), np.uint8)}
+
+
+def _catalogue_arrays(ids: list[str], titles: list[str]) -> Arrays:
+    packed_ids, packed_titles = Packed.of(ids), Packed.of(["", *titles])
+    return {
+        "ids": packed_ids.content,
+        "id_ends": packed_ids.ends,
+        "titles": packed_titles.content,
+        "title_ends": packed_titles.ends,
+    }

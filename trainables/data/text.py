@@ -1,0 +1,172 @@
+"""Text vectors of the items' titles: one float32 row an item, row 0 (padding) zero, computed once and shared."""
+
+import difflib
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data import atomic, synthetic
+from trainables.data.atomic import DataError
+from trainables.data.config import Data
+from trainables.data.packed import Packed
+from trainables.data.sequences import Sequences, catalogue
+from trainables.stages import File, StageResult, Stages, stage
+
+TFIDF = "tfidf"
+ENCODER = "sentence_transformers"
+SVD_SEED = 0
+
+Arrays = dict[str, np.ndarray]
+
+
+def text_vectors(sequences: Sequences, data: Data, stages: Stages) -> np.ndarray:
+    """Return the items' text vectors, float32 (I, V), memory-mapped; neither centred nor normalised.
+
+    Args:
+        sequences: the items, from :func:`trainables.data.sequences.load`.
+        data: ``text`` says where the vectors come from (see :class:`Data`).
+        stages: keeps them; the key covers the titles or the file, never the interactions or the splits.
+
+    Raises:
+        DataError: the file is missing, of the wrong shape or not finite; the encoder is not installed.
+    """
+    return text_stage(sequences, data, stages)["vectors"]
+
+
+def text_stage(sequences: Sequences, data: Data, stages: Stages) -> StageResult:
+    """As :func:`text_vectors`, but the stage that holds them as `vectors`: the input of stages that build on them."""
+    if data.text == TFIDF:
+        return stages.get(tfidf_vectors, {"titles": catalogue(data, stages), "width": data.text_width})
+    if data.text.endswith(".npy"):
+        inputs = {"vectors": File(locate_vectors(data)), "items": sequences.num_items - 1}
+        return stages.get(file_vectors, inputs)
+    model, weights = _encoder(data.text)
+    return stages.get(encoder_vectors, {"titles": catalogue(data, stages), "model": model, "weights": weights})
+
+
+@stage(version=1)
+def tfidf_vectors(titles: Mapping[str, np.ndarray], width: int) -> Arrays:
+    """Stage: TF-IDF of the titles' words, reduced by a truncated SVD with a fixed seed on one thread.
+
+    The width is at most ``width``, and at most the number of items and of distinct words.
+
+    Raises:
+        DataError: no title has a word.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    texts = Packed(titles["titles"], titles["title_ends"])[1:]
+    try:
+        counts = TfidfVectorizer(sublinear_tf=True, dtype=np.float64).fit_transform(texts)
+    except ValueError as error:
+        raise DataError(
+            "data.text: tfidf needs titles of words of two letters or more, but there is none; "
+            "fill the .item file's titles, or name a .npy file in data.text"
+        ) from error
+    with threadpool_limits(1):  # the last digits depend on the number of threads
+        svd = TruncatedSVD(min(width, *counts.shape), algorithm="randomized", random_state=SVD_SEED)
+        return {"vectors": _with_padding(svd.fit_transform(counts))}
+
+
+@stage(version=1)
+def file_vectors(vectors: Path, items: int) -> Arrays:
+    """Stage: the vectors of a `.npy` file, row i = item i + 1, checked and made float32."""
+    return {"vectors": _with_padding(read_vectors(vectors, items))}
+
+
+@stage(version=1)
+def encoder_vectors(titles: Mapping[str, np.ndarray], model: str, weights: str | None) -> Arrays:
+    """Stage: what a sentence-transformers model makes of each title. ``weights`` only tells two folders apart."""
+    from sentence_transformers import SentenceTransformer
+
+    texts = Packed(titles["titles"], titles["title_ends"])[1:]
+    encoded = SentenceTransformer(model).encode(texts, batch_size=64, show_progress_bar=False, convert_to_numpy=True)
+    return {"vectors": _with_padding(encoded)}
+
+
+def read_vectors(path: Path, items: int) -> np.ndarray:
+    """Return the (``items``, V) array of a `.npy` file, memory-mapped.
+
+    Raises:
+        DataError: it cannot be read, has another shape, or holds a value that is not finite.
+    """
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path}: text vectors must be a .npy array of numbers, but it cannot be read ({error}); "
+            "write it again with numpy.save"
+        ) from error
+    shape = vectors.shape
+    if vectors.ndim != 2 or shape[0] != items or not shape[1] or not np.issubdtype(vectors.dtype, np.floating):
+        raise DataError(
+            f"{path}: text vectors must be floats of shape ({items}, width), one row an item in the order of the "
+            f".item file, but got {vectors.dtype} of shape {shape}; make them from this data set's titles"
+        )
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise DataError(
+            f"{path}: text vectors must be finite, but {np.count_nonzero(~finite)} of {items} rows are not, the first "
+            f"is row {row} (item {row + 1}); make them again"
+        )
+    return vectors
+
+
+def locate_vectors(data: Data) -> Path:
+    """Return where the `.npy` file of ``data`` lies: beside the data, unless ``text`` is an absolute path.
+
+    Raises:
+        DataError: it is not there.
+    """
+    path = Path(data.text)
+    if not path.is_absolute():
+        if data.name == synthetic.NAME:
+            raise DataError(
+                f"data.text: {synthetic.NAME} data lie in no folder, so a .npy file must be an absolute path, but got "
+                f"{data.text!r}; write {TFIDF!r} or the whole path"
+            )
+        path = atomic.locate(data.name, data.root) / path
+    if not path.is_file():
+        there = sorted(file.name for file in path.parent.glob("*.npy"))
+        raise DataError(
+            f"data.text: a .npy name must be a file beside the data, but {path} is not there; "
+            f"{'choose from ' + ', '.join(there) if there else f'write {TFIDF!r}, which needs no file'}"
+        )
+    return path
+
+
+def encoder_problem(text: str) -> str | None:
+    """Say why ``text`` cannot be a sentence-transformers model here, or None; downloads and imports nothing."""
+    if Path(text).is_absolute() and not Path(text).is_dir():
+        return f"data.text: a model's path must be a folder, but {text!r} is not there; correct the path"
+    if importlib.util.find_spec(ENCODER) is not None:
+        return None
+    near = difflib.get_close_matches(text, [TFIDF], n=1)
+    return (
+        f"data.text: must be {TFIDF!r}, a .npy file beside the data, or a sentence-transformers model, which needs "
+        f"that package, but got {text!r} and it is not installed; "
+        + (f"did you mean {near[0]!r}?" if near else 'pip install -e ".[text]"')
+    )
+
+
+def _encoder(text: str) -> tuple[str, str | None]:
+    """Name of the model and, where it is a folder, what tells its content apart: its files' names, sizes and times."""
+    problem = encoder_problem(text)
+    if problem:
+        raise DataError(problem)
+    folder = Path(text)
+    if not folder.is_dir():
+        return text, None
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    stats = [(str(path.relative_to(folder)), os.stat(path)) for path in files]
+    return str(folder.absolute()), repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+
+def _with_padding(vectors: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros((1, vectors.shape[1]), np.float32), vectors.astype(np.float32)])

@@ -1,0 +1,1 @@
+"""Counting floors: what every learned model must beat."""

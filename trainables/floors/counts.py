@@ -1,0 +1,72 @@
+"""Scores from counting alone: how often an item was taken, and what came right after what.
+
+No paper: these are the floors that a learned model has to beat. Only training parts are counted, of each user's kept
+interactions all but the last two, so that nobody's validation or test target is among them. A model that trains one
+row a user (`train_rows` "last") sees the same interactions, as history or as target.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from trainables.data.sequences import Sequences
+from trainables.data.splits import kept_ranges
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the training parts hold, over I items."""
+
+    taken_I: np.ndarray
+    """int64, occurrences of each item."""
+    follows_II: sparse.csr_array
+    """float64, ``follows[a, b]``: how often b came right after a, as a share of a's occurrences."""
+
+
+def count(sequences: Sequences, keep_last: int | None) -> Counts:
+    """Count items and adjacent pairs in every user's training part, without a loop over users.
+
+    Args:
+        sequences: all interactions.
+        keep_last: interactions kept of each user before the last two are set aside; None keeps all.
+    """
+    start, end = kept_ranges(sequences, keep_last)
+    lengths = np.maximum(end - 2 - start, 0)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(owner)) + np.repeat(start - (np.cumsum(lengths) - lengths), lengths)
+    items = np.asarray(sequences.items)[place]
+    size = sequences.num_items
+    taken_I = np.bincount(items, minlength=size)
+    pair = owner[:-1] == owner[1:]
+    before, after = items[:-1][pair], items[1:][pair]
+    shares = 1.0 / taken_I[before]
+    follows_II = sparse.csr_array((shares, (before, after)), shape=(size, size))  # repeated pairs add up
+    return Counts(taken_I=taken_I, follows_II=follows_II)
+
+
+def popularity_scores(counts: Counts, rows: int) -> np.ndarray:
+    """(``rows``, I) float64 scores: how often each item was taken, the same for everyone."""
+    return np.tile(counts.taken_I.astype(np.float64), (rows, 1))
+
+
+def transition_scores(counts: Counts, history_BL: np.ndarray, window: int, decay: float) -> np.ndarray:
+    """(B, I) float64 scores: decayed shares of what followed the newest items, and a little popularity.
+
+    The item that stands ``age`` steps back (the newest: 0) adds ``decay**age * follows[item]``. Popularity is scaled to
+    below half the smallest share, so that it orders what no transition reaches and what transitions leave tied.
+
+    Args:
+        counts: of the training parts.
+        history_BL: int item numbers, left-padded with 0.
+        window: how many of the newest items add to the scores.
+        decay: weight of an item relative to the next newer one, in (0, 1].
+    """
+    newest_BW = history_BL[:, -window:]
+    rows, width = newest_BW.shape
+    weight_BW = decay ** np.arange(width)[::-1] * (newest_BW > 0)
+    shape = (rows, len(counts.taken_I))
+    history_BI = sparse.csr_array((weight_BW.ravel(), (np.repeat(np.arange(rows), width), newest_BW.ravel())), shape)
+    smallest = counts.follows_II.data.min(initial=1.0) * decay ** (width - 1)
+    fill_I = counts.taken_I * (smallest / 2 / max(counts.taken_I.max(), 1))
+    return (history_BI @ counts.follows_II).toarray() + fill_I

@@ -1,0 +1,49 @@
+"""A counting floor: one look at the training parts, then both splits ranked."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from trainables.data.batches import Batch
+from trainables.data.sequences import load
+from trainables.data.splits import Rows, leave_one_out, seen_items
+from trainables.floors.config import Config
+from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
+from trainables.seqrec.config import TOP_K
+from trainables.seqrec.evaluate import rank_targets, write_ranks
+from trainables.seqrec.metrics import ranking_metrics
+from trainables.trial import Trial
+
+
+def run(config: Config, trial: Trial) -> None:
+    """Report validation, then the test split, both as step 0; `ranks.npy` holds the test ranks.
+
+    Raises:
+        DataError: the data set cannot be used.
+    """
+    sequences = load(config.data, trial.stages)
+    splits = leave_one_out(sequences, config.data)
+    score = scorer(config, count(sequences, config.data.keep_last))
+
+    def ranks(rows: Rows) -> np.ndarray:
+        seen = seen_items(sequences, rows) if config.data.mask_seen else None
+        return rank_targets(score, rows, num_items=sequences.num_items, seen=seen)
+
+    if trial.load() is None:
+        trial.report(0, ranking_metrics("valid", ranks(splits.valid), TOP_K))
+        trial.save({"validated": True})
+    test_N = ranks(splits.test)
+    write_ranks(trial.artifact("ranks.npy"), splits.test, test_N)
+    trial.report(0, ranking_metrics("test", test_N, TOP_K))
+
+
+def scorer(config: Config, counts: Counts) -> Callable[[Batch], torch.Tensor]:
+    """What turns a batch on the CPU into float64 scores (B, I) that the caller may change."""
+
+    def score(batch: Batch) -> torch.Tensor:
+        if config.method == "popularity":
+            return torch.from_numpy(popularity_scores(counts, len(batch)))
+        return torch.from_numpy(transition_scores(counts, batch.history_BL.numpy(), config.window, config.decay))
+
+    return score
