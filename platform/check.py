@@ -1,0 +1,187 @@
+"""A sweep against its trainable: metrics, fields, every end of every range, conditions, first points, data.
+
+Nothing is started and neither torch nor Ray is imported; what cannot work is said here, before a machine is taken.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, get_args, get_origin
+
+from platform import points
+from platform.errors import did_you_mean
+from platform.expression import parse
+from platform.parameters import IntRange, ends
+from platform.space import Space
+from platform.spec import SweepSpec, invalid, read
+from trainables import config as configs
+from trainables import registry
+
+_DATA = "data."
+"""Fields of the part that names data."""
+
+
+def check(spec: SweepSpec) -> Space:
+    """The space of a sweep, once everything about it has been tried.
+
+    Raises:
+        InvalidSweep: with every problem at once.
+    """
+    space, problems = _problems(spec, frozenset())
+    if space is None or problems:
+        raise invalid(spec.path, problems)
+    return space
+
+
+def open_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> tuple[SweepSpec, Space]:
+    """A sweep file, read and checked; what is wrong with the file and with the space is told together.
+
+    Args:
+        path: the file.
+        overrides: `key=value` each, see `spec.load`.
+
+    Raises:
+        InvalidSweep: with every problem at once.
+    """
+    reading = read(path, overrides)
+    problems, space = list(reading.problems), None
+    if reading.spec is not None:
+        space, more = _problems(reading.spec, reading.unread)
+        problems += more
+    if reading.spec is None or space is None or problems:
+        raise invalid(Path(path), problems)
+    return reading.spec, space
+
+
+def space_of(spec: SweepSpec) -> Space:
+    """The space of a sweep with its trainable's defaults and conditions, unchecked."""
+    return _space(spec, registry.load_config(spec.trainable))
+
+
+def _space(spec: SweepSpec, trainable: ModuleType) -> Space:
+    def resolve(values: Mapping[str, Any]) -> dict[str, Any]:
+        return configs.flatten(configs.build(trainable.Config, values))
+
+    return Space.of(spec, getattr(trainable, "CONSTRAINTS", ()), resolve)
+
+
+def _problems(spec: SweepSpec, unread: frozenset[str]) -> tuple[Space | None, list[tuple[int | str, str]]]:
+    """The space, where there is a trainable, and every problem as (origin, `path: rule, but got value; remedy`)."""
+    trainable, problem = _trainable(spec.trainable)
+    if trainable is None:
+        return None, [(spec.origin("trainable"), f"trainable: {problem}")]
+    space, config = _space(spec, trainable), trainable.Config
+    fields = configs.field_names(config)
+
+    def build(values: Mapping[str, Any]) -> tuple[str, ...]:
+        try:
+            configs.build(config, values)
+        except configs.ConfigError as error:
+            return error.problems
+        return ()
+
+    found: list[tuple[str, str]] = []
+    if "metric" not in unread:
+        found += _metrics(spec, trainable)
+    found += _condition_names(spec, space, fields)
+    unfit = [*_whole_ends(space, fields), *points.values(space, build, configs.NO_FIELD)]
+    if not unfit and "parameters" not in unread:  # only then do points mean anything
+        unfit = list(points.combinations(space, build, configs.NO_FIELD)) or list(points.conditions(spec, space))
+        if not unfit:
+            found += points.initial_points(spec, space)
+            found += _outside(space, trainable, fields)
+    found += unfit
+    return space, [(spec.origin(path), f"{path}: {text}") for path, text in dict.fromkeys(found)]
+
+
+def _trainable(name: str) -> tuple[ModuleType | None, str]:
+    """The light module of a trainable, or what is wrong with it."""
+    try:
+        module = registry.load_config(name)
+    except registry.UnknownTrainable as error:
+        return None, str(error)
+    except Exception as error:  # a user's own module may fail in any way; that is its author's to read
+        return None, f"config.py of {name} must import, but got {type(error).__name__}: {error}; correct it"
+    if not dataclasses.is_dataclass(getattr(module, "Config", None)):
+        return None, f"config.py of {name} must have a dataclass Config, but got none; add it"
+    if not getattr(module, "METRICS", None):
+        return None, f"config.py of {name} must list what it reports in METRICS, but got nothing; add it"
+    return module, ""
+
+
+def _metrics(spec: SweepSpec, trainable: ModuleType) -> Iterator[tuple[str, str]]:
+    known = [name for name in trainable.METRICS if name.startswith("valid/")]
+    for index, metric in enumerate(spec.metrics):
+        if metric.name not in trainable.METRICS:
+            yield (
+                "metric.name" if len(spec.metrics) == 1 else f"metric[{index}].name",
+                f"must be a metric that {spec.trainable} reports, but got {metric.name!r}; "
+                f"{did_you_mean(metric.name, known)}",
+            )
+
+
+def _condition_names(spec: SweepSpec, space: Space, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
+    known = list(dict.fromkeys([*(here.name for here in space.places), *fields]))
+    for index, text in enumerate(spec.constraints):
+        for name in parse(text).names:
+            if name not in known:
+                same = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
+                remedy = f"did you mean {same[0]!r}?" if same else did_you_mean(name, known)
+                yield (
+                    f"constraints[{index}]",
+                    f"must read parameters of {spec.trainable}, but got {name!r} in {text!r}; {remedy}",
+                )
+
+
+def _whole_ends(space: Space, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
+    """Ranges such as `{min: 0, max: 1}` of a field with fractions, which would try two values only."""
+    for here in space.places:
+        field = fields.get(here.name)
+        if field and isinstance(here.parameter, IntRange) and _has_fractions(field.type):
+            low, high = here.parameter.min, here.parameter.max
+            yield (
+                here.path,
+                f"must have ends with a point, as the field has fractions, but got the whole numbers {low} and {high}; "
+                f"write {float(low)} and {float(high)} (and step: 1.0 where only whole numbers were meant)",
+            )
+
+
+def _has_fractions(hint: Any) -> bool:
+    if hint is float:
+        return True
+    arms = get_args(hint)[:1] if get_origin(hint) is Annotated else get_args(hint)
+    return any(_has_fractions(arm) for arm in arms) and int not in arms
+
+
+def _outside(space: Space, trainable: ModuleType, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
+    """What the trainable's own `check` finds, asked once for each setting of the fields that name things outside."""
+    seen: set[tuple[Any, ...]] = set()
+    for values in _settings(space) if hasattr(trainable, "check") else ():
+        config = configs.build(trainable.Config, values)
+        flat = configs.flatten(config)
+        named = tuple((name, repr(value)) for name, value in flat.items() if _names_outside(fields[name]))
+        if named in seen:
+            continue
+        seen.add(named)
+        for text in trainable.check(config):
+            name, colon, rest = text.partition(": ")
+            yield (f"parameters.{name}", rest) if colon and name in fields else ("parameters", text)
+
+
+def _settings(space: Space) -> Iterator[dict[str, Any]]:
+    """A feasible point for each end and choice, as far as one is found quickly; one point where there are none."""
+    if not space.places:
+        yield {}
+    for here in space.places:
+        for value in ends(here.parameter):
+            found = (values for values in points.completions(space, here, value, 3) if space.feasible(values))
+            yield from (values for values, _ in zip(found, range(1), strict=False))
+
+
+def _names_outside(field: configs.Field) -> bool:
+    """Whether a field may name something outside the program: data, or a free text such as a path or a model's name."""
+    return field.name.startswith(_DATA) or field.type is str or str in get_args(field.type)

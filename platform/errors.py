@@ -1,0 +1,47 @@
+"""What can go wrong for a user of a sweep: each error carries the exit code of the command.
+
+0 done, 1 ended without a usable result, 2 invalid input, 3 another driver holds the sweep.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class SweepError(Exception):
+    """A sweep that cannot go on, told to the user as one message (rule, value, remedy), without a traceback."""
+
+    exit_code = 1
+
+
+class InvalidSweep(SweepError):  # noqa: N818  (read as a sentence: "invalid sweep")
+    """A sweep file, an override or a machine that cannot carry the sweep: every problem at once.
+
+    `problems` holds one line each: `file:line: path: rule, value, remedy`.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = tuple(dict.fromkeys(problems))
+        super().__init__("\n".join(self.problems))
+
+
+class Busy(SweepError):  # noqa: N818
+    """Another driver holds this sweep."""
+
+    exit_code = 3
+
+
+def nearest(word: object, words: Iterable[str]) -> str | None:
+    """The one of `words` that `word` was most likely meant to be, or None."""
+    near = difflib.get_close_matches(str(word).lower(), list(words), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def did_you_mean(word: object, words: Iterable[str]) -> str:
+    """The remedy for an unknown name: the nearest one, else all of them."""
+    words = list(words)
+    near = nearest(word, words)
+    return f"did you mean {near!r}?" if near else f"choose from {', '.join(words)}"

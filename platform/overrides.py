@@ -1,0 +1,60 @@
+"""`--set key=value`: entries of a sweep file replaced on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from platform.yaml_lines import join, read
+
+
+def apply(data: dict[str, Any], overrides: Sequence[str], origins: dict[str, int | str]) -> list[tuple[str, str]]:
+    """Replace entries of `data` in place, note each one's origin, and return the problems as (origin, message).
+
+    Args:
+        data: the file as plain data.
+        overrides: `key=value` each; the key is dotted, what follows `parameters.` is one name, the value is YAML.
+        origins: path -> line or `--set key=value`; entries below a replaced one are dropped.
+    """
+    problems: list[tuple[str, str]] = []
+    for override in overrides:
+        origin = f"--set {override}"
+        key, equals, text = override.partition("=")
+        steps = _steps(key.strip())
+        if not equals or not all(steps):
+            problems.append((origin, f"must be key=value, but got {override!r}; write --set num_trials=6"))
+            continue
+        document = read(text)
+        if document.problems:
+            problems += [(origin, message) for _, message in document.problems]
+            continue
+        problem = _put(data, steps, document.data)
+        if problem:
+            problems.append((origin, f"{key}: {problem}"))
+            continue
+        path = ""
+        for step in steps:
+            path = join(path, step)
+        for known in [known for known in origins if known.startswith((f"{path}.", f"{path}["))]:
+            del origins[known]
+        origins[path] = origin
+    return problems
+
+
+def _steps(key: str) -> list[str]:
+    head, dot, rest = key.partition(".")
+    if head == "parameters" and dot:
+        return [head, rest]
+    return key.split(".")
+
+
+def _put(data: dict[str, Any], steps: list[str], value: Any) -> str | None:
+    """Set one entry, making the mappings on the way; a problem where something else stands in the way."""
+    for index, step in enumerate(steps[:-1]):
+        inner = data.setdefault(step, {})
+        if not isinstance(inner, dict):
+            around = ".".join(steps[: index + 1])
+            return f"{around} must be a mapping to be set in, but got {inner!r}; set {around} as a whole"
+        data = inner
+    data[steps[-1]] = value
+    return None

@@ -1,0 +1,144 @@
+"""Points of a space, built before anything runs: the ends of every range, conditions, first points.
+
+A problem is a path in the sweep file and `rule, but got value; remedy`. What a config is, is the caller's to say:
+`build` returns what keeps a point from being one, each problem starting with the name of its field.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from platform.expression import ExpressionError, parse
+from platform.parameters import Choice, FloatRange, Occurrence, ends, steps
+from platform.space import UNBUILDABLE, Space
+from platform.spec import SweepSpec
+
+Build: TypeAlias = Callable[[Mapping[str, Any]], Sequence[str]]
+Problem: TypeAlias = tuple[str, str]
+
+_FEW, _MANY, _SAMPLES = 12, 60, 2000
+"""Settings of the other parameters tried for one value (its own rules, rules across fields); points for conditions."""
+
+
+def values(space: Space, build: Build, valueless: str) -> Iterator[Problem]:
+    """Values that their own field takes in no setting of the other parameters.
+
+    Args:
+        space: the space.
+        build: what keeps a point from being a config.
+        valueless: a text that is in problems which do not depend on the value; such a problem is told once.
+    """
+    for here in space.places:
+        for value in ends(here.parameter):
+            own: list[str] = []
+            for point in completions(space, here, value, _FEW):
+                own = [text for text in build(point) if text.startswith(f"{here.name}: ")]
+                if not own:
+                    break
+            for text in own:
+                yield here.path, text.removeprefix(f"{here.name}: ")
+            if any(valueless in text for text in own):
+                break
+
+
+def combinations(space: Space, build: Build, valueless: str) -> Iterator[Problem]:
+    """Ends and choices with which no setting of the other parameters makes a config; arguments as of `values`."""
+    found: dict[str, list[tuple[Occurrence, Any]]] = {}
+    for here in space.places:
+        for value in ends(here.parameter):
+            first: Sequence[str] = ()
+            for point in completions(space, here, value, _MANY):
+                problems = build(point)
+                if not problems:
+                    first = ()
+                    break
+                first = first or problems
+            for text in first:
+                found.setdefault(text, []).append((here, value))
+    for text, places in found.items():
+        here, value = next((place for place in places if place[0].name in text), places[0])
+        branch = isinstance(here.parameter, Choice) and valueless in text
+        remedy = f" (put it under `when` of {here.name})" if branch else ""
+        yield (
+            here.path,
+            f"must make a config with some setting of the others, but got none for {value!r}: {text}{remedy}",
+        )
+
+
+def completions(space: Space, here: Occurrence, value: Any, tries: int) -> Iterator[dict[str, Any]]:
+    """Points in which one parameter has a value and its branch is open."""
+    rng = random.Random(0)
+    fixed = {**dict(here.branch), here.name: value}
+    return (space.sample(rng, fixed) for _ in range(tries))
+
+
+def conditions(spec: SweepSpec, space: Space) -> Iterator[Problem]:
+    """Conditions that no point meets, each alone, else all together."""
+    met: dict[str, bool] = {}
+    count = 0
+    for point in _points(space):
+        count += 1
+        violations = space.violations(point)
+        if all(amount <= 0 for amount in violations.values()):
+            return
+        for text, amount in violations.items():
+            met[text] = met.get(text, False) or amount <= 0
+    conditions = [text for text in met if text != UNBUILDABLE]
+    never = [text for text in conditions if not met[text]]
+    for text in never:
+        path = f"constraints[{spec.constraints.index(text)}]" if text in spec.constraints else "parameters"
+        reason = (
+            _error_of(text, space) or f"none of {count} points meets {text!r}; widen a range or change the condition"
+        )
+        yield path, f"must be met by some point, but {reason}"
+    if not never:
+        together = " and ".join(repr(text) for text in conditions)
+        yield (
+            "constraints" if spec.constraints else "parameters",
+            f"must be met together by some point, but none of {count} points meets {together}; widen a range or change "
+            "a condition",
+        )
+
+
+def initial_points(spec: SweepSpec, space: Space) -> Iterator[Problem]:
+    """First points that are outside the space, or that no setting of the parameters left out makes feasible."""
+    rng = random.Random(0)
+    for index, point in enumerate(spec.initial_points):
+        path = f"initial_points[{index}]"
+        misfit = space.misfit(point)
+        for name, text in misfit.items():
+            yield f"{path}.{name}", text
+        broken: list[str] = []
+        for _ in range(0 if misfit else _MANY):
+            violations = space.violations(space.sample(rng, point))
+            broken = [text for text, amount in violations.items() if amount > 0]
+            if not broken:
+                break
+        if broken:
+            yield path, f"must be feasible, but breaks {' and '.join(map(repr, broken))}; change a value of it"
+
+
+def _error_of(text: str, space: Space) -> str:
+    """Why a condition cannot be worked out at all, where that is so."""
+    try:
+        condition = parse(text)
+        point = space.sample(random.Random(0))
+        if all(name in point for name in condition.names):
+            condition.evaluate(point)
+    except ExpressionError as error:
+        return str(error)
+    return ""
+
+
+def _points(space: Space) -> Iterator[dict[str, Any]]:
+    """All points of a small countable space, else many random ones."""
+    size = 1
+    for here in space.places:
+        endless = isinstance(here.parameter, FloatRange) and here.parameter.step is None
+        size = _SAMPLES + 1 if endless else size * sum(1 for _ in steps(here.parameter))
+        if size > _SAMPLES:
+            rng = random.Random(0)
+            return (space.sample(rng) for _ in range(_SAMPLES))
+    return space.points()

@@ -1,0 +1,232 @@
+"""`parameters` of a sweep file -> constants, choices and ranges, with every problem on the way."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from platform.errors import did_you_mean
+from platform.parameters import (
+    Branch,
+    Choice,
+    Constant,
+    FloatRange,
+    IntRange,
+    Occurrence,
+    Parameter,
+    occurrences,
+    stored,
+)
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_CHOICE_KEYS, _RANGE_KEYS = ("values", "when"), ("min", "max", "step", "log")
+_SYNONYMS = {
+    "low": "min", "lower": "min", "minval": "min", "high": "max", "upper": "max", "maxval": "max", "q": "step",
+    "choices": "values", "choice": "values", "vals": "values", "options": "values", "categories": "values",
+    "grid_search": "values", "list": "values", "if": "when", "condition": "when", "conditions": "when",
+}  # fmt: skip
+_LOG_WORDS = ("log_uniform", "loguniform", "log_uniform_values", "log")
+
+Problem: TypeAlias = Callable[[str, str], None]
+"""Called with a path and `rule, but got value; remedy`."""
+
+
+def read_parameters(raw: object, problem: Problem) -> dict[str, Parameter]:
+    """The parameters that `raw` (plain data) describes; what is wrong goes to `problem`, the rest is returned."""
+    found = _read_group(raw, "parameters", problem)
+    seen: list[Occurrence] = []
+    for here in occurrences(found):
+        for other in seen:
+            if other.name == here.name and not _exclude(other.branch, here.branch):
+                problem(
+                    here.path,
+                    f"must not be active together with {other.path}, but got it in both; keep one of them, or put each "
+                    "under its own value in one `when`",
+                )
+        seen.append(here)
+    return found
+
+
+def _exclude(one: Branch, other: Branch) -> bool:
+    """Whether two places can never be active in one trial: they need different values of one parameter."""
+    needed = dict(one)
+    return any(name in needed and needed[name] != value for name, value in other)
+
+
+def _read_group(raw: object, path: str, problem: Problem) -> dict[str, Parameter]:
+    if not isinstance(raw, dict):
+        problem(
+            path, f"must be a mapping of dotted names, but got {_short(raw)}; write `fit.dropout: 0.1` lines below it"
+        )
+        return {}
+    found: dict[str, Parameter] = {}
+    for name, value in raw.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            problem(f"{path}.{name}", f"must be a dotted name such as fit.dropout, but got {name!r}; rename it")
+            continue
+        parameter = _read(value, f"{path}.{name}", name, problem)
+        if parameter is not None:
+            found[name] = parameter
+    return found
+
+
+def _read(raw: object, path: str, name: str, problem: Problem) -> Parameter | None:
+    if isinstance(raw, list):
+        problem(
+            path,
+            f"must be a scalar, {{values: ...}} or {{min: ..., max: ...}}, but got the bare list {_short(raw)}; write "
+            f"{{values: {_short(raw)}}} to choose from it, or {{values: [{_short(raw)}]}} for one value that is a list",
+        )
+        return None
+    if not isinstance(raw, dict):
+        if isinstance(raw, float) and not math.isfinite(raw):
+            problem(path, f"must be a finite number, but got {raw!r}; write a plain number")
+            return None
+        return Constant(raw)
+    unknown = [key for key in raw if key not in (*_CHOICE_KEYS, *_RANGE_KEYS)]
+    if unknown:
+        for key in unknown:
+            problem(f"{path}.{key}", _unknown(key, raw, name, len(unknown) == len(raw)))
+        return None
+    if "values" in raw or "when" in raw:
+        mixed = [key for key in _RANGE_KEYS if key in raw]
+        if mixed:
+            problem(
+                path,
+                f"must be a choice (values) or a range (min, max), but got both values and {mixed[0]}; remove one",
+            )
+            return None
+        return _read_choice(raw, path, problem)
+    return _read_range(raw, path, problem)
+
+
+def _unknown(key: object, raw: dict[Any, Any], name: str, alone: bool) -> str:
+    rule = f"must be one of {', '.join((*_CHOICE_KEYS, *_RANGE_KEYS))}, but got {key!r}"
+    if key == "value":
+        return f"{rule}; write the value itself for a constant: `{name}: {_short(raw[key])}`"
+    if key == "distribution":
+        log = str(raw[key]) in _LOG_WORDS
+        return f"{rule}; " + ("did you mean log: true? (min and max stay real values)" if log else "leave it out")
+    if key in ("probabilities", "mu", "sigma"):
+        return f"{rule}; choices and ranges are drawn evenly, leave it out"
+    if key == "parameters" or (alone and isinstance(key, str) and key not in _SYNONYMS):
+        inner = next(iter(raw[key]), "field") if isinstance(raw[key], dict) else ""
+        dotted = f"{name}.{inner}" if key == "parameters" else f"{name}.{key}" + (f".{inner}" if inner else "")
+        return f"{rule}; a field of a part is written with dots: `{dotted}: ...`"
+    if key in _SYNONYMS:
+        return f"{rule}; did you mean {_SYNONYMS[str(key)]!r}?"
+    return f"{rule}; {did_you_mean(key, (*_CHOICE_KEYS, *_RANGE_KEYS))}"
+
+
+def _read_choice(raw: dict[str, Any], path: str, problem: Problem) -> Choice | None:
+    values = raw.get("values")
+    if not isinstance(values, list) or not values:
+        what = "is not there" if "values" not in raw else f"got {_short(values)}"
+        problem(f"{path}.values", f"must be a list with at least one value, but {what}; write `values: [a, b]`")
+        return None
+    fine = True
+    for index, value in enumerate(values):
+        if not _plain(value):
+            problem(
+                f"{path}.values[{index}]",
+                f"must be a number, a text, true, false, null or a list of them, but got {_short(value)}; replace it",
+            )
+            fine = False
+        elif any(stored(value) == stored(earlier) for earlier in values[:index]):
+            problem(f"{path}.values[{index}]", f"must be listed once, but got {_short(value)} again; remove one")
+            fine = False
+    if not fine:
+        return None
+    return Choice(tuple(values), _read_when(raw.get("when", {}), values, f"{path}.when", problem))
+
+
+def _read_when(raw: object, values: list[Any], path: str, problem: Problem) -> dict[Any, Mapping[str, Parameter]]:
+    if not isinstance(raw, dict):
+        problem(
+            path,
+            f"must be a mapping from a value to its parameters, but got {_short(raw)}; write `when: {{a: {{...}}}}`",
+        )
+        return {}
+    when: dict[Any, Mapping[str, Parameter]] = {}
+    for value, below in raw.items():
+        if not any(type(value) is type(known) and value == known for known in values):
+            texts = [str(known) for known in values]
+            problem(
+                f"{path}.{value}",
+                f"must be one of the values {', '.join(texts)}, but got {value!r}; {did_you_mean(value, texts)}",
+            )
+            continue
+        when[value] = _read_group(below, f"{path}.{value}", problem)
+    return when
+
+
+def _read_range(raw: dict[str, Any], path: str, problem: Problem) -> IntRange | FloatRange | None:
+    fine = True
+    for key in ("min", "max", "step"):
+        if key not in raw:
+            if key != "step":
+                problem(path, f"must have both min and max, but {key} is not there; add it, or list `values`")
+                fine = False
+        elif not _number(raw[key]):
+            problem(f"{path}.{key}", f"must be a finite number, but got {_short(raw[key])}; write a plain number")
+            fine = False
+    log = raw.get("log", False)
+    if not isinstance(log, bool):
+        problem(f"{path}.log", f"must be true or false, but got {_short(log)}; write true for a logarithmic range")
+        fine = False
+    if not fine:
+        return None
+    low, high, step = raw["min"], raw["max"], raw.get("step")
+    if low >= high:
+        remedy = f"write `{low}` alone for a constant" if low == high else "swap them"
+        problem(path, f"min must be below max, but got min {low} and max {high}; {remedy}")
+        fine = False
+    if log and low <= 0:
+        problem(f"{path}.min", f"must be above 0 with log: true, but got {low}; raise it, or remove log")
+        fine = False
+    if step is not None:
+        fine = _check_step(low, high, step, log, path, problem) and fine
+    if not fine:
+        return None
+    if isinstance(low, int) and isinstance(high, int) and not isinstance(step, float):
+        return IntRange(low, high, step or 1, log)
+    return FloatRange(float(low), float(high), None if step is None else float(step), log)
+
+
+def _check_step(low: float, high: float, step: float, log: bool, path: str, problem: Problem) -> bool:
+    if log:
+        problem(f"{path}.step", f"must not stand beside log: true, but got {step}; remove one of the two")
+        return False
+    if step <= 0:
+        problem(f"{path}.step", f"must be above 0, but got {step}; remove the sign, or the step")
+        return False
+    if low >= high:
+        return False
+    steps = (high - low) / step
+    if steps < 1 or abs(steps - round(steps)) > 1e-6:
+        last = float(f"{low + math.floor(steps + 1e-9) * step:.12g}")
+        last = int(last) if all(isinstance(number, int) for number in (low, high, step)) else last
+        remedy = f"end at {last}" if last > low else "take a smaller step"
+        problem(path, f"max must be reached from min in whole steps, but got {low}, {high} and step {step}; {remedy}")
+        return False
+    return True
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _plain(value: object) -> bool:
+    if isinstance(value, list):
+        return all(_plain(item) for item in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=str) if isinstance(value, list | dict) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

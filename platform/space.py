@@ -1,0 +1,279 @@
+"""The points of a sweep: parameters, branches and constraints as Optuna sees them, and back.
+
+A *value* is what the trainable gets, under its dotted name. Optuna holds it under a *storage name*: the same, unless
+two branches have a parameter of that name (`adapter.null_width@adapter.fusion=null_space`), and lists as JSON text.
+Only the parameters of the active branches exist in a point; constants are part of every point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from platform.expression import Expression, ExpressionError, parse
+from platform.parameters import (
+    Choice,
+    Constant,
+    FloatRange,
+    IntRange,
+    Occurrence,
+    Parameter,
+    clean,
+    contains,
+    described,
+    draw,
+    occurrences,
+    opened,
+    range_text,
+    restored,
+    steps,
+    stored,
+    varies,
+)
+from platform.spec import SweepSpec
+
+Values: TypeAlias = dict[str, Any]
+Resolve: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Values -> all fields of the config under dotted names; raises ValueError where they make no config."""
+
+UNBUILDABLE = "the values make a config"
+
+
+class Suggests(Protocol):
+    """The part of an Optuna trial that a space needs (`Trial` and `FixedTrial` have it)."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+
+
+class Space:
+    """The search space of one sweep."""
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        constraints: Sequence[str] = (),
+        extra_constraints: Sequence[str] = (),
+        resolve: Resolve | None = None,
+    ) -> None:
+        self._parameters = parameters
+        self._conditions: tuple[Expression, ...] = tuple(parse(text) for text in dict.fromkeys(constraints))
+        self._extra: tuple[Expression, ...] = tuple(parse(text) for text in dict.fromkeys(extra_constraints))
+        self._resolve = resolve
+        self.places: tuple[Occurrence, ...] = tuple(occurrences(parameters))
+        names = [here.name for here in self.places]
+        self._names = frozenset(names)
+        self._storage_names = {
+            (here.name, here.branch): here.name if names.count(here.name) == 1 else _storage_name(here)
+            for here in self.places
+        }
+
+    @classmethod
+    def of(cls, spec: SweepSpec, extra_constraints: Sequence[str] = (), resolve: Resolve | None = None) -> Space:
+        """The space of a sweep file.
+
+        Args:
+            spec: the sweep.
+            extra_constraints: conditions of the trainable itself, its `CONSTRAINTS`, which hold for the whole config.
+            resolve: the trainable's defaults, so that conditions can read fields that the sweep does not set, and
+                points that make no config are infeasible; `check.space_of` passes it.
+        """
+        return cls(spec.parameters, spec.constraints, extra_constraints, resolve)
+
+    @property
+    def storage_names(self) -> tuple[str, ...]:
+        """What Optuna calls the parameters that are suggested, in file order."""
+        return tuple(
+            self._storage_names[here.name, here.branch]
+            for here in self.places
+            if not isinstance(here.parameter, Constant)
+        )
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """Names of the parameters that differ between trials, in file order."""
+        places: dict[str, list[Parameter]] = {}
+        for here in self.places:
+            places.setdefault(here.name, []).append(here.parameter)
+        return tuple(name for name, found in places.items() if len(found) > 1 or varies(found[0]))
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of `canonical()`: equal for equal spaces, whatever the order of the file."""
+        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def canonical(self) -> dict[str, Any]:
+        """The space as JSON values: parameters by name, and conditions."""
+        return {
+            "parameters": {name: described(self._parameters[name]) for name in sorted(self._parameters)},
+            "constraints": sorted(condition.text for condition in self._conditions),
+        }
+
+    def suggest(self, trial: Suggests) -> Values:
+        """One point, asked of an Optuna trial by storage names; also the way back from a `FixedTrial(trial.params)`."""
+
+        def ask(name: str, parameter: Parameter) -> Any:
+            match parameter:
+                case Choice():
+                    texts = [stored(value) for value in parameter.values]
+                    return restored(parameter, trial.suggest_categorical(name, texts))
+                case IntRange():
+                    return trial.suggest_int(name, parameter.min, parameter.max, step=parameter.step, log=parameter.log)
+                case FloatRange():
+                    low, high, step = parameter.min, parameter.max, parameter.step
+                    return clean(trial.suggest_float(name, low, high, step=step, log=parameter.log), parameter)
+            raise AssertionError(f"no parameter: {parameter!r}")
+
+        return self._walk(ask)
+
+    def from_storage(self, params: Mapping[str, Any]) -> Values:
+        """The point that Optuna holds as `params` (`FrozenTrial.params`).
+
+        Raises:
+            KeyError: a parameter of the point is not in `params`.
+            ValueError: a choice that the sweep does not have.
+        """
+
+        def look_up(name: str, parameter: Parameter) -> Any:
+            match parameter:
+                case Choice():
+                    return restored(parameter, params[name])
+                case FloatRange():
+                    return clean(params[name], parameter)
+            return params[name]
+
+        return self._walk(look_up)
+
+    def to_storage(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A whole or partial point as `study.enqueue_trial` takes it; constants are left out."""
+        found: dict[str, Any] = {}
+        for here in self.places:
+            if isinstance(here.parameter, Constant) or here.name not in values:
+                continue
+            if any(choice in values and stored(values[choice]) != stored(needed) for choice, needed in here.branch):
+                continue
+            value = values[here.name]
+            if isinstance(here.parameter, FloatRange) and isinstance(value, int):
+                value = float(value)
+            found[self._storage_names[here.name, here.branch]] = stored(value)
+        return found
+
+    def misfit(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """What keeps a whole or partial point out of the space: name -> `rule, but got value; remedy`."""
+        wrong: dict[str, str] = {}
+        for name, value in values.items():
+            places = [here for here in self.places if here.name == name]
+            if not places:
+                wrong[name] = f"must be one of the sweep's parameters, but got {value!r}; add {name} under parameters"
+                continue
+            open_places = [here for here in places if all(stored(values.get(c)) == stored(v) for c, v in here.branch)]
+            if not open_places:
+                needed = " or ".join(
+                    ", ".join(f"{choice}: {needed}" for choice, needed in here.branch) for here in places
+                )
+                wrong[name] = f"must stand beside {needed}, but got it without; add that to the point"
+            elif not any(contains(here.parameter, value) for here in open_places):
+                wrong[name] = (
+                    f"must be {range_text(open_places[0].parameter)}, but got {value!r}; choose a value inside"
+                )
+        return wrong
+
+    def violations(self, values: Mapping[str, Any]) -> dict[str, float]:
+        """Condition -> 1.0 where a point breaks it, else 0.0 (more than 0 is infeasible, for `trial.set_constraint`).
+
+        A condition of the sweep that reads a parameter of an inactive branch holds. Where the space knows the
+        trainable, fields that the sweep does not name have their defaults, and one more entry tells whether the point
+        makes a config at all.
+        """
+        config: Mapping[str, Any] = {}
+        found: dict[str, float] = {}
+        if self._resolve is not None:
+            try:
+                config = self._resolve(values)
+                found[UNBUILDABLE] = 0.0
+            except ValueError:
+                found[UNBUILDABLE] = 1.0
+        defaults = {name: value for name, value in config.items() if name not in self._names}
+        for conditions, known in ((self._conditions, {**defaults, **values}), (self._extra, {**config, **values})):
+            for condition in conditions:
+                found[condition.text] = 0.0 if holds(condition, known) else 1.0
+        return found
+
+    def feasible(self, values: Mapping[str, Any]) -> bool:
+        """Whether a point breaks no condition."""
+        return all(amount <= 0 for amount in self.violations(values).values())
+
+    def sample(self, rng: random.Random, fixed: Mapping[str, Any] | None = None) -> Values:
+        """A point drawn evenly from each range and choice; it may be infeasible.
+
+        Args:
+            rng: where the randomness comes from.
+            fixed: values that are not drawn, by name.
+        """
+        fixed = fixed or {}
+
+        def pick(name: str, parameter: Parameter) -> Any:
+            plain = name.partition("@")[0]
+            return fixed[plain] if plain in fixed else draw(parameter, rng)
+
+        return self._walk(pick)
+
+    def grid(self) -> Iterator[Values]:
+        """Every feasible point once, the last parameter varying fastest.
+
+        Raises:
+            ValueError: a range without step has no countable points.
+        """
+        for here in self.places:
+            if isinstance(here.parameter, FloatRange) and here.parameter.step is None:
+                raise ValueError(
+                    f"{here.name}: a grid must have countable points, but got a range without step; add one"
+                )
+        return (values for values in self.points() if self.feasible(values))
+
+    def points(self) -> Iterator[Values]:
+        """Every point of a countable space, infeasible ones too."""
+        return self._points(list(self._parameters.items()), {})
+
+    def _walk(self, pick: Callable[[str, Parameter], Any]) -> Values:
+        """A point, each parameter of its active branches picked by (storage name, parameter)."""
+        values: Values = {}
+
+        def visit(group: Mapping[str, Parameter], branch: tuple[tuple[str, Any], ...]) -> None:
+            for name, parameter in group.items():
+                if isinstance(parameter, Constant):
+                    values[name] = parameter.value
+                    continue
+                value = values[name] = pick(self._storage_names[name, branch], parameter)
+                visit(opened(parameter, value), (*branch, (name, value)))
+
+        visit(self._parameters, ())
+        return values
+
+    def _points(self, left: list[tuple[str, Parameter]], values: Values) -> Iterator[Values]:
+        if not left:
+            yield dict(values)
+            return
+        (name, parameter), rest = left[0], left[1:]
+        for value in steps(parameter):
+            yield from self._points([*opened(parameter, value).items(), *rest], {**values, name: value})
+
+
+def holds(condition: Expression, values: Mapping[str, Any]) -> bool:
+    """Whether a condition holds; one that reads a name without a value does, one that cannot be worked out does not."""
+    if any(name not in values for name in condition.names):
+        return True
+    try:
+        return condition.evaluate(values)
+    except ExpressionError:
+        return False
+
+
+def _storage_name(here: Occurrence) -> str:
+    return "@".join([here.name, *(f"{choice}={value}" for choice, value in here.branch)])

@@ -1,0 +1,234 @@
+"""A sweep file -> `SweepSpec`: frozen, checked, every problem at once (`file:line: path: rule, value; remedy`).
+
+What can be said from the file alone is said here; `check.py` holds it against the trainable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import PrivateAttr, ValidationError
+
+from platform.errors import InvalidSweep
+from platform.fields import EarlyStopping, Limits, Metric, Resources, SweepFields, Tracking
+from platform.overrides import apply
+from platform.parameters import Choice, Constant, FloatRange, IntRange, Parameter, occurrences
+from platform.reading import read_parameters
+from platform.wording import problem_texts
+from platform.yaml_lines import read as read_yaml
+
+__all__ = [
+    "Choice",
+    "Constant",
+    "EarlyStopping",
+    "FloatRange",
+    "IntRange",
+    "Limits",
+    "Metric",
+    "Parameter",
+    "Reading",
+    "Resources",
+    "SweepSpec",
+    "Tracking",
+    "invalid",
+    "load",
+    "read",
+]
+
+
+class SweepSpec(SweepFields):
+    """A sweep as its file says it. Attributes are the file's keys; `metrics` is its `metric`, always a tuple."""
+
+    path: Path
+    """The file, as it was named."""
+    text: str
+    """The file's text as read; `overrides` are not in it."""
+    overrides: tuple[str, ...] = ()
+    """The `key=value` of each `--set`, in order."""
+    _origins: dict[str, int | str] = PrivateAttr(default_factory=dict)
+
+    def line_of(self, path: str) -> int:
+        """The line (from 1) of an entry such as `parameters.fit.dropout`, or of the nearest entry around it."""
+        origin = self.origin(path)
+        return origin if isinstance(origin, int) else 1
+
+    def at(self, path: str) -> str:
+        """Where an entry comes from: `file:line`, or `--set key=value`."""
+        return _at(self.path, self.origin(path))
+
+    def problem(self, path: str, text: str) -> str:
+        """One line for a problem with an entry: `file:line: path: text`."""
+        return f"{self.at(path)}: {path}: {text}"
+
+    def origin(self, path: str) -> int | str:
+        """The line of an entry or of the nearest one around it, or the `--set key=value` that set it."""
+        return _nearest_origin(path, self._origins)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a file came to: the sweep, and every problem as (origin, `path: rule, but got value; remedy`).
+
+    Where a key could not be read, or not all that is below it, `spec` goes on without (`unread`), so that the rest can
+    be checked all the same; it is None where too little is left.
+    """
+
+    spec: SweepSpec | None
+    problems: tuple[tuple[int | str, str], ...]
+    unread: frozenset[str] = frozenset()
+
+
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> SweepSpec:
+    """The sweep that a file describes.
+
+    Args:
+        path: the file.
+        overrides: `key=value`, dotted; all that follows `parameters.` is one name.
+
+    Raises:
+        InvalidSweep: with every problem at once.
+    """
+    reading = read(path, overrides)
+    if reading.problems or reading.spec is None:
+        raise invalid(Path(path), reading.problems)
+    return reading.spec
+
+
+def invalid(path: Path, problems: Iterable[tuple[int | str, str]]) -> InvalidSweep:
+    """The error that tells all problems in the order of the file, those of overrides last."""
+    ordered = sorted(
+        problems, key=lambda entry: (isinstance(entry[0], str), entry[0] if entry[0] != str(entry[0]) else 0)
+    )
+    return InvalidSweep([f"{_at(path, origin)}: {message}" for origin, message in ordered])
+
+
+def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading:
+    """What a file says and what is wrong with it; as `load`, but nothing is raised for a file that can be opened.
+
+    Raises:
+        InvalidSweep: there is no file to read.
+    """
+    path = Path(path)
+    text = _text(path)
+    document = read_yaml(text)
+    problems: list[tuple[int | str, str]] = list(document.problems)
+    if not problems and not isinstance(document.data, dict):
+        got = "an empty file" if document.data is None else repr(document.data)
+        problems.append(
+            (1, f"a sweep must be a mapping of keys such as name and trainable, but got {got}; see sweeps/")
+        )
+    if not isinstance(document.data, dict):
+        return Reading(None, tuple(problems))
+    data, origins = document.data, dict[str, int | str](document.lines)
+    problems += apply(data, overrides, origins)
+
+    def problem(where: str, what: str) -> None:
+        problems.append((_nearest_origin(where, origins), f"{where}: {what}"))
+
+    own = {"path": path, "text": text, "overrides": tuple(overrides)}
+    for key in own.keys() & data.keys():  # attributes of ours, no keys of a file
+        problem(key, f"must be a key of a sweep, but got {key!r}; remove it")
+    fields = {**data, **own}
+    before = len(problems)
+    if "parameters" in fields:
+        fields["parameters"] = read_parameters(fields["parameters"], problem)
+    some_left_out = len(problems) > before
+    spec, unread = _validated(fields, data, problem)
+    if some_left_out:
+        unread |= {"parameters"}
+    if spec is not None:
+        spec._origins = origins
+        _check_together(spec, unread, problem)
+    return Reading(spec, tuple(problems), unread)
+
+
+_STAND_INS: dict[str, Any] = {
+    "name": "unread", "num_trials": 1, "metric": {"name": "valid/unread", "goal": "maximize"}, "parameters": {},
+}  # fmt: skip
+"""What takes the place of a required key that could not be read, until the other problems are told."""
+
+
+def _validated(
+    fields: dict[str, Any], data: dict[str, Any], problem: Callable[[str, str], None]
+) -> tuple[SweepSpec | None, frozenset[str]]:
+    try:
+        return SweepSpec.model_validate(fields), frozenset()
+    except ValidationError as error:
+        for where, what in problem_texts(error.errors(), data):
+            problem(where, what)
+        unread = frozenset(str(details["loc"][0]) for details in error.errors())
+    left = {key: value for key, value in fields.items() if key not in unread}
+    for key in unread & _STAND_INS.keys():
+        left[key] = _STAND_INS[key]
+    try:
+        return SweepSpec.model_validate(left), unread
+    except ValidationError:  # no trainable: there is nothing to check the rest against
+        return None, unread
+
+
+def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[str, str], None]) -> None:
+    """The rules between keys, as far as the keys could be read."""
+    several = len(spec.metrics) > 1
+    if several and spec.early_stopping.type != "none":
+        problem(
+            "early_stopping",
+            f"must be none with several metrics, but got {spec.early_stopping.type}; remove it, or keep one metric",
+        )
+    if spec.method == "nsga2" and not several and "metric" not in unread:
+        problem("method", "nsga2 must have a list of two or more metrics, but got one; list them, or take tpe")
+    if spec.method == "cmaes" and several:
+        problem("method", f"cmaes must have one metric, but got {len(spec.metrics)}; keep one, or take tpe or nsga2")
+    if spec.deterministic and spec.max_concurrent_trials != 1:
+        problem(
+            "deterministic",
+            "must run one trial at a time, so that their order is fixed, but got max_concurrent_trials "
+            f"{spec.max_concurrent_trials or 'auto'}; write max_concurrent_trials: 1",
+        )
+    ranges = [p for p in spec.parameters.values() if isinstance(p, IntRange | FloatRange)]
+    if spec.method in ("cmaes", "qmc") and not ranges and "parameters" not in unread:
+        problem(
+            "method",
+            f"{spec.method} must have a range (min, max) outside branches, but got none; add one, or take tpe",
+        )
+    for here in occurrences(spec.parameters) if spec.method == "grid" else ():
+        if isinstance(here.parameter, FloatRange) and here.parameter.step is None:
+            problem(
+                here.path,
+                f"a grid must have countable points, but got every number from {here.parameter.min} to "
+                f"{here.parameter.max}; add a step, list values, or take method: tpe",
+            )
+    if "://" in spec.storage and not (spec.study and "://" in spec.study):
+        problem(
+            "study",
+            f"must be a database URL where storage is {spec.storage}, but got {spec.study!r}; write "
+            "postgresql://user@host/database or similar",
+        )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        near = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        remedy = f"there are {', '.join(near)}" if near else f"{path.parent} holds no .yaml file"
+        raise InvalidSweep([f"{path}: must be a sweep file, but there is none; {remedy}"]) from None
+    except IsADirectoryError:
+        raise InvalidSweep([f"{path}: must be a sweep file, but is a folder; name a file in it"]) from None
+    except UnicodeDecodeError as error:
+        raise InvalidSweep([f"{path}: must be UTF-8 text, but byte {error.start} is not; save it as UTF-8"]) from None
+    except OSError as error:
+        raise InvalidSweep([f"{path}: must be readable, but {error.strerror}; see its permissions"]) from None
+
+
+def _at(path: Path, origin: int | str) -> str:
+    return f"{path}:{origin}" if isinstance(origin, int) else origin
+
+
+def _nearest_origin(path: str, origins: dict[str, int | str]) -> int | str:
+    while path not in origins and path:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return origins.get(path, 1)

@@ -1,0 +1,148 @@
+"""YAML text -> plain data and the line of every entry.
+
+YAML 1.2 scalars (`1e-3` is a number, `on` a string, `010` ten, `12:30` a string), no tags, no duplicate keys. PyYAML's
+own reading is that of YAML 1.1, keeps the last of two equal keys silently and builds Python objects from tags.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+_CORE = {
+    "null": r"^(?:~|null|Null|NULL|)$",
+    "bool": r"^(?:true|True|TRUE|false|False|FALSE)$",
+    "int": r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$",
+    "float": r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+}
+_TAG = "tag:yaml.org,2002:"
+
+
+class Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the scalars of YAML 1.2's core schema."""
+
+    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (PyYAML's own)
+
+
+for _kind, _pattern in _CORE.items():  # None: whatever the first character is
+    Loader.add_implicit_resolver(_TAG + _kind, re.compile(_pattern), None)
+
+
+@dataclass
+class Document:
+    """What a text holds: plain data, the line (from 1) of each path, and the problems as (line, message)."""
+
+    data: Any = None
+    lines: dict[str, int] = field(default_factory=dict)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+
+def read(text: str) -> Document:
+    """The plain data in `text`, with a line for every path; what cannot be read is in `problems`."""
+    document = Document()
+    try:
+        node = yaml.compose(text, Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        document.problems.append((mark.line + 1 if mark else 1, _syntax(error)))
+        return document
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        document.problems.append(
+            (line, f"must be printable text, but got character #x{error.character:04x}; remove it")
+        )
+        return document
+    if node is not None:
+        document.data = _plain(node, "", document, ())
+    return document
+
+
+def join(path: str, key: object) -> str:
+    """The path of an entry below `path`: `a.b`, or `a[0]` in a list."""
+    if isinstance(key, int) and not isinstance(key, bool):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else str(key)
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> str:
+    what = error.problem or error.context or "no valid YAML"
+    if "'\\t'" in what:
+        return "must be indented with spaces, but got a tab; replace it by spaces"
+    if "expected a single document" in str(error):
+        return "must hold one document, but got a second one; remove the line '---' before it"
+    if "undefined alias" in what or "expected alphabetic or numeric character" in what:
+        return f"must be valid YAML, but {what}; put a text that starts with * or & in quotes"
+    if "mapping values are not allowed" in what:
+        return f"must be valid YAML, but {what}; put a text that holds ': ' in quotes, and check the indentation above"
+    return f"must be valid YAML, but {what}; check this line and the one above"
+
+
+def _plain(node: yaml.Node, path: str, document: Document, above: tuple[yaml.Node, ...]) -> Any:
+    line = node.start_mark.line + 1
+    document.lines.setdefault(path, line)
+    if any(node is other for other in above):
+        document.problems.append(
+            (line, f"{path}: must not hold itself, but got an alias to a part around it; remove it")
+        )
+        return None
+    if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+        return _mapping(node, path, document, (*above, node))
+    if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+        inner = (*above, node)
+        return [_plain(item, f"{path}[{index}]", document, inner) for index, item in enumerate(node.value)]
+    kind = node.tag.removeprefix(_TAG)
+    if isinstance(node, yaml.ScalarNode) and kind in (*_CORE, "str"):
+        try:
+            return _scalar(kind, node.value)
+        except ValueError:
+            document.problems.append(
+                (line, f"{path}: must be of the kind {kind}, but got {_short(node.value)}; correct it")
+            )
+            return None
+    shown = node.tag.replace(_TAG, "!!")
+    document.problems.append((line, f"{path}: must be plain YAML, but got the tag {shown}; remove the tag"))
+    return None
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+def _mapping(node: yaml.MappingNode, path: str, document: Document, above: tuple[yaml.Node, ...]) -> dict[Any, Any]:
+    data: dict[Any, Any] = {}
+    first: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        key = _plain(key_node, f"{path}.<key>", document, above)
+        if isinstance(key, dict | list):
+            document.problems.append(
+                (line, f"{path or 'the file'}: a key must be a plain word, but got {key!r}; put it in quotes")
+            )
+            continue
+        below = f"{path}.{key}" if path else str(key)
+        if key in data:
+            document.problems.append(
+                (line, f"{below}: must stand once, but got it again (first on line {first[below]}); remove one")
+            )
+            continue
+        first[below] = document.lines[below] = line
+        data[key] = _plain(value_node, below, document, above)
+    return data
+
+
+def _scalar(kind: str, text: str) -> Any:
+    if kind == "null":
+        return None
+    if kind == "bool":
+        if not re.match(_CORE["bool"], text):
+            raise ValueError(text)
+        return text.lower() == "true"
+    if kind == "int":
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if kind == "float":
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text

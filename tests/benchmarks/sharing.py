@@ -1,0 +1,99 @@
+"""What trials side by side share and cost each other: memory-mapped data once, math threads by CPU share.
+
+    SWEEP_DATA=... python tests/benchmarks/sharing.py [--data amazon-office-2014] [--text <file beside it>.npy]
+
+Prints the memory of data, text vectors and their spectrum in 8 processes (PSS: a page that n processes map counts
+1/n), and the training rows a second of two 1-CPU trials at once against one alone, on two cores.
+"""
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+from trainables import config as configs
+from trainables import registry
+from trainables.stages import Stages
+from trainables.trial import LocalTrial
+from trainables.worker import limit_threads, run_trial
+
+_PROCESSES = 8
+
+
+def map_everything(values: dict[str, Any], folder: Path, barrier: Barrier, results: Any) -> None:
+    """Load what a SpecTran trial reads, touch every page, and say how much of it this process pays for."""
+    from trainables.data.sequences import load
+    from trainables.data.text import text_stage
+    from trainables.spectran.spectrum import spectrum
+
+    config = configs.build(registry.load_config("spectran").Config, values)
+    stages = Stages(folder)
+    sequences = load(config.data, stages)
+    text = text_stage(sequences, config.data, stages)
+    result = stages.get(spectrum, {"vectors": text, "center": True, "normalise": True})
+    total = sum(float(array.sum()) for array in [sequences.items, *text.values(), *result.values()])
+    barrier.wait()
+    pss = rss = 0
+    ours = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            ours = str(folder) in line
+        elif ours and line.startswith("Pss:"):
+            pss += int(line.split()[1])
+        elif ours and line.startswith("Rss:"):
+            rss += int(line.split()[1])
+    barrier.wait()
+    results.put((pss / 1024, rss / 1024, total))
+
+
+def train(values: dict[str, Any], folder: Path, stages: Path, barrier: Barrier, results: Any) -> None:
+    """Train on one thread once every other process is ready; give the best epoch's rows a second."""
+    limit_threads(1)
+    trial = LocalTrial(folder, stages=Stages(stages))
+    barrier.wait()
+    run_trial("spectran", values, trial)
+    speeds = [m["trial/examples_per_second"] for _, m in trial.reports if "trial/examples_per_second" in m]
+    results.put(sum(speeds[1:]) / len(speeds[1:]))
+
+
+def together(target: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
+    """Run `target` in one process an argument tuple, all at once; returns what each put."""
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(len(arguments)), context.Queue()
+    processes = [context.Process(target=target, args=(*each, barrier, results)) for each in arguments]
+    for process in processes:
+        process.start()
+    found = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return found
+
+
+def main() -> None:
+    """Print both measurements."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="amazon-office-2014")
+    parser.add_argument("--text", default="amazon-office-2014.minilm-l6-v2.npy")
+    parser.add_argument("--epochs", type=int, default=6)
+    options = parser.parse_args()
+    values = {"data.name": options.data, "data.text": options.text}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        together(map_everything, [(values, folder / "stages")])
+        shares = together(map_everything, [(values, folder / "stages")] * _PROCESSES)
+        pss, rss = (sum(share[i] for share in shares) for i in (0, 1))
+        print(f"{_PROCESSES} processes map {rss:.1f} MiB in all and pay for {pss:.1f} MiB, ratio {rss / pss:.2f}")
+        training = {**values, "data.train_rows": "all", "fit.epochs": options.epochs, "fit.patience": options.epochs}
+        speeds = {}
+        for count in (1, 2, 1):
+            trials = [(training, folder / f"{count}-{i}-{len(speeds)}", folder / "stages") for i in range(count)]
+            speeds[count] = max(speeds.get(count, 0.0), sum(together(train, trials)))
+        print(json.dumps({f"{count} at once, rows a second": round(speed) for count, speed in speeds.items()}))
+        print(f"two 1-CPU trials at once reach {speeds[2] / speeds[1]:.2f} x one alone")
+
+
+if __name__ == "__main__":
+    main()

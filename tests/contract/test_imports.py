@@ -1,0 +1,175 @@
+"""Imports go one way, as the layers below say; read with `ast`, nothing is imported."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+DRIVER = (
+    ("platform",),
+    ("errors", "yaml_lines"),
+    ("expression", "parameters"),
+    ("reading", "fields", "overrides"),
+    ("wording", "schema"),
+    ("spec",),
+    ("space",),
+    ("points",),
+    ("check",),
+    ("search",),
+    ("study",),
+    ("tracking",),
+    ("runners",),
+    ("results",),
+    ("report",),
+    ("sweep", "submit"),
+)
+"""Layers of the driver, lowest first; a module imports from its own layer and those below."""
+
+SIDE = {"journal", "identity", "storage", "plots", "console"}
+"""Driver modules beside the layers: they may be imported from anywhere above `spec`."""
+
+WORKER = (
+    ("fields",),
+    ("config", "checkpoint", "stages"),
+    ("trial", "launch"),
+    ("data",),
+    ("seqrec",),
+    ("backbones",),
+    ("floors", "spectran", "pad", "hatllm"),
+    ("registry",),
+    ("worker",),
+    ("on_ray", "__main__"),
+)
+
+ACROSS = {"registry", "worker", "on_ray", "config", "trial", "stages"}
+"""What the driver may import of the worker, and only `platform.check` and `platform.runners` may."""
+
+HOMES = {
+    "ray": {"platform.runners.tune", "platform.runners.bridge", "platform.submit", "trainables.on_ray"},
+    "mlflow": {"platform.tracking"},
+    "optuna": {"platform.search", "platform.study", "platform.plots"},
+    "plotly": {"platform.plots"},
+    "deepspeed": {"trainables.hatllm"},
+    "yaml": {"platform.yaml_lines"},
+    "torch": {"trainables"},
+}
+"""Third parties with one home each: package -> the modules (and what lies below them) that may import it."""
+
+
+def imports(source: str) -> Iterator[tuple[str, int]]:
+    """Every absolute import of a module's source, as (dotted name, line); `from a import b` gives `a.b`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def violations(module: str, source: str) -> list[str]:
+    """What `module` (dotted, such as `platform.space`) imports against the rules."""
+    found: list[str] = []
+    side, _, rest = module.partition(".")
+    name = rest.partition(".")[0]
+    for imported, line in imports(source):
+        other_side, _, other_rest = imported.partition(".")
+        other = other_rest.partition(".")[0]
+        where = f"{module}:{line} imports {imported}"
+        if side == "trainables" and other_side == "platform" and other:
+            found.append(f"{where}: a worker knows nothing of the driver")
+        elif side == "platform" and other_side == "trainables":
+            if name not in ("check", "runners") or other not in ACROSS:
+                found.append(f"{where}: only check and runners import from trainables, and only {sorted(ACROSS)}")
+        elif side == other_side and other and other != name and rest != "":
+            found += _against_order(where, DRIVER if side == "platform" else WORKER, name, other)
+        homes = HOMES.get(other_side)
+        if homes and not any(module == home or module.startswith(f"{home}.") for home in homes):
+            found.append(f"{where}: {other_side} has its home in {sorted(homes)}")
+    return found
+
+
+def _against_order(where: str, layers: tuple[tuple[str, ...], ...], name: str, other: str) -> list[str]:
+    level = {module: index for index, layer in enumerate(layers) for module in layer}
+    if layers is DRIVER:
+        level |= dict.fromkeys(SIDE, level["space"])
+    if name not in level or other not in level:
+        unknown = name if name not in level else other
+        return [f"{where}: {unknown} has no layer; give it one in this test"]
+    if level[other] > level[name]:
+        return [f"{where}: {other} lies above {name}"]
+    papers = {"floors", "spectran", "pad", "hatllm"}
+    if layers is WORKER and {name, other} <= papers:
+        return [f"{where}: papers do not import each other; what two of them need moves down"]
+    return []
+
+
+def sources() -> list[tuple[str, str]]:
+    """(dotted module, source) of every file of both packages."""
+    files = [file for package in ("platform", "trainables") for file in sorted((ROOT / package).rglob("*.py"))]
+    return [
+        (".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), file.read_text("utf-8"))
+        for file in files
+    ]
+
+
+def test_imports_go_one_way() -> None:
+    modules = sources()
+    assert len(modules) > 20
+    assert [violation for module, source in modules for violation in violations(module, source)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "violation"),
+    [
+        ("platform.spec", "from platform.space import Space", "space lies above spec"),
+        ("platform.spec", "from platform import study", "study lies above spec"),
+        ("platform.expression", "def f():\n    import platform.check", "check lies above expression"),
+        ("platform.space", "from trainables.config import build", "only check and runners import from trainables"),
+        ("platform.check", "from trainables.data import load", "only check and runners import from trainables"),
+        ("platform.runners.inline", "from platform import sweep", "sweep lies above runners"),
+        ("platform.invented", "from platform import spec", "invented has no layer"),
+        ("trainables.trial", "from platform.errors import SweepError", "a worker knows nothing of the driver"),
+        ("trainables.seqrec.fit", "from trainables.spectran import run", "spectran lies above seqrec"),
+        ("trainables.spectran.run", "from trainables.floors.counts import x", "papers do not import each other"),
+        ("trainables.data.load", "import trainables.registry", "registry lies above data"),
+        ("platform.report", "import mlflow.tracking", "mlflow has its home in ['platform.tracking']"),
+        ("platform.study", "from ray import tune", "ray has its home in"),
+        ("platform.results", "import torch", "torch has its home in ['trainables']"),
+    ],
+)
+def test_a_planted_violation_is_found(module: str, source: str, violation: str) -> None:
+    [found] = violations(module, source)
+    assert violation in found
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("platform.space", "from platform.spec import SweepSpec"),
+        ("platform.check", "from trainables import config, registry"),
+        ("platform.runners.tune", "import ray\nfrom trainables.on_ray import Trainable"),
+        ("trainables.hatllm.run", "import deepspeed, torch\nfrom trainables.seqrec.fit import fit"),
+        ("trainables.worker", "import platform"),
+        ("platform.spec", "import os\nfrom pathlib import Path"),
+    ],
+)
+def test_what_the_rules_allow_passes(module: str, source: str) -> None:
+    assert violations(module, source) == []
+
+
+def test_config_modules_are_light() -> None:
+    """`config.py` imports the standard library and other config modules at its top, nothing else."""
+    import sys
+
+    configs = sorted((ROOT / "trainables").rglob("config.py"))
+    assert configs
+    for file in configs:
+        for node in ast.parse(file.read_text("utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                light = name.startswith("trainables.") and name.endswith((".config", "trainables.fields"))
+                assert light or name.partition(".")[0] in sys.stdlib_module_names, f"{file}: {name}"

@@ -1,0 +1,22 @@
+"""Errors carry the command's exit code and every problem once."""
+
+from platform.errors import Busy, InvalidSweep, SweepError, did_you_mean, nearest
+
+
+def test_exit_codes_are_those_of_the_command() -> None:
+    assert (SweepError.exit_code, InvalidSweep.exit_code, Busy.exit_code) == (1, 2, 3)
+    assert issubclass(InvalidSweep, SweepError)
+    assert issubclass(Busy, SweepError)
+
+
+def test_an_invalid_sweep_holds_each_problem_once_in_order() -> None:
+    error = InvalidSweep(["b", "a", "b"])
+    assert error.problems == ("b", "a")
+    assert str(error) == "b\na"
+
+
+def test_the_nearest_name_is_offered_or_all_of_them() -> None:
+    assert nearest("Dropuot", ["dropout", "rate"]) == "dropout"
+    assert nearest("zzz", ["dropout", "rate"]) is None
+    assert did_you_mean("Dropuot", ["dropout", "rate"]) == "did you mean 'dropout'?"
+    assert did_you_mean("zzz", ["dropout", "rate"]) == "choose from dropout, rate"

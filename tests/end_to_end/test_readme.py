@@ -1,0 +1,138 @@
+"""Every command and every example of the README runs."""
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+COMMANDS = [line.split("&& ")[-1] for block in blocks("sh") for line in block.splitlines()]
+SWEEPS = list(dict.fromkeys(line for line in COMMANDS if "platform.sweep" in line))
+
+
+def run(line: str, storage: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of the README with this interpreter and a storage of its own."""
+    words = shlex.split(line)
+    variables = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
+    command = [sys.executable, *words[len(variables) + 1 :], *more]
+    environment = {**os.environ, **variables, "SWEEP_STORAGE": str(storage)}
+    if "SWEEP_DATA" in variables and "SWEEP_DATA" in os.environ:
+        environment["SWEEP_DATA"] = os.environ["SWEEP_DATA"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
+
+
+def test_the_readme_has_the_commands_that_the_tests_below_know():
+    known = {"python -m pytest", "mlflow ui", "python -m trainables", "platform.sweep"}
+    assert len(SWEEPS) >= 5
+    assert [line for line in COMMANDS if not any(part in line for part in known)] == []
+
+
+@pytest.mark.parametrize("line", [line for line in SWEEPS if "--check" in line or "--plan" in line])
+def test_a_sweep_can_be_checked_and_planned(line, tmp_path):
+    done = run(line, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "spectran" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in SWEEPS if "--check" not in line and "--plan" not in line])
+def test_a_sweep_runs_to_its_table(line, tmp_path, request):
+    if "SWEEP_DATA" in line:
+        request.getfixturevalue("real_data")
+    done = run(line, tmp_path, "--set", "num_trials=2", "--set", "parameters.fit.epochs=2")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "best trials" in done.stdout
+    assert "mlflow ui --backend-store-uri sqlite:///" in done.stdout
+
+
+def test_one_trial_runs_without_ray(tmp_path):
+    (line,) = [line for line in COMMANDS if "python -m trainables" in line]
+    done = run(line, tmp_path, "--folder", str(tmp_path / "single"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('"valid/ndcg_20"') == 2
+    assert done.stdout.count('"test/ndcg_20"') == 1
+
+
+@pytest.mark.slow
+def test_the_mlflow_command_serves_the_ui(tmp_path):
+    (line,) = [line for line in COMMANDS if line.startswith("mlflow")]
+    (tmp_path / "runs").mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        str(Path(sys.executable).with_name("mlflow")),
+        *shlex.split(line)[1:],
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+        try:
+            assert _answers(f"http://127.0.0.1:{port}/health"), (tmp_path / "log").read_text()
+        finally:
+            os.killpg(server.pid, 15)
+            server.wait(30)
+
+
+def _answers(url: str, seconds: float = 120) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return bool(answer.read() == b"OK")
+        except OSError:
+            time.sleep(0.3)
+    return False
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "sweep.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_the_example_sweep_is_valid(written):
+    (text,) = blocks("yaml")
+    done = run(f"python -m platform.sweep {written(text)} --check", Path(written(text)).parent)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_trainable_runs_as_a_sweep(tmp_path, written):
+    config, run_ = blocks("python")
+    package = tmp_path / "mine" / "linear"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "config.py").write_text(config)
+    (package / "run.py").write_text(run_)
+    file = written(
+        "name: linear\ntrainable: mine.linear\nmetric: {name: valid/ndcg_10, goal: maximize}\nnum_trials: 3\n"
+        "parameters: {x: {min: 0.0, max: 1.0}}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "SWEEP_STORAGE": str(tmp_path / "runs")}
+    command = [sys.executable, "-m", "platform.sweep", str(file), "--address", "inline"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "linear: 3 complete" in done.stdout
