@@ -22,6 +22,9 @@ ROOT = Path(__file__).parents[2]
 
 def ours(folder: Path, trials: int, reports: int) -> dict[str, float]:
     """Seconds of a sweep of this platform, tracking included."""
+    import mlflow  # noqa: F401  (imports count on neither side)
+    import ray.tune  # noqa: F401
+
     from platform.check import open_sweep
     from platform.runners import tune
     from platform.runners.ledger import Ledger

@@ -1,0 +1,82 @@
+"""Full ranking against a sort of every row's scores."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainables.data.batches import Batch
+from trainables.data.splits import Rows, Seen
+from trainables.seqrec import evaluate
+from trainables.seqrec.evaluate import rank_targets, write_ranks
+
+ITEMS = 8  # padding included
+
+
+def rows_of(targets: list[int]) -> Rows:
+    size = len(targets)
+    zeros = np.zeros(size, np.int64)
+    history_NL = np.ones((size, 3), np.int32)
+    return Rows(history_NL, np.array(targets, np.int32), np.arange(size, dtype=np.int32) + 5, zeros, zeros)
+
+
+def scorer(score_NI: np.ndarray):
+    return lambda batch: torch.from_numpy(score_NI[batch.user_B.numpy() - 5].copy())
+
+
+values = st.one_of(st.integers(-3, 3).map(float), st.just(float("nan")), st.just(float("-inf")))
+tables = st.lists(
+    st.tuples(st.integers(1, ITEMS - 1), st.lists(values, min_size=ITEMS, max_size=ITEMS),
+              st.sets(st.integers(1, ITEMS - 1), max_size=4)),
+    min_size=1, max_size=12,
+)  # fmt: skip
+
+
+@settings(max_examples=50, deadline=None)
+@given(tables, st.booleans())
+def test_a_target_ranks_behind_everything_not_below_it(table: list, masked: bool) -> None:
+    targets, scores, seen_sets = (list(column) for column in zip(*table, strict=True))
+    flat = [item for items in seen_sets for item in sorted(items)]
+    seen = Seen(np.array(flat, np.int64), np.cumsum([0, *map(len, seen_sets)]))
+    expected = []
+    for target, row, taken in zip(targets, scores, seen_sets, strict=True):
+        row = [-np.inf if masked and item in taken else value for item, value in enumerate(row)]
+        expected.append(1 + sum(not row[item] < row[target] for item in range(1, ITEMS) if item != target))
+    ranks_N = rank_targets(scorer(np.array(scores)), rows_of(targets), num_items=ITEMS, seen=seen if masked else None)
+    assert ranks_N.tolist() == expected
+    assert ranks_N.dtype == np.int32
+
+
+def test_batches_do_not_change_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    score_NI, targets = generator.normal(size=(100, ITEMS)), generator.integers(1, ITEMS, 100).tolist()
+    seen = Seen(generator.integers(1, ITEMS, 200), np.arange(0, 201, 2))
+    whole_N = rank_targets(scorer(score_NI), rows_of(targets), num_items=ITEMS, seen=seen)
+    monkeypatch.setattr(evaluate, "_SCORES_AT_ONCE", 1)  # 32 rows at once
+    assert np.array_equal(rank_targets(scorer(score_NI), rows_of(targets), num_items=ITEMS, seen=seen), whole_N)
+
+
+def test_a_seen_target_ranks_last() -> None:
+    seen = Seen(np.array([2]), np.array([0, 1]))
+    score_NI = np.arange(ITEMS)[None] * -1.0
+    assert rank_targets(scorer(score_NI), rows_of([2]), num_items=ITEMS).tolist() == [2]
+    assert rank_targets(scorer(score_NI), rows_of([2]), num_items=ITEMS, seen=seen).tolist() == [ITEMS - 1]
+
+
+def test_scores_come_without_gradients_and_no_rows_give_no_ranks() -> None:
+    def score(batch: Batch) -> torch.Tensor:
+        assert torch.is_inference_mode_enabled()
+        return torch.zeros(len(batch), ITEMS)
+
+    assert rank_targets(score, rows_of([1, 2]), num_items=ITEMS).tolist() == [ITEMS - 1, ITEMS - 1]
+    assert rank_targets(score, rows_of([]), num_items=ITEMS).tolist() == []
+
+
+def test_ranks_are_written_with_their_users(tmp_path: Path) -> None:
+    write_ranks(tmp_path / "ranks.npy", rows_of([1, 2]), np.array([4, 7], np.int32))
+    table = np.load(tmp_path / "ranks.npy", allow_pickle=False)
+    assert table["user"].tolist() == [5, 6]
+    assert table["rank"].tolist() == [4, 7]

@@ -1,0 +1,79 @@
+"""InfoNCE against a loop over examples, and negatives that are uniform over exactly the items allowed."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainables.seqrec import losses
+from trainables.seqrec.losses import all_scores, draw_negatives, info_nce
+
+exclusions = st.lists(st.lists(st.integers(0, 12), min_size=5, max_size=5), min_size=1, max_size=6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(exclusions, st.integers(0, 1000))
+def test_a_negative_is_an_item_and_never_an_excluded_one(excluded: list[list[int]], seed: int) -> None:
+    drawn_BK = draw_negatives(13, 40, torch.tensor(excluded), torch.Generator().manual_seed(seed))
+    assert drawn_BK.shape == (len(excluded), 40)
+    for row, drawn in zip(excluded, drawn_BK.tolist(), strict=True):
+        assert set(drawn) <= set(range(1, 13)) - set(row)
+
+
+def test_negatives_are_uniform_over_what_is_left() -> None:
+    excluded_BE = torch.tensor([[0, 3, 3, 7]]).repeat(1000, 1)
+    drawn_BK = draw_negatives(11, 100, excluded_BE, torch.Generator().manual_seed(0))
+    count_I = torch.bincount(drawn_BK.flatten(), minlength=11).double()
+    assert count_I[[0, 3, 7]].sum() == 0
+    left = count_I[[1, 2, 4, 5, 6, 8, 9, 10]]
+    chi_square = ((left - 12_500) ** 2 / 12_500).sum()
+    assert chi_square < 24.3  # .999 quantile with 7 degrees of freedom
+
+
+def test_more_exclusions_than_items_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"negatives need more items than a row excludes, but got 4 items and 4 excl"):
+        draw_negatives(5, 2, torch.zeros(3, 4, dtype=torch.long), torch.Generator())
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("per_sample", [0, 60], ids=["gathered", "all items"])
+def test_info_nce_equals_a_loop_over_examples(monkeypatch: pytest.MonkeyPatch, cosine: bool, per_sample: int) -> None:
+    monkeypatch.setattr(losses, "ALL_ITEMS_PER_SAMPLE", per_sample)
+    generator = torch.Generator().manual_seed(0)
+    hidden_BD, table_ID = torch.randn(5, 8, generator=generator), torch.randn(20, 8, generator=generator)
+    target_B, negative_BK = torch.tensor([1, 2, 3, 4, 19]), torch.randint(5, 19, (5, 6), generator=generator)
+    expected = 0.0
+    for hidden, target, negatives in zip(hidden_BD, target_B, negative_BK, strict=True):
+
+        def score(item: torch.Tensor, state: torch.Tensor = hidden) -> float:
+            product = float(state @ table_ID[item])
+            return product / float(state.norm() * table_ID[item].norm() if cosine else math.sqrt(8)) / 0.5
+
+        weights = [math.exp(score(item)) for item in (target, *negatives)]
+        expected -= math.log(weights[0] / sum(weights)) / 5
+    loss = info_nce(hidden_BD, table_ID, target_B, negative_BK, cosine=cosine, temperature=0.5)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_both_ways_to_score_have_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden_BD, table_ID = torch.randn(5, 8, generator=generator), torch.randn(20, 8, generator=generator)
+    negative_BK = torch.randint(2, 20, (5, 6), generator=generator)
+    gradients = []
+    for per_sample in (0, 60):
+        monkeypatch.setattr(losses, "ALL_ITEMS_PER_SAMPLE", per_sample)
+        leaves = hidden_BD.clone().requires_grad_(), table_ID.clone().requires_grad_()
+        info_nce(*leaves, torch.ones(5, dtype=torch.long), negative_BK).backward()
+        gradients.append([leaf.grad for leaf in leaves])
+    for gathered, scored in zip(*gradients, strict=True):
+        torch.testing.assert_close(gathered, scored)
+    assert not gradients[1][1][0].any()  # padding is no candidate
+
+
+def test_ranking_scores_are_the_training_scores() -> None:
+    hidden_BD, table_ID = torch.randn(3, 4), torch.randn(6, 4)
+    torch.testing.assert_close(all_scores(hidden_BD, table_ID), hidden_BD @ table_ID.T / 2)
+    cosine_BI = all_scores(hidden_BD, table_ID, cosine=True)
+    torch.testing.assert_close(cosine_BI[1, 2], torch.cosine_similarity(hidden_BD[1], table_ID[2], dim=0))

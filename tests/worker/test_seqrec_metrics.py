@@ -1,0 +1,49 @@
+"""Metrics against the definition, one example at a time."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainables.seqrec.config import METRICS, TOP_K, split_metrics
+from trainables.seqrec.metrics import hit_ratio, ndcg, ranking_metrics
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=30), st.integers(1, 50))
+def test_metrics_equal_their_definition(ranks: list[int], k: int) -> None:
+    gains = [1 / math.log2(rank + 1) if rank <= k else 0.0 for rank in ranks]
+    assert ndcg(np.array(ranks), k) == pytest.approx(sum(gains) / len(ranks))
+    assert hit_ratio(np.array(ranks), k) == pytest.approx(sum(rank <= k for rank in ranks) / len(ranks))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=30))
+def test_a_longer_list_never_scores_lower_and_a_hit_bounds_its_gain(ranks: list[int]) -> None:
+    rank_N = np.array(ranks)
+    for k in range(1, 30):
+        assert ndcg(rank_N, k) <= ndcg(rank_N, k + 1) <= hit_ratio(rank_N, k + 1)
+
+
+def test_known_values() -> None:
+    rank_N = np.array([1, 3, 10, 11, 20, 21], np.int32)
+    assert ranking_metrics("valid", rank_N, (10, 20)) == pytest.approx(
+        {
+            "valid/hr_10": 3 / 6,
+            "valid/hr_20": 5 / 6,
+            "valid/ndcg_10": (1 + 1 / 2 + 1 / math.log2(11)) / 6,
+            "valid/ndcg_20": (1 + 1 / 2 + 1 / math.log2(11) + 1 / math.log2(12) + 1 / math.log2(21)) / 6,
+        }
+    )
+
+
+def test_no_rows_give_no_number() -> None:
+    assert all(math.isnan(value) for value in ranking_metrics("test", np.zeros(0, np.int32), (10,)).values())
+
+
+def test_reported_names_are_the_promised_ones() -> None:
+    reported = {*ranking_metrics("valid", np.ones(1), TOP_K), *ranking_metrics("test", np.ones(1), TOP_K)}
+    assert {"train/loss", *reported} == set(METRICS)
+    assert split_metrics("test") == ("test/hr_10", "test/hr_20", "test/ndcg_10", "test/ndcg_20")

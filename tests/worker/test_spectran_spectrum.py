@@ -1,0 +1,88 @@
+"""The decomposition of text vectors: exact, deterministic, cut at its rank, shared as a stage."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainables.data.config import Data
+from trainables.spectran.spectrum import decompose, largest_rank, spectrum
+from trainables.stages import File, Stages
+
+
+def table(items: int, width: int, seed: int = 0) -> np.ndarray:
+    drawn = np.random.default_rng(seed).normal(loc=2.0, size=(items + 1, width)).astype(np.float32)
+    drawn[0] = 0
+    return drawn
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 25), st.integers(1, 12), st.booleans(), st.integers(0, 99))
+def test_left_vectors_are_orthonormal_and_give_the_gram_matrix(items: int, width: int, center: bool, seed: int) -> None:
+    vectors_IV = table(items, width, seed)
+    left_IR, singular_R = decompose(vectors_IV, center=center, normalise=False)
+    assert not left_IR[0].any()
+    np.testing.assert_allclose(left_IR.T @ left_IR, np.eye(len(singular_R)), atol=1e-5)
+    assert (np.diff(singular_R) <= 0).all()
+    item_V = vectors_IV[1:] - (vectors_IV[1:].mean(axis=0) if center else 0)
+    weighted = left_IR[1:] * singular_R
+    np.testing.assert_allclose(weighted @ weighted.T, item_V @ item_V.T, atol=1e-3, rtol=1e-4)
+
+
+def test_unit_length_rows_after_centring() -> None:
+    vectors_IV = table(40, 6)
+    vectors_IV[7] = vectors_IV[1:].mean(axis=0)
+    left_IR, singular_R = decompose(vectors_IV, center=True, normalise=True)
+    lengths = np.linalg.norm(left_IR[1:] * singular_R, axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-5)
+    zero = np.zeros((5, 3), np.float32)
+    zero[2:] = np.eye(3)
+    left_IR, _ = decompose(zero, center=False, normalise=True)
+    assert not left_IR[:2].any()  # an item without text stays zero
+
+
+def test_directions_without_text_are_cut() -> None:
+    vectors_IV = table(40, 6)
+    vectors_IV[:, 5] = vectors_IV[:, 0] * 2
+    assert decompose(vectors_IV, center=False, normalise=False)[1].shape == (5,)
+    assert decompose(table(4, 6), center=True, normalise=True)[1].shape == (3,)  # centred items span one less
+
+
+def test_signs_are_fixed() -> None:
+    left_IR, _ = decompose(table(40, 6), center=True, normalise=True)
+    assert (left_IR[np.abs(left_IR).argmax(axis=0), np.arange(left_IR.shape[1])] > 0).all()
+
+
+def test_is_a_stage_that_depends_on_the_vectors_and_its_own_settings(tmp_path: Path) -> None:
+    stages = Stages(tmp_path / "stages")
+    np.save(tmp_path / "vectors.npy", table(20, 4))
+
+    def get(center: bool) -> Path:
+        inputs = {"vectors": File(tmp_path / "vectors.npy"), "center": center, "normalise": True}
+        return stages.get(spectrum, inputs).folder
+
+    assert get(True) == get(True) != get(False)
+    before = get(True)
+    np.save(tmp_path / "vectors.npy", table(20, 4, seed=1))
+    assert get(True) != before
+
+
+@pytest.mark.parametrize(
+    ("data", "rank"),
+    [
+        (Data(text="tfidf", text_width=50), 50),
+        (Data(text="tfidf", name="something-real", text_width=4000), 4000),
+        (Data(text="some/encoder"), None),
+    ],
+)
+def test_the_rank_is_bounded_by_what_is_known_before_a_run(data: Data, rank: int | None) -> None:
+    assert largest_rank(data, center=True) == rank
+
+
+def test_the_rank_is_bounded_by_a_files_shape(tmp_path: Path) -> None:
+    np.save(tmp_path / "few.npy", np.zeros((10, 384), np.float16))
+    data = Data(text=str(tmp_path / "few.npy"))
+    assert largest_rank(data, center=True) == 9
+    assert largest_rank(data, center=False) == 10

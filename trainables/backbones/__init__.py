@@ -1,0 +1,1 @@
+"""Sequence encoders: item vectors of a history in, hidden states out."""

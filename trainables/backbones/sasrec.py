@@ -1,0 +1,157 @@
+"""SASRec: causal self-attention over the history (Kang and McAuley, ICDM 2018), as SpecTran §4.1.5 sets it.
+
+Departs from the original as its maintained ports do: a fused projection, an output projection, LayerNorm before
+each sub-layer and once at the end. Three things are computed differently with the same result:
+
+* only positions that hold an item are computed (packed to T tokens), so padding costs nothing and can change nothing;
+* where only the last position is read, the last block computes only that one, and since its single query meets keys
+  and values linearly, their projections are applied to it instead of to every position;
+* the key bias adds the same to every score of a query, which the softmax takes out again, so ``last`` leaves it out.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from trainables.seqrec.layers import Dropout, linear, normal, pack, unpack
+
+
+class SASRec(nn.Module):
+    """History vectors in, hidden states out.
+
+    Args:
+        dim: D.
+        max_history: L, positions that have an embedding; the newest item always has the last one.
+        blocks: Transformer blocks.
+        heads: H, a divisor of ``dim``.
+        scale: whether item vectors are multiplied by sqrt(D) before positions are added.
+        dropout: rate on the input, the attention weights and inside the feed-forward layers.
+        generator: draws the initial weights from N(0, .02^2).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        max_history: int,
+        *,
+        blocks: int = 2,
+        heads: int = 1,
+        scale: bool = True,
+        dropout: float = 0.0,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.position_LD = normal(max_history, dim, generator=generator)
+        self.scale = math.sqrt(dim) if scale else 1.0
+        self.dropout = Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(dim, heads, dropout, generator=generator) for _ in range(blocks))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, vectors_BLD: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
+        """The state at every position, (B, L, D); zero where there is no item.
+
+        Args:
+            vectors_BLD: item vectors, the newest last; anything at padding.
+            mask_BL: bool, True where there is an item. The last position always counts as one.
+        """
+        layout, x_TD = self._enter(vectors_BLD, mask_BL)
+        for block in self.blocks:
+            x_TD = block(x_TD, layout)
+        return layout.unpack(self.norm(x_TD))
+
+    def last(self, vectors_BLD: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
+        """The state at the last position alone, (B, D): ``forward(...)[:, -1]`` for a fraction of the work."""
+        layout, x_TD = self._enter(vectors_BLD, mask_BL)
+        for block in self.blocks[:-1]:
+            x_TD = block(x_TD, layout)
+        last_block = self.blocks[-1]
+        assert isinstance(last_block, Block)
+        return self.norm(last_block.last(x_TD, layout))
+
+    def _enter(self, vectors_BLD: torch.Tensor, mask_BL: torch.Tensor) -> "tuple[Layout, torch.Tensor]":
+        layout = Layout(mask_BL)
+        position_LD = self.position_LD[-vectors_BLD.shape[1] :]
+        return layout, self.dropout(layout.pack(torch.add(position_LD, vectors_BLD, alpha=self.scale)))
+
+
+class Layout:
+    """Which positions of a (B, L) batch hold an item, and who may look at whom.
+
+    Args:
+        mask_BL: bool; the last position is taken as held in every row.
+    """
+
+    def __init__(self, mask_BL: torch.Tensor) -> None:
+        self.rows, self.length = mask_BL.shape
+        self.held_BL = mask_BL.clone()
+        self.held_BL[:, -1] = True
+        self.index_T = self.held_BL.flatten().nonzero().squeeze(1)
+        self.last_B = self.held_BL.sum(dim=1).cumsum(dim=0) - 1
+        causal_LL = torch.ones(self.length, self.length, dtype=torch.bool, device=mask_BL.device).tril()
+        self.hidden_B1LL = ~(causal_LL & self.held_BL[:, None, :])[:, None]
+
+    def pack(self, x_BLD: torch.Tensor) -> torch.Tensor:
+        """The T tokens of ``x_BLD``, (T, D)."""
+        return pack(x_BLD.reshape(-1, x_BLD.shape[-1]), self.index_T)
+
+    def unpack(self, x_TD: torch.Tensor) -> torch.Tensor:
+        """Tokens at their positions, (B, L, D), zero elsewhere."""
+        return unpack(x_TD, self.index_T, self.rows * self.length).view(self.rows, self.length, -1)
+
+
+class Block(nn.Module):
+    """One Transformer block: attention, then a feed-forward layer of the same width, each on normalised input.
+
+    Args:
+        dim: D.
+        heads: H.
+        dropout: rate on the attention weights and after each feed-forward layer.
+        generator: draws the initial weights.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(dim)
+        self.project = linear(dim, 3 * dim, generator)
+        self.out = linear(dim, dim, generator)
+        self.norm_feed = nn.LayerNorm(dim)
+        self.inner = linear(dim, dim, generator)
+        self.outer = linear(dim, dim, generator)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """The T tokens after this block, (T, D)."""
+        width = x_TD.shape[1] // self.heads
+        split = (layout.rows, layout.length, self.heads, width)
+        q_SLC, k_SLC, v_SLC = (
+            part_BLD.view(split).transpose(1, 2).reshape(-1, layout.length, width)  # S = B * H; no copy for one head
+            for part_BLD in layout.unpack(self.project(self.norm_attention(x_TD))).chunk(3, dim=2)
+        )
+        score_BHLL = torch.bmm(q_SLC, k_SLC.transpose(1, 2)).view(layout.rows, self.heads, layout.length, -1)
+        # A position without an item may see nothing; a finite bound keeps its unused row of weights finite.
+        weight_BHLL = (score_BHLL / math.sqrt(width)).masked_fill(layout.hidden_B1LL, -1e9).softmax(dim=-1)
+        context_SLC = torch.bmm(self.dropout(weight_BHLL).flatten(0, 1), v_SLC)
+        context_BLD = context_SLC.view(-1, self.heads, layout.length, width).transpose(1, 2).flatten(2)
+        return self._feed(x_TD + self.out(layout.pack(context_BLD)))
+
+    def last(self, x_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """The last token of each row after this block, (B, D)."""
+        dim, heads = x_TD.shape[1], self.heads
+        normed_TD = self.norm_attention(x_TD)
+        normed_BLD = layout.unpack(normed_TD)
+        w_q, w_k, w_v = self.project.weight.chunk(3)
+        b_q, _, b_v = self.project.bias.chunk(3)
+        q_BHC = functional.linear(normed_BLD[:, -1], w_q, b_q).view(-1, heads, dim // heads)
+        probe_BHD = torch.einsum("bhc,hcd->bhd", q_BHC, w_k.view(heads, dim // heads, dim))
+        score_BHL = (probe_BHD @ normed_BLD.transpose(1, 2)) / math.sqrt(dim // heads)
+        weight_BHL = self.dropout(score_BHL.masked_fill(~layout.held_BL[:, None], -1e9).softmax(dim=-1))
+        context_BHC = torch.einsum("bhd,hcd->bhc", weight_BHL @ normed_BLD, w_v.view(heads, dim // heads, dim))
+        context_BHC = context_BHC + weight_BHL.sum(dim=2, keepdim=True) * b_v.view(heads, dim // heads)
+        return self._feed(pack(x_TD, layout.last_B) + self.out(context_BHC.flatten(1)))
+
+    def _feed(self, x_ND: torch.Tensor) -> torch.Tensor:
+        inner_ND = self.dropout(functional.relu(self.inner(self.norm_feed(x_ND))))
+        return x_ND + self.dropout(self.outer(inner_ND))

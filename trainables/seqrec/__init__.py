@@ -1,0 +1,1 @@
+"""What every sequential recommender shares: losses, metrics, evaluation, the training loop."""

@@ -1,0 +1,54 @@
+"""Full ranking: the target's place among all items, for every row of a split."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trainables.data.batches import Batch, batches
+from trainables.data.splits import Rows, Seen
+
+_SCORES_AT_ONCE = 1 << 21
+
+Score = Callable[[Batch], torch.Tensor]
+"""From a batch to the scores (B, I) of all items, column 0 being the padding item."""
+
+
+def rank_targets(
+    score: Score, rows: Rows, *, num_items: int, device: str | torch.device = "cpu", seen: Seen | None = None
+) -> np.ndarray:
+    """The rank of every row's target among the items 1..I-1, counted from 1.
+
+    Ties count against the target, and so does a score that is not a number. Items that ``seen`` names are taken out
+    of the ranking; a target among them ranks last.
+
+    Args:
+        score: gives each batch's scores; called without gradients.
+        rows: the split to rank.
+        num_items: I, padding included.
+        device: where the batches go.
+        seen: items met before each row's target, in the rows' order; None takes none out.
+
+    Returns:
+        int32 (N,).
+    """
+    ranks, start = [], 0
+    with torch.inference_mode():
+        for batch in batches(rows, min(max(_SCORES_AT_ONCE // num_items, 32), 4096), None, device):
+            score_BI = score(batch)
+            if seen is not None:
+                row, item = seen.pairs(start, start + len(batch))
+                score_BI[torch.from_numpy(row).to(device), torch.from_numpy(item).to(device)] = -torch.inf
+            target_B1 = score_BI.gather(1, batch.target_B[:, None])
+            ranks.append(num_items - 1 - (score_BI[:, 1:] < target_B1).sum(dim=1, dtype=torch.int32))
+            start += len(batch)
+    return torch.cat(ranks).cpu().numpy() if ranks else np.zeros(0, np.int32)
+
+
+def write_ranks(path: Path, rows: Rows, rank_N: np.ndarray) -> None:
+    """Write one record a row, ``user`` and ``rank`` (int32 both), for paired comparisons of two methods."""
+    table = np.empty(len(rows), dtype=[("user", np.int32), ("rank", np.int32)])
+    table["user"], table["rank"] = rows.user_N, rank_N
+    with path.open("wb") as stream:
+        np.save(stream, table, allow_pickle=False)

@@ -1,0 +1,180 @@
+"""One training loop for all recommenders: Adam, one evaluation an epoch, early stopping, exact resumption."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.data.batches import Batch, batches
+from trainables.data.splits import Rows
+from trainables.seqrec.config import OBJECTIVE
+from trainables.seqrec.randomness import generator_for, seed_for
+from trainables.trial import Trial
+
+Loss = Callable[[Batch, torch.Generator], torch.Tensor]
+"""From a batch and a generator on its device to the mean loss of its rows."""
+
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass
+class Progress:
+    """Where a training stands after a whole epoch."""
+
+    epoch: int = 0
+    """Epochs done."""
+    best_epoch: int = 0
+    best_value: float = -math.inf
+    """The objective at ``best_epoch``."""
+    seconds: float = 0.0
+    """Wall time spent, over all attempts."""
+
+    def ended(self, epochs: int, patience: int) -> bool:
+        """Whether nothing is left to do."""
+        return self.epoch >= epochs or self.epoch - self.best_epoch >= patience
+
+
+def fit(
+    model: nn.Module,
+    *,
+    loss: Loss,
+    rows: Rows,
+    evaluate: Callable[[], Mapping[str, float]],
+    trial: Trial,
+    epochs: int,
+    patience: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    objective: str = OBJECTIVE,
+) -> Progress:
+    """Train ``model`` in place and leave it at its best epoch.
+
+    Every epoch reports ``train/loss``, what ``evaluate`` returns, ``trial/examples_per_second`` (of training alone) and
+    ``trial/seconds``, then saves. A trial that was cut off carries on and reports the numbers that it would have
+    reported unbroken, because every epoch's randomness is derived from the trial's seed and the epoch alone. A training
+    with nothing left to do reports nothing and returns at once.
+
+    Args:
+        model: its parameters are trained; buffers that cost nothing to make again should be non-persistent.
+        loss: the mean loss of a batch; called in training mode.
+        rows: training rows, shuffled anew every epoch.
+        evaluate: metrics of the model as it is; called in evaluation mode.
+        trial: seed, device, reports and checkpoints.
+        epochs: most passes over ``rows``.
+        patience: epochs without a better ``objective`` after which training ends.
+        batch_size: rows per optimiser step.
+        learning_rate: Adam's.
+        weight_decay: Adam's L2 term, on all parameters.
+        objective: the metric to maximise, one of ``evaluate``'s.
+
+    Raises:
+        ValueError: there is no training row, or the trial has several ranks.
+        FloatingPointError: the loss is no longer finite; the objective is reported as NaN first.
+    """
+    if not len(rows):
+        raise ValueError("training needs at least one row, but got none; raise data.keep_last or use longer histories")
+    if trial.world_size != 1:
+        raise ValueError(f"this training runs on one rank, but got {trial.world_size}; set resources.workers to 1")
+    optimiser = adam(model, learning_rate, weight_decay)
+    progress, best = _restore(model, optimiser, trial.load())
+    while not progress.ended(epochs, patience):
+        started = time.perf_counter()
+        epoch = progress.epoch + 1
+        mean_loss = _train_epoch(model, optimiser, loss, rows, trial, epoch, batch_size)
+        trained = time.perf_counter()
+        if not math.isfinite(mean_loss):
+            trial.report(epoch, {"train/loss": mean_loss, objective: math.nan})
+            raise FloatingPointError(
+                f"the training loss must stay finite, but got {mean_loss} in epoch {epoch}; lower fit.learning_rate"
+            )
+        model.eval()
+        metrics = evaluate()
+        progress.epoch = epoch
+        if metrics[objective] > progress.best_value:
+            progress.best_epoch, progress.best_value = epoch, metrics[objective]
+            best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        progress.seconds += time.perf_counter() - started
+        speed = {"trial/examples_per_second": len(rows) / (trained - started), "trial/seconds": progress.seconds}
+        trial.report(epoch, {"train/loss": mean_loss, **metrics, **speed})
+        trial.save(_state(model, optimiser, progress, best))
+    model.load_state_dict(best)
+    model.eval()
+    return progress
+
+
+def adam(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Adam:
+    """Adam over all parameters of ``model`` in one fused kernel, a quarter of the plain one's time on a CPU."""
+    return torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+
+
+def write_weights(path: Path, model: nn.Module) -> None:
+    """Write the model's weights as safetensors, readable without this code."""
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, path)
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    loss: Loss,
+    rows: Rows,
+    trial: Trial,
+    epoch: int,
+    batch_size: int,
+) -> float:
+    """One pass over ``rows``; the mean loss of a row."""
+    device = torch.device(trial.device)
+    shuffle = generator_for(trial.seed, "shuffle", epoch)
+    draws = generator_for(trial.seed, "negatives", epoch, device=device)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    model.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_for(trial.seed, "dropout", epoch))
+        for batch in batches(rows, batch_size, shuffle, device):
+            optimiser.zero_grad()
+            for part in _micro_batches(batch, trial.micro_batch_divisor):
+                part_loss = loss(part, draws)
+                (part_loss if len(part) == len(batch) else part_loss * (len(part) / len(batch))).backward()
+                total += part_loss.detach() * len(part)
+            optimiser.step()
+    return float(total) / len(rows)
+
+
+def _micro_batches(batch: Batch, divisor: int) -> Iterator[Batch]:
+    """``batch`` in at most ``divisor`` parts, for a trial that ran out of memory before."""
+    if divisor == 1:
+        yield batch
+        return
+    size = -(-len(batch) // divisor)
+    columns = (batch.history_BL.split(size), batch.target_B.split(size), batch.user_B.split(size))
+    for history_BL, target_B, user_B in zip(*columns, strict=True):
+        yield Batch(history_BL, target_B, user_B)
+
+
+def _state(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, best: Weights) -> dict[str, Any]:
+    return {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "progress": vars(progress).copy(),
+        "best": None if progress.best_epoch == progress.epoch else best,
+    }
+
+
+def _restore(
+    model: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any] | None
+) -> tuple[Progress, Weights]:
+    """Progress and best weights as saved, with model and optimiser set to go on; the beginning where none is saved."""
+    if state is None:
+        return Progress(), {}
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    best = state["model"] if state["best"] is None else state["best"]
+    device = next(model.parameters()).device
+    return Progress(**state["progress"]), {name: tensor.to(device) for name, tensor in best.items()}

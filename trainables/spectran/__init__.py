@@ -1,0 +1,1 @@
+"""SpecTran: spectral-aware adapter from language embeddings to item vectors."""
