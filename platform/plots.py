@@ -31,25 +31,31 @@ def learning_curve(lines: Sequence[dict[str, Any]], path: Path) -> None:
         yaxis2={"title": "train", "overlaying": "y", "side": "right"},
         template="plotly_white",
     )
-    figure.write_html(path, include_plotlyjs="cdn")
+    figure.write_html(path, include_plotlyjs=_script())
 
 
 def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:
     """Write Optuna's history, slice and importance plots of a single-objective study; returns the files made."""
     from optuna import visualization
 
-    makers = {
-        "history": visualization.plot_optimization_history,
-        "slice": visualization.plot_slice,
-        "intermediate_values": visualization.plot_intermediate_values,
-    }
     complete = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
     if len(complete) < 2:
         return []
+    figures = {
+        "history": visualization.plot_optimization_history(study, target_name=objective),
+        "slice": visualization.plot_slice(study, target_name=objective),
+        "intermediate_values": visualization.plot_intermediate_values(study),
+    }
     files = []
-    for name, make in makers.items():
-        figure = make(study, target_name=objective) if name != "intermediate_values" else make(study)
+    for name, figure in figures.items():
         path = folder / f"{name}.html"
-        figure.write_html(path, include_plotlyjs="cdn")
+        figure.write_html(path, include_plotlyjs=_script())
         files.append(path)
     return files
+
+
+def _script() -> str:
+    """Where a page gets plotly.js; said in full, because "cdn" would hash the whole script again for each page."""
+    from plotly.offline import get_plotlyjs_version
+
+    return f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"

@@ -1,11 +1,12 @@
 """What Ray calls: one trial in a (reused) actor, its reports sent to the driver.
 
 Messages to the driver are plain dicts: ``{"kind": "report", "step": int, "metrics": [(name, value), ...]}`` and, last,
-``{"kind": "end", "reason": str, "text": str, "metrics": [...]}`` (pairs, because Tune flattens nested dicts). The driver answers a report by going on or by ending the
-trial, which Ray turns into SystemExit inside ``tune.report``.
+``{"kind": "end", "reason": str, "text": str, "metrics": [...]}``: pairs, because Tune flattens nested dicts. The driver
+answers a report by going on or by ending the trial, which Ray turns into SystemExit inside ``tune.report``.
 """
 
 import contextlib
+import functools
 import gc
 import os
 import sys
@@ -41,6 +42,7 @@ def train(task: dict[str, Any]) -> None:
         _last_word(RETIRED, _leftover, {})
         raise RuntimeError(f"a worker is used again only if its last trial left nothing behind, but {_leftover}")
     limit_threads(task["cpus"])
+    _settle()
     threads_before = set(threading.enumerate())
     started = time.monotonic()
     trial = trial_of(task)
@@ -50,11 +52,11 @@ def train(task: dict[str, Any]) -> None:
     except TrialStopped:
         _note_leftovers(threads_before)
         sys.exit(0)  # as Tune's own report does: a plain return would report once more and wait for an answer
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = OUT_OF_MEMORY if _is_out_of_memory(error) else EXCEPTION
         text = f"{type(error).__name__}: {error}"
         trial.artifact(TRACEBACK).write_text(traceback.format_exc())
-    metrics = {"trial/seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib()}
+    metrics = {"trial/wall_seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib()}
     _note_leftovers(threads_before)
     _last_word(reason, text, metrics)
     if reason != FINISHED:
@@ -86,6 +88,12 @@ def device(gpus: float) -> str:
     if gpus < 1:
         torch.cuda.set_per_process_memory_fraction(gpus)
     return "cuda:0"
+
+
+@functools.cache
+def _settle() -> None:
+    """Once an actor: what the imports made stays, so that later collections look at a trial's objects only."""
+    gc.freeze()
 
 
 def _send(message: dict[str, Any]) -> None:

@@ -48,15 +48,17 @@ class _Counted:
 
 
 def training_seed(values: Mapping[str, Any]) -> int:
-    """The seed of a trial's training: its parameter ``seed``, 0 where the sweep does not set it."""
-    return int(values.get("seed", 0))
+    """The seed of a trial's training: its parameter ``seed``, 0 where it is not set (or no integer: Config says so)."""
+    seed = values.get("seed", 0)
+    return seed if isinstance(seed, int) else 0
 
 
 def limit_threads(cpus: float) -> None:
     """Let this process's math libraries use ``cpus`` threads (at least one): more than its share slows every trial."""
-    import torch
-
     threads = max(1, int(cpus))
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: threads that spin starve each other
+    import torch
+
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)

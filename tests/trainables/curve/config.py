@@ -1,4 +1,4 @@
-"""A trainable that only reports: a curve that rises to a value its parameters set, with every way to go wrong on request."""
+"""A trainable that only reports: a rising curve whose height its parameters set, and that goes wrong on request."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -41,7 +41,9 @@ class Config:
     """Reports."""
     sleep: Annotated[float, at_least(0)] = 0.0
     """Seconds of work before each report."""
-    wrong: Literal["nothing", "nan", "exception", "once", "exit", "exit_once", "thread", "silent"] = "nothing"
+    wrong: Literal["nothing", "nan", "exception", "once", "exit", "exit_once", "thread", "leave", "silent"] = "nothing"
     """What goes wrong at the third report."""
+    checkpoints: bool = True
+    """Whether each step is saved."""
     load_torch: bool = False
     """Whether torch is imported, as a real trial does."""
