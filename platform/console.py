@@ -49,6 +49,7 @@ def clean_screen(log: Path) -> Iterator[Console]:
             os.dup2(screen, 1)
             os.dup2(errors, 2)
             root.removeHandler(handler)
+            handler.close()
             for descriptor in (screen, errors, target):
                 os.close(descriptor)
 
@@ -58,6 +59,10 @@ class Signals:
 
     Once only, so that the way out is not cut.
     """
+
+    def __init__(self) -> None:
+        self._deferred = False
+        self._noted: int | None = None
 
     def __enter__(self) -> Signals:
         self._before = {each: signal.getsignal(each) for each in _SIGNALS}
@@ -71,9 +76,25 @@ class Signals:
     def install(self) -> None:
         """Set the handlers (again: starting Ray replaces that of SIGTERM)."""
         for each in _SIGNALS:
-            signal.signal(each, self._interrupt)
+            if each != signal.SIGHUP or self._before[each] != signal.SIG_IGN:  # nohup stays in force
+                signal.signal(each, self._interrupt)
+
+    def defer(self) -> None:
+        """Only note a signal from here on, for `check` to raise: compiled code that runs now must not be cut.
+
+        A second signal is raised at once.
+        """
+        self._deferred = True
+
+    def check(self) -> None:
+        """Raise the signal that was noted, if one was."""
+        if self._noted is not None:
+            self._interrupt(self._noted, None)
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if self._deferred and self._noted is None:
+            self._noted = signum
+            return
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(signum)

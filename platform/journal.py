@@ -31,7 +31,6 @@ class TrialFiles:
 
     def begin(self, values: Mapping[str, Any]) -> None:
         """Write what the trial is; a trial that is taken up keeps its first start. A dead driver's end is withdrawn."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "end.json").unlink(missing_ok=True)
         if not (self.folder / "trial.json").exists():
             self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time()})
@@ -39,7 +38,7 @@ class TrialFiles:
     def append(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
         """Add one report and return its line once it is on disk; a non-finite value is kept as null."""
         if self._count is None:
-            self._count = len(self.lines())
+            self._count = self._mend()
         line = {
             "report": self._count + 1,
             "time": time.time(),
@@ -54,16 +53,8 @@ class TrialFiles:
         return line
 
     def lines(self, after: int = 0) -> list[dict[str, Any]]:
-        """The reports after the first `after`; a line that a crash tore is cut from the file."""
-        path = self.folder / JOURNAL
-        if not path.exists():
-            return []
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content and self._count is None:
-            with path.open("r+b") as stream:
-                stream.truncate(len(whole))
-        return [json.loads(line) for line in whole.splitlines()[after:]]
+        """The reports after the first `after`; a last line that is torn, or being written, is left out."""
+        return [json.loads(line) for line in self._content().splitlines(keepends=True)[after:] if line.endswith(b"\n")]
 
     def end(self, record: Mapping[str, Any]) -> None:
         """Write how the trial ended."""
@@ -88,7 +79,20 @@ class TrialFiles:
         """Note how far the tracking server has this trial."""
         self._write("shipped.json", record)
 
+    def _content(self) -> bytes:
+        path = self.folder / JOURNAL
+        return path.read_bytes() if path.exists() else b""
+
+    def _mend(self) -> int:
+        """Cut a last line that a crash tore, before more is written; returns how many there are."""
+        content = self._content()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            os.truncate(self.folder / JOURNAL, len(whole))
+        return whole.count(b"\n")
+
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{name}.draft"
         with draft.open("w") as stream:
             json.dump(content, stream)

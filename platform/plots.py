@@ -17,21 +17,22 @@ def learning_curve(lines: Sequence[dict[str, Any]], path: Path) -> None:
         lines: the trial's journal (`step`, `metrics`).
         path: the `.html` file to write.
     """
-    import plotly.graph_objects as go
+    from plotly import io
 
     names = sorted({name for line in lines for name in line["metrics"] if name.startswith(("train/", "valid/"))})
-    figure = go.Figure()
+    curves = []
     for name in names:
         points = [(line["step"], line["metrics"][name]) for line in lines if name in line["metrics"]]
-        axis = "y2" if name.startswith("train/") else "y"
-        figure.add_scatter(x=[x for x, _ in points], y=[y for _, y in points], name=name, yaxis=axis)
-    figure.update_layout(
-        xaxis_title="step",
-        yaxis_title="valid",
-        yaxis2={"title": "train", "overlaying": "y", "side": "right"},
-        template="plotly_white",
-    )
-    figure.write_html(path, include_plotlyjs=_script())
+        x, y = zip(*points, strict=True)
+        curves.append({"name": name, "x": x, "y": y, "yaxis": "y2" if name.startswith("train/") else "y"})
+    layout = {
+        "xaxis": {"title": {"text": "step"}},
+        "yaxis": {"title": {"text": "valid"}},
+        "yaxis2": {"title": {"text": "train"}, "overlaying": "y", "side": "right"},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = {"data": curves, "layout": layout}  # plain: a Figure would copy its template, which costs most of a trial
+    io.write_html(figure, path, include_plotlyjs=_script(), validate=False)
 
 
 def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:

@@ -38,7 +38,14 @@ class Progress:
         self._new = 0
         self._best: tuple[float, int] | None = None
         self._started = time.monotonic()
-        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+        self._live = Live(
+            get_renderable=self._render,
+            console=console,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,  # they go to the log
+            redirect_stderr=False,
+        )
 
     def begin(self, ledger: Ledger, past: Sequence[Row]) -> None:
         """Start showing `ledger`; `past` are the trials of earlier runs."""
@@ -92,7 +99,8 @@ class Progress:
         if self._counts["FAIL"]:
             parts.append(f"{self._counts['FAIL']} failed")
         if self._best:
-            parts.append(f"best {abs(self._best[0]):.4f} (trial {-self._best[1]})")
+            sign = 1 if self._spec.metrics[0].goal == "maximize" else -1
+            parts.append(f"best {sign * self._best[0]:.4f} (trial {-self._best[1]})")
         if ledger and self._new and (left := ledger.left + running):
             seconds = (time.monotonic() - self._started) / self._new * left
             parts.append(f"about {timedelta(seconds=round(seconds))} left")
@@ -111,7 +119,10 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
     """Print the best trials, the test metrics of the winner and how to look further."""
     counts = Counter(row.state for row in table)
     ended = ", ".join(f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state])
-    console.print(f"\n[bold]{escape(spec.name)}[/bold]: {ended or 'no trial'}" + (f" ({closing})" if closing else ""))
+    heading = f"\n[bold]{escape(spec.name)}[/bold]: {ended or 'no trial'}" + (
+        f" ({escape(closing)})" if closing else ""
+    )
+    console.print(heading, highlight=False, soft_wrap=True)
     complete = [row for row in table if row.state == "COMPLETE"]
     if complete:
         console.print(_best_table(spec, complete[:_SHOWN]))

@@ -30,7 +30,12 @@ def rows(study: Study, folder: Path) -> list[Row]:
     sign = -1 if study.spec.metrics[0].goal == "maximize" else 1
     table = [_row(study, folder, trial) for trial in study.trials()]
     return sorted(
-        table, key=lambda row: (row.state != "COMPLETE", sign * row.objective[0] if row.objective else 0.0, row.number)
+        table,
+        key=lambda row: (
+            row.state != "COMPLETE",
+            sign * row.objective[0] if row.state == "COMPLETE" and row.objective else 0.0,
+            row.number,
+        ),
     )
 
 

@@ -75,11 +75,10 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.spec = spec
         self.space = space
-        storage = _open_storage(spec, folder)
         directions = [metric.goal for metric in spec.metrics]
         try:
             self._study = optuna.create_study(
-                storage=storage, study_name=spec.name, directions=directions, load_if_exists=True
+                storage=_open_storage(spec, folder), study_name=spec.name, directions=directions, load_if_exists=True
             )
         except Exception as error:
             raise SweepError(
@@ -125,6 +124,8 @@ class Study:
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trial = Trial(self._study, frozen._trial_id)
             if STARTED not in frozen.user_attrs:  # died between ask and start: nothing was run
+                if point := frozen.system_attrs.get("fixed_params"):  # an initial point, say: it is still to be run
+                    self._study.enqueue_trial(point)
                 self._study.tell(trial, state=TrialState.FAIL)
                 continue
             self._open[frozen.number] = trial
@@ -167,7 +168,7 @@ class Study:
 
     def values(self, trial: FrozenTrial) -> dict[str, Any]:
         """The flat config values of a trial, constants included."""
-        return self.space.suggest(optuna.trial.FixedTrial(trial.params))
+        return self.space.from_storage(trial.params)
 
     def best(self) -> list[FrozenTrial]:
         """The best completed trial, or for several metrics the Pareto front; empty where none completed."""
@@ -239,7 +240,7 @@ class Study:
     def _enqueue_uniform(self) -> None:
         for _ in range(_UNIFORM_DRAWS):
             values = self.space.sample(self._random)
-            if all(amount <= 0 for amount in self.space.violations(values).values()):
+            if self.space.feasible(values):
                 self._study.enqueue_trial(self.space.to_storage(values))
                 return
 

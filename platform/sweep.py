@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platform.check import check
+from platform.check import open_sweep
 from platform.errors import SweepError
-from platform.spec import SweepSpec, load
 
 if TYPE_CHECKING:
+    from platform.destination import Destination
     from platform.results import Row
+    from platform.space import Space
+    from platform.spec import SweepSpec
     from platform.study import Study
-    from platform.tracking import Destination
 
 INLINE = "inline"
 
@@ -39,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--plan", action="store_true", help="say what would run, how many at once and on what")
     options = parser.parse_args(arguments)
     try:
-        spec = load(options.file, options.overrides)
-        check(spec)
+        spec, space = open_sweep(options.file, options.overrides)
         if options.check:
             sys.stdout.write(
                 f"{options.file}: a sweep of {spec.num_trials} trials of {spec.trainable}, nothing to object to\n"
@@ -48,34 +47,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         command = ["python", "-m", "platform.sweep", *(sys.argv[1:] if arguments is None else arguments)]
         if options.plan:
-            return _plan(spec, options.address)
-        return _run(spec, options.address, shlex.join(command))
+            return _plan(spec, space, options.address)
+        return _run(spec, space, options.address, shlex.join(command))
     except SweepError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
 
 
-def _run(spec: SweepSpec, address: str | None, command: str) -> int:
+def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:
     from platform import report, results
     from platform.console import Interrupted, Signals, clean_screen
     from platform.identity import tags
     from platform.runners import inline, tune
     from platform.runners.ledger import Ledger
-    from platform.space import Space
     from platform.storage import hold, open_folder
     from platform.study import Study
     from platform.tracking import Tracker
 
     folder = open_folder(spec)
-    shutil.copyfile(spec.path, folder / "sweep.yaml")
     with hold(folder), clean_screen(folder / "sweep.log") as console:
         progress = report.Progress(console, spec)
         tracker = Tracker(_destination(spec, folder), spec.name, folder, tags(spec.path), progress.say)
         status, closing, code = "FINISHED", None, 0
         try:
             with Signals() as signals:
+                study = Study(spec, space, folder)
+                (folder / "sweep.yaml").write_text(spec.text)
                 tracker.start()
-                study = Study(spec, Space.of(spec), folder)
                 past = results.rows(study, folder)
                 ledger = Ledger(spec, study, folder, folder.parent / "stages", tracker, progress.ended)
                 progress.begin(ledger, past)
@@ -83,14 +81,16 @@ def _run(spec: SweepSpec, address: str | None, command: str) -> int:
                     if ledger.left and address == INLINE:
                         inline.run(ledger)
                     elif ledger.left:
+                        signals.defer()
                         tune.connect(address)
                         signals.install()
-                        tune.run(ledger, tune.capacity(spec.resources, spec.max_concurrent_trials))
+                        capacity = tune.capacity(spec.resources, spec.max_concurrent_trials)
+                        tune.run(ledger, capacity, signals.check)
                 except Interrupted as end:
-                    ledger.interrupt()
                     status, code = "KILLED", end.exit_code
                     closing = f"{end}; carry on with: {command}"
                 finally:
+                    ledger.interrupt()  # whatever ended the sweep, no trial is left as if it ran
                     progress.finish()
                     tune.disconnect()
         except Interrupted as end:  # before a trial was started
@@ -112,11 +112,10 @@ def _run(spec: SweepSpec, address: str | None, command: str) -> int:
         return code or (0 if usable else 1)
 
 
-def _plan(spec: SweepSpec, address: str | None) -> int:
+def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
     from platform import report
     from platform.console import clean_screen
     from platform.runners import tune
-    from platform.space import Space
     from platform.storage import open_folder
 
     folder = open_folder(spec)
@@ -125,7 +124,7 @@ def _plan(spec: SweepSpec, address: str | None) -> int:
         lines = [
             ("sweep", f"{spec.name}: {spec.num_trials} trials of {spec.trainable} by {spec.method}"),
             ("early stopping", spec.early_stopping.type),
-            ("searches", ", ".join(Space.of(spec).swept) or "nothing: one setting"),
+            ("searches", ", ".join(space.swept) or "nothing: one setting"),
         ]
         if address != INLINE:
             try:
@@ -142,7 +141,7 @@ def _plan(spec: SweepSpec, address: str | None) -> int:
 
 
 def _destination(spec: SweepSpec, folder: Path) -> Destination:
-    from platform.tracking import Destination
+    from platform.destination import Destination
 
     storage = folder.parent
     uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"

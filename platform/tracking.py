@@ -10,46 +10,27 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from platform import plots
+from platform.destination import Destination, make_database
 from platform.journal import TrialFiles, all_trials
 
 SHIPPED_REPORTS = "trial/reports"
 SWEEP_TAG = "sweep.name"
 TRIAL_TAG = "sweep.trial"
 
-_BATCH_METRICS = 900  # MLflow takes 1000 a request
+_BATCH_METRICS = 800  # MLflow takes 1000 of all kinds a request, 100 parameters among them
+_BATCH_PARAMS = 100
 _LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
-_PAUSE_S = 0.2
+_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 15.0
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "INTERRUPTED": "KILLED"}
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a sweep is tracked and under which name.
-
-    `uri` and `experiment` are MLflow's; `artifacts` is where a local store keeps files; `checkpoints` is best, last or
-    none.
-    """
-
-    uri: str
-    experiment: str
-    artifacts: Path
-    checkpoints: str = "best"
-
-    def __str__(self) -> str:
-        """The URI without user and password."""
-        parts = urlsplit(self.uri)
-        return self.uri if not parts.password else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 class Tracker:
@@ -83,7 +64,8 @@ class Tracker:
     def start(self) -> None:
         """Begin shipping; what an earlier driver left unsent comes first."""
         for trial in all_trials(self._folder):
-            if not trial.read("shipped.json").get("ended"):
+            shipped = trial.read("shipped.json")
+            if shipped.get("to") != str(self.destination) or shipped.get("ended") != trial.read("end.json").get("time"):
                 self._dirty[trial.number] = trial
         self._thread.start()
 
@@ -102,6 +84,8 @@ class Tracker:
         self._parent_end = dict(end)
         self._done.set()
         self._wake.set()
+        if self._thread.ident is None:  # never started
+            return False
         self._thread.join(patience_s)
         return not self._thread.is_alive() and not self._lost
 
@@ -131,7 +115,7 @@ class Tracker:
             self._lost, pause = False, _PAUSE_S
             if finishing and not self._dirty:
                 return
-            time.sleep(_PAUSE_S)  # reports that come meanwhile share a batch
+            self._done.wait(_PAUSE_S)  # reports that come meanwhile share a batch
 
     def _ship(self) -> None:
         if self._store is None:
@@ -156,12 +140,14 @@ class _Store:
     def __init__(self, destination: Destination, sweep: str, folder: Path, tags: Mapping[str, str]) -> None:
         for name, value in (("MAX_RETRIES", "1"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
             os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
         from mlflow.entities import ViewType
 
         self._destination = destination
         self._sweep = sweep
         self._tags = dict(tags)
+        make_database(destination.uri, lambda uri: MlflowClient(tracking_uri=uri).get_experiment("0"))
         self._client = MlflowClient(tracking_uri=destination.uri)
         self._experiment = self._find_experiment()
         runs = self._client.search_runs(
@@ -184,7 +170,7 @@ class _Store:
         else:
             tags_ = self._run_tags({})
             self._parent = self._client.create_run(self._experiment, tags=tags_, run_name=sweep).info.run_id
-            self._client.log_text(self._parent, (folder / "sweep.yaml").read_text(), "sweep.yaml")
+        self._client.log_text(self._parent, (folder / "sweep.yaml").read_text(), "sweep.yaml")
 
     def ship(self, trial: TrialFiles) -> None:
         """Send what is new of `trial`; its files and its end when it has ended."""
@@ -192,64 +178,66 @@ class _Store:
         if not identity:
             return
         end = trial.read("end.json")  # read before the lines: what was reported before the end is then complete
-        run_id = self._run_of(trial.number, identity)
-        lines = trial.lines(self._sent[trial.number])
-        for batch in _batches(lines):
-            self._client.log_batch(run_id, metrics=[m for line in batch for m in _metrics(line)])
-            self._sent[trial.number] += len(batch)
+        run_id, params = self._open(trial.number, identity)
         if end:
-            self._end(trial, run_id, end)
-        trial.write_shipped({"run_id": run_id, "reports": self._sent[trial.number], "ended": bool(end)})
+            plots.learning_curve(trial.lines(), trial.folder / "artifacts" / "learning_curve.html")
+        tags = self._end_tags(trial, end) if end else []
+        for count, request in _requests(trial.lines(self._sent[trial.number]), params, tags):
+            self._client.log_batch(run_id, **request)
+            self._sent[trial.number] += count
+        self._opened.add(trial.number)
+        if end:
+            self._log_files(trial.folder, run_id)
+            self._client.set_terminated(run_id, status=_STATUS[end["state"]], end_time=int(1000 * end["time"]))
+        shipped = {"to": str(self._destination), "run_id": run_id, "reports": self._sent[trial.number]}
+        trial.write_shipped({**shipped, "ended": end.get("time")})
 
     def end_parent(self, end: Mapping[str, Any]) -> None:
-        """Log the sweep's result and end the parent run."""
+        """Log the sweep's result, where it has changed, and end the parent run."""
+        known = self._client.get_run(self._parent).data.metrics
         for name, value in end.get("metrics", {}).items():
-            self._client.log_metric(self._parent, name, value)
+            if known.get(name) != value:
+                self._client.log_metric(self._parent, name, value)
         for name, value in end.get("tags", {}).items():
             self._client.set_tag(self._parent, name, value)
         for path in end.get("files", ()):
             self._client.log_artifact(self._parent, str(path))
         self._client.set_terminated(self._parent, status=end.get("status", "FINISHED"))
 
-    def _run_of(self, number: int, identity: Mapping[str, Any]) -> str:
+    def _open(self, number: int, identity: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        """The run of a trial, and the parameters that it still needs: those of a run that was left, too."""
         from mlflow.entities import Param
 
-        if number in self._runs:
-            if number not in self._opened:  # left by an earlier driver
-                self._client.update_run(self._runs[number], status="RUNNING")
-                self._opened.add(number)
-            return self._runs[number]
-        run = self._client.create_run(
-            self._experiment,
-            start_time=int(1000 * identity["started"]),
-            tags=self._run_tags({TRIAL_TAG: str(number), "mlflow.parentRunId": self._parent}),
-            run_name=f"{self._sweep}-{number}",
-        )
-        params = [Param(name, str(value)) for name, value in identity["values"].items()]
-        for start in range(0, len(params), 100):
-            self._client.log_batch(run.info.run_id, params=params[start : start + 100])
-        self._runs[number], self._sent[number] = run.info.run_id, 0
-        self._opened.add(number)
-        return str(run.info.run_id)
+        if number in self._opened:
+            return self._runs[number], []
+        if number in self._runs:  # left by an earlier driver, or before an outage
+            self._client.update_run(self._runs[number], status="RUNNING")
+        else:
+            run = self._client.create_run(
+                self._experiment,
+                start_time=int(1000 * identity["started"]),
+                tags=self._run_tags({TRIAL_TAG: str(number), "mlflow.parentRunId": self._parent}),
+                run_name=f"{self._sweep}-{number}",
+            )
+            self._runs[number], self._sent[number] = str(run.info.run_id), 0
+        return self._runs[number], [Param(name, str(value)) for name, value in identity["values"].items()]
 
-    def _end(self, trial: TrialFiles, run_id: str, end: Mapping[str, Any]) -> None:
+    def _end_tags(self, trial: TrialFiles, end: Mapping[str, Any]) -> list[Any]:
         from mlflow.entities import RunTag
 
-        artifacts = trial.folder / "artifacts"
-        artifacts.mkdir(exist_ok=True)
-        plots.learning_curve(trial.lines(), artifacts / "learning_curve.html")
-        tags = {"sweep.state": end["state"], "sweep.end": end["reason"], **trial.read("tags.json")}
-        for path in self._files(trial.folder, artifacts):
-            if path.stat().st_size > _LARGE_BYTES:
-                tags[f"file.{path.name}"] = str(path)
-            else:
+        large = {f"file.{path.name}": str(path) for path in self._files(trial.folder) if _is_large(path)}
+        tags = {"sweep.state": end["state"], "sweep.end": end["reason"], **trial.read("tags.json"), **large}
+        return [RunTag(name, str(value)) for name, value in tags.items()]
+
+    def _log_files(self, folder: Path, run_id: str) -> None:
+        artifacts = folder / "artifacts"
+        for path in self._files(folder):
+            if not _is_large(path):
                 inside = path.parent.relative_to(artifacts) if path.is_relative_to(artifacts) else Path("checkpoints")
                 self._client.log_artifact(run_id, str(path), None if str(inside) == "." else str(inside))
-        self._client.log_batch(run_id, tags=[RunTag(name, str(value)) for name, value in tags.items()])
-        self._client.set_terminated(run_id, status=_STATUS[end["state"]], end_time=int(1000 * end["time"]))
 
-    def _files(self, folder: Path, artifacts: Path) -> list[Path]:
-        files = sorted(path for path in artifacts.rglob("*") if path.is_file())
+    def _files(self, folder: Path) -> list[Path]:
+        files = sorted(path for path in (folder / "artifacts").rglob("*") if path.is_file())
         if self._destination.checkpoints != "best":
             files = [path for path in files if path.name != "best.safetensors"]
         if self._destination.checkpoints == "last":
@@ -285,15 +273,23 @@ def _metrics(line: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def _batches(lines: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Whole lines, as many as fit one request."""
-    batches: list[list[dict[str, Any]]] = []
-    size = 0
+def _is_large(path: Path) -> bool:
+    return path.stat().st_size > _LARGE_BYTES
+
+
+def _requests(lines: list[dict[str, Any]], params: list[Any], tags: list[Any]) -> list[tuple[int, dict[str, Any]]]:
+    """As few `log_batch` requests as hold it all: (whole lines inside, arguments); parameters first, tags last."""
+    requests: list[tuple[int, dict[str, Any]]] = []
+    for start in range(_BATCH_PARAMS, len(params), _BATCH_PARAMS):
+        requests.append((0, {"params": params[start : start + _BATCH_PARAMS]}))
+    request, count = {"params": params[:_BATCH_PARAMS], "metrics": []}, 0
     for line in lines:
-        width = len(line["metrics"]) + 1
-        if not batches or size + width > _BATCH_METRICS:
-            batches.append([])
-            size = 0
-        batches[-1].append(line)
-        size += width
-    return batches
+        metrics = _metrics(line)
+        if len(request["metrics"]) + len(metrics) > _BATCH_METRICS and count:
+            requests.append((count, request))
+            request, count = {"metrics": []}, 0
+        request["metrics"] += metrics
+        count += 1
+    if count or tags or request.get("params"):
+        requests.append((count, {**request, "tags": tags}))
+    return requests

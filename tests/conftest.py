@@ -1,7 +1,10 @@
 """What tests share: the trainables and sweep files they run, and the real data where it lies."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -41,3 +44,17 @@ def real_data() -> Path:
         if folder and (Path(folder) / "amazon-office-2014").is_dir():
             return Path(folder)
     pytest.skip("no real data: set SWEEP_DATA to a folder that holds amazon-office-2014")
+
+
+@pytest.fixture
+def sweep(curve_file: Path) -> Callable[..., Any]:
+    """Call with overrides (`num_trials=3`) for the spec, the space and the storage folder of the sweep `curve`."""
+    from platform.check import space_of
+    from platform.spec import load
+    from platform.storage import open_folder
+
+    def make(*overrides: str) -> SimpleNamespace:
+        spec = load(curve_file, overrides)
+        return SimpleNamespace(spec=spec, space=space_of(spec), folder=open_folder(spec), file=curve_file)
+
+    return make

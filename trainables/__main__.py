@@ -1,6 +1,7 @@
 """``python -m trainables spectran fit.epochs=2``: one trial in this process, no Ray, no MLflow."""
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -17,15 +18,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainables", description=__doc__)
     parser.add_argument("trainable", help="a built-in name, or a dotted path of a package of your own")
     parser.add_argument("values", nargs="*", metavar="field=value", help="dotted fields of its Config")
-    parser.add_argument("--folder", type=Path, default=Path("runs/single"), help="checkpoints and artifacts go here")
+    parser.add_argument(
+        "--folder", type=Path, help="checkpoints and artifacts go here; default: one in runs/single for each setting"
+    )
     parser.add_argument("--gpu", action="store_true", help="train on the first GPU")
     options = parser.parse_args(arguments)
+    if wrong := [pair for pair in options.values if "=" not in pair]:
+        parser.error(f"a value must be written field=value, but got {wrong[0]!r}")
     values = {key: _scalar(text) for key, _, text in (pair.partition("=") for pair in options.values)}
+    setting = hashlib.sha256(json.dumps([options.trainable, values], sort_keys=True).encode()).hexdigest()[:8]
+    folder = options.folder or Path("runs/single") / f"{options.trainable}-{setting}"
 
     def show(step: int, metrics: dict[str, float]) -> None:
         sys.stdout.write(json.dumps({"step": step, **metrics}) + "\n")
 
-    trial = LocalTrial(options.folder, seed=training_seed(values), device=device(float(options.gpu)), send=show)
+    trial = LocalTrial(folder, seed=training_seed(values), device=device(float(options.gpu)), send=show)
     try:
         run_trial(options.trainable, values, trial)
     except (configs.ConfigError, registry.UnknownTrainable) as error:

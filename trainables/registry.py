@@ -9,7 +9,7 @@ from types import ModuleType
 _FILES = ("config.py", "run.py")
 
 
-class UnknownTrainable(ValueError):
+class UnknownTrainable(ValueError):  # noqa: N818
     """No trainable has this name."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -47,6 +48,7 @@ class Bridge:
                 self.ledger.finish(number, metrics)
             else:
                 self.ledger.fail(number, message["reason"], message["text"])
+                return True  # the worker now raises, and Tune discards it; stopped, it would be used again
         return False
 
     def lost(self, tune_id: str, text: str) -> None:
@@ -94,6 +96,10 @@ class LedgerScheduler(FIFOScheduler):
         go_on = self._bridge.take(trial.trial_id, result)
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """The trial ended by itself: the ledger knows, unless there was no last word."""
+        self._bridge.lost(trial.trial_id, "it ended without a last word")
+
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """The worker is gone."""
         error = trial.get_error()
@@ -103,13 +109,16 @@ class LedgerScheduler(FIFOScheduler):
 class SweepStopper(Stopper):
     """Ends the Tune run once the ledger closes by a limit and its trials have ended."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, check: Callable[[], None]) -> None:
         self._bridge = bridge
+        self._check = check
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never ends one trial; the scheduler does."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether nothing is left."""
-        return bool(self._bridge.ledger.closing) and not self._bridge.ledger.live
+        """Whether nothing is left; asked after each event, so here the run may be ended by an exception."""
+        self._check()
+        ledger = self._bridge.ledger
+        return bool(ledger.closing) and not ledger.live and not ledger.left

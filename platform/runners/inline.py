@@ -33,7 +33,7 @@ def run(ledger: Ledger) -> None:
             run_trial(task["trainable"], task["values"], trial)
         except TrialStopped:
             continue
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             trial.artifact("traceback.txt").write_text(traceback.format_exc())
             ledger.fail(number, EXCEPTION, f"{type(error).__name__}: {error}")
         else:

@@ -179,14 +179,23 @@ class Ledger:
     def interrupt(self) -> None:
         """The driver ends while trials run: they stay in the study to be taken up, and no run is left RUNNING."""
         for live in [*self.live.values(), *self._waiting]:
-            live.files.end({"state": INTERRUPTED, "reason": "interrupted, resumable", "time": time.time()})
+            if live.files.read("end.json").get("state", INTERRUPTED) == INTERRUPTED:  # else only its telling was cut
+                live.files.end({"state": INTERRUPTED, "reason": "interrupted, resumable", "time": time.time()})
             self._ship(live)
         self.live.clear()
+        self._waiting.clear()
 
     @property
     def left(self) -> int:
         """Trials that are still to be started, as far as the budget says."""
-        return 0 if self.closing else max(0, self.spec.num_trials - self._counted) + len(self._waiting)
+        if self._is_limited:
+            return 0
+        return len(self._waiting) + (0 if self.closing else max(0, self.spec.num_trials - self._counted))
+
+    @property
+    def _is_limited(self) -> bool:
+        """Whether a limit closes the sweep; where a grid is used up, trials that wait are still run."""
+        return (self.closing or "").startswith("limits.")
 
     def _ask(self) -> Live | None:
         if self._counted >= self.spec.num_trials:
@@ -201,9 +210,10 @@ class Ledger:
     def _take_up(self, asked: Asked) -> None:
         """A trial that an earlier driver left running: its counters come from its journal, and it waits its turn.
 
-        One whose end was written, but not yet told, is only told.
+        One whose end was written, but not yet told, is only told; so is one whose objective was not finite.
         """
         live = Live(asked, TrialFiles(self._folder, asked.number), time.monotonic(), attempt=1)
+        broken: str | None = None
         for line in live.files.lines():
             metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
             live.seen.add((line["step"], frozenset(metrics)))
@@ -211,7 +221,11 @@ class Ledger:
             values = self._value(live, metrics)
             if values is not None:
                 self.study.record(asked.number, live.valued, values[0])
+                broken = broken or self._not_finite(live, values)
         end = live.files.read("end.json")
+        if broken and not end:
+            end = {"state": "FAIL", "reason": broken, "time": time.time()}
+            live.files.end(end)
         if end and end["state"] != INTERRUPTED:
             self._tell(live, end)
         else:
@@ -233,15 +247,20 @@ class Ledger:
         values = self._value(live, metrics)
         if values is None:
             return True
-        if not all(math.isfinite(value) for value in values):
-            shown = ", ".join(f"{name} = {value}" for name, value in zip(self._names, values, strict=True))
-            self._end(live, "FAIL", f"{NON_FINITE}: {shown} at step {live.step}")
+        if broken := self._not_finite(live, values):
+            self._end(live, "FAIL", broken)
             return False
         pruned = self.study.report(live.asked.number, live.valued, values[0])
         if pruned is not None:
             self._end(live, "PRUNED", f"early stopping ({self.spec.early_stopping.type}) {pruned}")
             return False
         return True
+
+    def _not_finite(self, live: Live, values: tuple[float, ...]) -> str | None:
+        if all(math.isfinite(value) for value in values):
+            return None
+        shown = ", ".join(f"{name} = {value}" for name, value in zip(self._names, values, strict=True))
+        return f"{NON_FINITE}: {shown} at step {live.step}"
 
     def _end(self, live: Live, state: str, reason: str) -> None:
         end = {"state": state, "reason": reason, "time": time.time()}
@@ -265,7 +284,7 @@ class Ledger:
         """Whether the sweep is closing, because a limit says so."""
         limits = self.spec.limits
         if self.closing:
-            return self.closing.startswith("limits.")
+            return self._is_limited
         hours = (time.monotonic() - self._started) / 3600
         if limits.max_hours and hours > limits.max_hours:
             self.closing = f"limits.max_hours {limits.max_hours:g} is reached"

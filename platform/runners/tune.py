@@ -10,8 +10,10 @@ import logging
 import math
 import os
 import shutil
+import socket
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ ENVIRONMENT = {
 }
 
 _EMPTY_HANDED_ROUNDS = 3
+_ANSWER_S = 10
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,8 @@ def connect(address: str | None) -> None:
             f"--address: must be a cluster that the driver itself joins (auto, host:port), but got {address!r}; "
             "Ray Client would move the driver's callbacks: use platform.submit, or run this command on the head node"
         )
+    if address and not _answers(address):
+        raise SweepError(f"--address: must be a Ray cluster that answers, but nothing does at {address!r}; start it")
     os.environ.update(ENVIRONMENT)
     import ray
 
@@ -85,11 +90,24 @@ def connect(address: str | None) -> None:
         raise SweepError(f"--address: must be a Ray cluster that answers, but got {address!r}: {error}") from error
 
 
-def disconnect() -> None:
-    """End the local Ray, or leave the cluster."""
-    import ray
+def _answers(address: str) -> bool:
+    """Whether somebody listens at `host:port` (anything else is left to Ray, which tries for minutes)."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return True
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError:
+        return False
+    return True
 
-    ray.shutdown()
+
+def disconnect() -> None:
+    """End the local Ray, or leave the cluster; nothing where none was joined."""
+    if "ray" in sys.modules:
+        import ray
+
+        ray.shutdown()
 
 
 def capacity(resources: Resources, limit: int | None) -> Capacity:
@@ -119,8 +137,13 @@ def capacity(resources: Resources, limit: int | None) -> Capacity:
     return Capacity(need.cpu, need.gpu, need.memory, min(fits, limit) if limit else fits)
 
 
-def run(ledger: Ledger, capacity: Capacity) -> None:
+def run(ledger: Ledger, capacity: Capacity, check: Callable[[], None] = lambda: None) -> None:
     """Run every trial that `ledger` hands out on the connected cluster; returns when nothing is left.
+
+    Args:
+        ledger: the sweep's.
+        capacity: what a trial takes and how many run at once.
+        check: called again and again where it may raise to end the run.
 
     Raises:
         SweepError: Tune gives up several times without a trial having come any further.
@@ -130,7 +153,7 @@ def run(ledger: Ledger, capacity: Capacity) -> None:
         ended_before = len(ledger.study.best()) + sum(t.state.is_finished() for t in ledger.study.trials())
         for number in list(ledger.live):  # Tune dropped them; they are started again under their own number
             ledger.fail(number, WORKER_LOST, "Tune ended without it")
-        error = _tune(ledger, capacity)
+        error = _tune(ledger, capacity, check)
         ended = len(ledger.study.best()) + sum(t.state.is_finished() for t in ledger.study.trials())
         empty_handed = 0 if ended > ended_before else empty_handed + 1
         if error or empty_handed:
@@ -139,7 +162,7 @@ def run(ledger: Ledger, capacity: Capacity) -> None:
             raise SweepError(f"Ray Tune must bring trials to their end, but it gave up {empty_handed} times: {error}")
 
 
-def _tune(ledger: Ledger, capacity: Capacity) -> Exception | None:
+def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exception | None:
     """One Tune run over what is left; returns the error that ended it, if one did."""
     from ray import tune
     from ray.exceptions import RayError
@@ -163,7 +186,7 @@ def _tune(ledger: Ledger, capacity: Capacity) -> Exception | None:
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=str(scratch),
-            stop=SweepStopper(bridge),
+            stop=SweepStopper(bridge, check),
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,

@@ -33,7 +33,7 @@ def map_everything(values: dict[str, Any], folder: Path, barrier: Barrier, resul
     stages = Stages(folder)
     sequences = load(config.data, stages)
     text = text_stage(sequences, config.data, stages)
-    result = stages.get(spectrum, {"vectors": text, "center": True, "normalise": True})
+    result = stages.get(spectrum, {"text": text, "center": True, "normalise": True})
     total = sum(float(array.sum()) for array in [sequences.items, *text.values(), *result.values()])
     barrier.wait()
     pss = rss = 0

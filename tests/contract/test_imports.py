@@ -28,7 +28,7 @@ DRIVER = (
 )
 """Layers of the driver, lowest first; a module imports from its own layer and those below."""
 
-SIDE = {"journal", "identity", "storage", "plots", "console"}
+SIDE = {"journal", "destination", "identity", "storage", "plots", "console"}
 """Driver modules beside the layers: they may be imported from anywhere above `spec`."""
 
 WORKER = (

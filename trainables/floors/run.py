@@ -23,6 +23,7 @@ def run(config: Config, trial: Trial) -> None:
         DataError: the data set cannot be used.
     """
     sequences = load(config.data, trial.stages)
+    trial.tag("data.fingerprint", sequences.fingerprint)
     splits = leave_one_out(sequences, config.data)
     score = scorer(config, count(sequences, config.data.keep_last))
 

@@ -1,7 +1,6 @@
 """SpecTran (SpecTran: Spectral-aware Transformer-based adapter): items x SASRec x InfoNCE; README has the equations."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from trainables.backbones.sasrec import SASRec
 from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences, load
 from trainables.data.splits import Rows, leave_one_out, seen_items
-from trainables.data.text import text_vectors
+from trainables.data.text import text_stage
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_targets, write_ranks
 from trainables.seqrec.fit import fit, write_weights
@@ -23,7 +22,6 @@ from trainables.seqrec.randomness import generator_for
 from trainables.spectran.adapter import SpectralItems
 from trainables.spectran.config import Config, NoAdapter
 from trainables.spectran.spectrum import spectrum
-from trainables.stages import File
 from trainables.trial import Trial
 
 
@@ -36,6 +34,7 @@ def run(config: Config, trial: Trial) -> None:
         ValueError: ``dim`` exceeds the rank of the text vectors; there is nothing to train on.
     """
     sequences = load(config.data, trial.stages)
+    trial.tag("data.fingerprint", sequences.fingerprint)
     splits = leave_one_out(sequences, config.data)
     objective = config.objective
     items = make_items(config, sequences, trial)
@@ -101,12 +100,8 @@ def make_items(config: Config, sequences: Sequences, trial: Trial) -> IdItems | 
     adapter, generator = config.adapter, generator_for(trial.seed, "items")
     if isinstance(adapter, NoAdapter):
         return IdItems(sequences.num_items, config.dim, generator=generator)
-    vectors = text_vectors(sequences, config.data, trial.stages)
-    assert isinstance(vectors, np.memmap)
-    result = trial.stages.get(
-        spectrum,
-        {"vectors": File(Path(str(vectors.filename))), "center": adapter.center, "normalise": adapter.normalise},
-    )
+    text = text_stage(sequences, config.data, trial.stages)
+    result = trial.stages.get(spectrum, {"text": text, "center": adapter.center, "normalise": adapter.normalise})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # and never written
         left_IR, singular_R = torch.from_numpy(result["left_IR"]), torch.from_numpy(result["singular_R"])

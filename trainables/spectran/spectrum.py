@@ -1,18 +1,19 @@
 """The spectrum of the text vectors, as a stage: E_LLM = U Sigma V^T (SpecTran §2.2.2), shared by all trials."""
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
-from trainables.data import synthetic, text
+from trainables.data import synthetic
+from trainables.data import text as texts
 from trainables.data.config import Data
 from trainables.stages import Arrays, stage
 
 
 @stage(version=1)
-def spectrum(vectors: Path, center: bool, normalise: bool) -> Arrays:
-    """Stage: :func:`decompose` of a ``.npy`` file of text vectors, (I, V) with a padding row 0."""
-    left_IR, singular_R = decompose(np.load(vectors, mmap_mode="r"), center=center, normalise=normalise)
+def spectrum(text: Mapping[str, np.ndarray], center: bool, normalise: bool) -> Arrays:
+    """Stage: :func:`decompose` of the text stage's ``vectors``, (I, V) with a padding row 0."""
+    left_IR, singular_R = decompose(text["vectors"], center=center, normalise=normalise)
     return {"left_IR": left_IR, "singular_R": singular_R}
 
 
@@ -48,11 +49,11 @@ def decompose(vectors_IV: np.ndarray, *, center: bool, normalise: bool) -> tuple
 
 def largest_rank(data: Data, *, center: bool) -> int | None:
     """The most components that the text vectors of ``data`` can have, from their shape alone; None if unknown."""
-    if data.text == text.TFIDF:
+    if data.text == texts.TFIDF:
         items = synthetic.ITEMS if data.name == synthetic.NAME else None
         width = data.text_width
     elif data.text.endswith(".npy"):
-        items, width = np.load(text.locate_vectors(data), mmap_mode="r").shape
+        items, width = np.load(texts.locate_vectors(data), mmap_mode="r").shape
     else:
         return None
     return width if items is None else min(width, items - center)

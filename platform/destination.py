@@ -1,0 +1,55 @@
+"""Where a sweep is tracked: MLflow's URI, the experiment, and where a local store keeps its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a sweep is tracked and under which name.
+
+    `uri` and `experiment` are MLflow's; `artifacts` is where a local store keeps files; `checkpoints` is best, last or
+    none.
+    """
+
+    uri: str
+    experiment: str
+    artifacts: Path
+    checkpoints: str = "best"
+
+    def __str__(self) -> str:
+        """The URI without user and password."""
+        parts = urlsplit(self.uri)
+        return self.uri if not parts.password else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def make_database(uri: str, make: Callable[[str], object]) -> None:
+    """Make the SQLite file of `uri`, if it is one that is not there yet, aside, and rename it into place.
+
+    MLflow makes its tables in steps and can never again open a file in which that was cut short.
+
+    Args:
+        uri: MLflow's.
+        make: makes the tables in the database of the URI that it is given.
+    """
+    path = Path(uri.removeprefix(_SQLITE))
+    if not uri.startswith(_SQLITE) or "?" in uri or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if path.exists():
+            return
+        for cut in path.parent.glob(f".{path.name}.*.draft*"):
+            cut.unlink()
+        draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+        make(f"{_SQLITE}{draft}")
+        draft.rename(path)

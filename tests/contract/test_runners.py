@@ -1,0 +1,284 @@
+"""Every runner brings a sweep to the same end: in this process, and on Ray."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from platform.check import space_of
+from platform.journal import TrialFiles
+from platform.runners import inline, tune
+from platform.runners.ledger import Ended, Ledger
+from platform.spec import load
+from platform.storage import open_folder
+from platform.study import Study
+
+WRONG = ("thread", "nothing", "nan", "exception", "once", "silent", "leave")
+WORKER_DIES = ("exit_once", "exit")
+SWEEP = """\
+name: wrong
+trainable: tests.trainables.curve
+metric: {name: valid/ndcg_10, goal: maximize}
+num_trials: 100
+method: grid
+parameters:
+  wrong: {values: [nothing]}
+"""
+
+Play = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """Ray on this machine, for this module."""
+    tune.connect(None)
+    yield
+    tune.disconnect()
+
+
+@pytest.fixture(scope="module", params=["inline", "tune"])
+def runner(request: pytest.FixtureRequest) -> str:
+    """The runner of a test."""
+    if request.param == "tune":
+        request.getfixturevalue("ray")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
+    """Run a sweep to its end; `calls` are the reports as they came, `ended` the trials' ends, `log` the ledger's."""
+
+    def play(runner: str, *overrides: str, at_once: int = 2) -> SimpleNamespace:
+        place = tmp_path_factory.mktemp(runner)
+        (place / "sweep.yaml").write_text(SWEEP)
+        spec = load(place / "sweep.yaml", [f"storage={place}", *overrides])
+        folder = open_folder(spec)
+        study = Study(spec, space_of(spec), folder)
+        ended: list[Ended] = []
+        calls: list[tuple[int, int]] = []
+        ledger = Ledger(spec, study, folder, folder.parent / "stages", None, ended.append)
+        report = ledger.report
+
+        def counted(number: int, step: int, metrics: Any) -> bool:
+            calls.append((number, step))
+            return report(number, step, metrics)
+
+        ledger.report = counted
+        log = logging.getLogger("platform.runners.ledger")
+        said: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: said.append(record.getMessage())
+        log.addHandler(handler)
+        try:
+            if runner == "inline":
+                inline.run(ledger)
+            else:
+                tune.run(ledger, tune.Capacity(cpu=1.0, gpu=0.0, memory=None, at_once=at_once))
+        finally:
+            log.removeHandler(handler)
+        assert ledger.live == {}
+        ends = {each.number: each for each in ended}
+        return SimpleNamespace(study=study, folder=folder, calls=calls, ended=ends, ledger=ledger, log=said)
+
+    return play
+
+
+class Outcome:
+    """What became of one trial."""
+
+    def __init__(self, here: SimpleNamespace, number: int) -> None:
+        self.number = number
+        self.state = here.study.trials()[number].state.name
+        self.value = here.study.trials()[number].value
+        self.reason = here.ended[number].reason
+        self.folder: Path = here.folder / "trials" / str(number)
+        self.values = TrialFiles(here.folder, number).read("trial.json")["values"]
+        self.sent = [step for caller, step in here.calls if caller == number]
+        read = [(line["step"], line["metrics"]) for line in TrialFiles(here.folder, number).lines()]
+        self.own = [metrics for _, metrics in read if any(name.startswith("trial/") for name in metrics)]
+        self.lines = [(step, metrics) for step, metrics in read if metrics not in self.own]
+        self.steps = [step for step, _ in self.lines]
+
+
+def outcomes(here: SimpleNamespace) -> dict[str, Outcome]:
+    found = [Outcome(here, trial.number) for trial in here.study.trials()]
+    return {outcome.values["wrong"]: outcome for outcome in found}
+
+
+def _wrong(play: Play, runner: str, kinds: tuple[str, ...]) -> SimpleNamespace:
+    here = play(runner, f"parameters.wrong={{values: [{', '.join(kinds)}]}}", "limits.max_failures_per_trial=2")
+    return SimpleNamespace(**vars(here), by=outcomes(here))
+
+
+@pytest.fixture(scope="module")
+def wrong(runner: str, play: Play) -> SimpleNamespace:
+    """A sweep in which each trial goes wrong in another way, by its kind in `by`."""
+    return _wrong(play, runner, WRONG)
+
+
+@pytest.fixture(scope="module")
+def dying(ray: None, play: Play) -> dict[str, Outcome]:
+    """Trials whose workers die, under Ray."""
+    return _wrong(play, "tune", WORKER_DIES).by
+
+
+ALL_STEPS = [1, 2, 3, 4, 5, 6, 6]
+"""The test value comes once more at the last step."""
+
+
+def test_every_trial_of_a_sweep_comes_to_its_end(wrong):
+    assert {kind: outcome.state for kind, outcome in wrong.by.items()} == {
+        "thread": "COMPLETE",
+        "nothing": "COMPLETE",
+        "nan": "FAIL",
+        "exception": "FAIL",
+        "once": "COMPLETE",
+        "silent": "FAIL",
+        "leave": "FAIL",
+    }
+
+
+def test_a_trial_that_runs_through_has_each_report_its_value_and_its_config(wrong):
+    trial = wrong.by["nothing"]
+    assert trial.reason == "finished"
+    assert trial.steps == ALL_STEPS
+    assert sum("test/ndcg_10" in metrics for _, metrics in trial.lines) == 1
+    assert trial.value == max(metrics["valid/ndcg_10"] for _, metrics in trial.lines[:-1])
+    assert (trial.folder / "artifacts" / "config.json").exists()
+
+
+def test_an_objective_that_is_not_finite_fails_the_trial_at_once(wrong):
+    trial = wrong.by["nan"]
+    assert trial.reason == "non-finite objective: valid/ndcg_10 = nan at step 3"
+    assert trial.steps == trial.sent == [1, 2, 3]
+
+
+def test_an_exception_is_tried_again_once_and_leaves_its_traceback(wrong):
+    trial = wrong.by["exception"]
+    assert trial.reason == "exception: RuntimeError: the curve broke"
+    traceback = (trial.folder / "artifacts" / "traceback.txt").read_text()
+    assert "in _go_wrong" in traceback
+    assert traceback.endswith("RuntimeError: the curve broke\n")
+    assert trial.sent[:2] == [1, 2]
+    assert set(trial.sent[2:]) <= {2}  # the second attempt went on from its checkpoint, to the same exception
+    told = [line for line in wrong.log if line.startswith(f"trial {trial.number} is") and "retired" not in line]
+    assert told == [f"trial {trial.number} is started again: exception: RuntimeError: the curve broke"]
+
+
+def test_a_trial_that_breaks_once_goes_on_from_its_checkpoint_without_a_step_twice(wrong):
+    assert wrong.by["once"].sent == ALL_STEPS
+    assert wrong.by["once"].steps == ALL_STEPS
+
+
+def test_a_trainable_that_reports_nothing_fails_with_that_reason(wrong):
+    assert wrong.by["silent"].reason == "it never reported valid/ndcg_10"
+
+
+def test_a_trainable_that_leaves_the_interpreter_fails_its_trial_only(wrong):
+    assert wrong.by["leave"].reason == "exception: SystemExit: 0"
+
+
+def test_a_worker_in_which_a_trial_left_a_thread_is_not_used_again_and_no_trial_is_lost(wrong, runner):
+    retired = [line for line in wrong.log if "worker retired" in line]
+    assert len(retired) == (1 if runner == "tune" else 0)
+    for line in retired:
+        assert line.endswith("is started again: worker retired: the threads left behind still run")
+
+
+def test_two_runners_journal_the_same_trials_alike(ray, play):
+    grid = ("parameters.x={values: [0.1, 0.7]}", "parameters.wrong={values: [nothing, nan]}")
+    one, other = (play(runner, *grid) for runner in ("inline", "tune"))
+    assert len(one.study.trials()) == len(other.study.trials()) == 4
+    for number in range(4):
+        first, second = Outcome(one, number), Outcome(other, number)
+        assert first.values == second.values
+        assert first.lines == second.lines
+        assert (first.state, first.value, first.reason) == (second.state, second.value, second.reason)
+
+
+def test_trials_are_pruned_by_what_they_reported(runner, play):
+    stopping = "early_stopping={type: asha, min_reports: 2, reduction_factor: 3}"
+    here = play(runner, stopping, "parameters.x={values: [0.7, 0.6, 0.1, 0.0]}", at_once=1)
+    assert [trial.state.name for trial in here.study.trials()] == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
+    for number in (1, 2, 3):
+        pruned = Outcome(here, number)
+        assert pruned.reason.startswith("early stopping (asha) at report 2, rung 0, cutoff 0.67")
+        assert list(here.study.trials()[number].intermediate_values) == pruned.steps == [1, 2]
+
+
+def test_a_trial_without_checkpoints_starts_over_and_its_steps_are_kept_once(play):
+    here = play("inline", "parameters.wrong=once", "parameters.checkpoints=false")
+    assert Outcome(here, 0).sent == [1, 2, *ALL_STEPS]
+    assert Outcome(here, 0).steps == ALL_STEPS
+
+
+def test_failed_trials_end_the_sweep_where_a_limit_says_so(runner, play):
+    limits = ("limits.max_failed_trials=1", "limits.max_failures_per_trial=0")
+    here = play(runner, *limits, "parameters.wrong=exception", "parameters.seed={min: 0, max: 30}")
+    assert here.ledger.closing == "limits.max_failed_trials 1 is exceeded"
+    assert 2 <= len(here.study.trials()) <= 4
+
+
+def test_a_grid_is_run_to_its_end_though_a_trial_comes_back_late(ray, play):
+    here = play("tune", "parameters.wrong=once", "parameters.x={values: [0.1, 0.2]}")
+    assert [trial.state.name for trial in here.study.trials()] == ["COMPLETE", "COMPLETE"]
+    assert here.ledger.closing == "the grid is used up"
+
+
+def test_trials_under_ray_say_what_they_took(dying):
+    ((own,),) = [dying["exit_once"].own]
+    assert set(own) == {"trial/wall_seconds", "trial/memory_mib"}
+    assert 0 < own["trial/wall_seconds"] < 60
+    assert own["trial/memory_mib"] > 20
+
+
+def test_a_worker_that_dies_is_replaced_and_the_trial_goes_on_from_its_checkpoint(dying):
+    trial = dying["exit_once"]
+    assert (trial.state, trial.reason) == ("COMPLETE", "finished")
+    assert trial.sent == trial.steps == ALL_STEPS
+
+
+def test_a_worker_that_dies_each_time_fails_the_trial_after_the_failures_it_is_allowed(dying):
+    trial = dying["exit"]
+    assert trial.state == "FAIL"
+    assert trial.reason.startswith("worker lost: ")
+    assert trial.steps == [1, 2]
+
+
+def test_a_sweep_leaves_no_thread_in_this_process(play):
+    before = threading.active_count()
+    play("inline")
+    assert threading.active_count() == before
+
+
+def test_the_capacity_is_what_fits_the_nodes_and_the_limit(ray, sweep):
+    import ray as engine
+
+    cores = int(engine.cluster_resources()["CPU"])
+    resources = sweep("resources={cpu: 1, gpu: 0}").spec.resources
+    assert tune.capacity(resources, None).at_once == cores
+    assert tune.capacity(resources, 1).at_once == 1
+    assert tune.capacity(resources, None).bundle == {"CPU": 1.0}
+    half = sweep("resources={cpu: 0.5, memory: 1MiB, gpu: 0}").spec.resources
+    assert tune.capacity(half, None).at_once == 2 * cores
+    assert tune.capacity(half, None).bundle == {"CPU": 0.5, "memory": 2**20}
+
+
+def test_resources_that_no_node_has_are_told_with_what_there_is(ray, sweep):
+    from platform.errors import SweepError
+
+    with pytest.raises(SweepError, match=r"must fit on a node, but it takes 999 CPU and the cluster has nodes of"):
+        tune.capacity(sweep("resources.cpu=999").spec.resources, None)
+    with pytest.raises(SweepError, match=r"it takes 1 CPU, 1 GPU and the cluster"):
+        tune.capacity(sweep("resources={cpu: 1, gpu: 1}").spec.resources, None)
+
+
+def test_a_ray_client_address_is_refused_with_the_remedy():
+    from platform.errors import SweepError
+
+    with pytest.raises(SweepError, match=r"got 'ray://head:10001'; Ray Client would move .* use platform.submit"):
+        tune.connect("ray://head:10001")

@@ -1,0 +1,217 @@
+"""What the driver's tests share: a ledger; a SQLite store, a server with a line to cut, a sweep's folder to ship."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from platform.destination import Destination
+from platform.journal import TrialFiles
+from platform.runners.ledger import Ended, Ledger
+from platform.study import Study
+from platform.tracking import Tracker
+
+NO_STOPPING = ("early_stopping=none", "method=random")
+TAGS = {"version.torch": "2.13.0", "mlflow.source.git.commit": "abc"}
+
+
+class Line:
+    """The way to a server on this machine: cut it, and the server does not answer; mend it, and it does again."""
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._ends: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def mend(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        for end in [self._listener, *self._ends]:
+            if end:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+        self._ends.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # cut
+            while True:
+                here, _ = listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._to))
+                self._ends += [here, there]
+                for source, sink in ((here, there), (there, here)):
+                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a real `mlflow server`, which takes seconds to start."""
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    log = folder / "server.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=folder, stdout=stream, stderr=stream, start_new_session=True)
+    try:
+        wait_until(lambda: process.poll() is not None or _is_healthy(port), "the server", 120)
+        assert process.poll() is None, log.read_text()
+        yield port
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _is_healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def line(server_port: int) -> Iterator[Line]:
+    """A whole line to the server."""
+    line = Line(server_port)
+    line.mend()
+    yield line
+    line.cut()
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One SQLite store for all tests: making its tables takes longer than a test."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+class Sweep:
+    """A sweep's folder with trackers over it; `said` is what they told the user."""
+
+    def __init__(self, folder: Path, uri: str, experiment: str) -> None:
+        self.folder = folder
+        self.uri = uri
+        self.experiment = experiment
+        self.said: list[str] = []
+        folder.mkdir(parents=True)
+        (folder / "sweep.yaml").write_text("name: curve\n")
+
+    def tracker(self, checkpoints: str = "best", uri: str | None = None) -> Tracker:
+        destination = Destination(uri or self.uri, self.experiment, self.folder.parent / "artifacts", checkpoints)
+        return Tracker(destination, "curve", self.folder, TAGS, self.said.append)
+
+    def trial(self, number: int, values: dict[str, Any] | None = None) -> TrialFiles:
+        files = TrialFiles(self.folder, number)
+        files.begin(values or {"x": 0.5, "adapter.name": "none"})
+        return files
+
+    @staticmethod
+    def report(files: TrialFiles, steps: range, value: float = 0.5) -> None:
+        for step in steps:
+            files.append(step, {"train/loss": 1 / step, "valid/ndcg_10": value})
+
+    @staticmethod
+    def end(files: TrialFiles, state: str = "COMPLETE", reason: str = "finished") -> None:
+        files.end({"state": state, "reason": reason, "time": time.time()})
+
+    def runs(self) -> tuple[Any, dict[int, Any]]:
+        """The one parent and the children by trial number."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self.uri)
+        experiment = client.get_experiment_by_name(self.experiment)
+        runs = client.search_runs([experiment.experiment_id])
+        parents = [run for run in runs if "sweep.trial" not in run.data.tags]
+        children = [run for run in runs if "sweep.trial" in run.data.tags]
+        assert len(parents) == 1
+        assert max(Counter(run.data.tags["sweep.trial"] for run in children).values(), default=1) == 1
+        return parents[0], {int(run.data.tags["sweep.trial"]): run for run in children}
+
+    def history(self, number: int, metric: str) -> list[tuple[int, float]]:
+        """(step, value) as the store has them, each that is there."""
+        from mlflow import MlflowClient
+
+        _, children = self.runs()
+        history = MlflowClient(self.uri).get_metric_history(children[number].info.run_id, metric)
+        return sorted((point.step, point.value) for point in history)
+
+    def artifacts(self, run: Any) -> set[str]:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self.uri)
+        return {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+@pytest.fixture
+def tracked(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> Callable[..., Sweep]:
+    def make(uri: str = database) -> Sweep:
+        return Sweep(tmp_path / "runs" / "curve", uri, request.node.name)
+
+    return make
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """Call with a condition, what it is and for how long it may take, in seconds."""
+    return wait_until
+
+
+class Shipped:
+    """In place of a tracker: which trials changed."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def changed(self, trial: TrialFiles) -> None:
+        self.numbers.append(trial.number)
+
+
+@pytest.fixture
+def begin(sweep):
+    """Call with overrides for a new driver's ledger over the same sweep; `ended` collects what ended."""
+
+    def make(*overrides: str) -> SimpleNamespace:
+        here = sweep(*NO_STOPPING, *overrides)
+        study = Study(here.spec, here.space, here.folder)
+        ended: list[Ended] = []
+        shipped = Shipped()
+        ledger = Ledger(here.spec, study, here.folder, here.folder.parent / "stages", shipped, ended.append)
+        return SimpleNamespace(ledger=ledger, study=study, folder=here.folder, ended=ended, shipped=shipped)
+
+    return make

@@ -1,0 +1,33 @@
+"""What tells one run of a sweep from another."""
+
+import importlib.metadata
+import subprocess
+
+from platform import identity
+
+
+def test_versions_and_user_are_there_without_a_repository(tmp_path):
+    tags = identity.tags(tmp_path / "sweep.yaml")
+    assert tags["version.optuna"] == importlib.metadata.version("optuna")
+    assert tags["version.torch"] == importlib.metadata.version("torch")
+    assert tags["mlflow.user"]
+
+
+def test_the_commit_and_whether_the_tree_differs(tmp_path):
+    def git(*arguments: str) -> str:
+        name = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", *name, *arguments]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    path = tmp_path / "sweep.yaml"
+    path.write_text("name: x")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "untracked").write_text("")
+    tags = identity.tags(path)
+    assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
+    assert tags["git.state"] == "clean"
+    path.write_text("name: y")
+    assert identity.tags(path)["git.state"] == "changed"

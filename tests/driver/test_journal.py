@@ -1,0 +1,77 @@
+"""A trial's files: on disk before they are relied on, and whole after a crash."""
+
+import json
+import math
+
+from platform.journal import TrialFiles, all_trials
+
+
+def test_a_line_holds_its_number_step_and_metrics(tmp_path):
+    files = TrialFiles(tmp_path, 3)
+    files.begin({"x": 0.5})
+    assert files.append(2, {"valid/hr_10": 0.25})["report"] == 1
+    files.append(4, {"valid/hr_10": 0.5})
+    lines = [json.loads(line) for line in (tmp_path / "trials" / "3" / "journal.jsonl").read_text().splitlines()]
+    assert [(line["report"], line["step"], line["metrics"]) for line in lines] == [
+        (1, 2, {"valid/hr_10": 0.25}),
+        (2, 4, {"valid/hr_10": 0.5}),
+    ]
+    assert files.lines(after=1) == lines[1:]
+
+
+def test_a_value_that_is_not_finite_is_kept_as_null_so_that_any_reader_can_read_it(tmp_path):
+    files = TrialFiles(tmp_path, 0)
+    files.begin({})
+    files.append(1, {"a": math.nan, "b": math.inf, "c": 1.0})
+    assert files.lines()[0]["metrics"] == {"a": None, "b": None, "c": 1.0}
+    assert "NaN" not in (tmp_path / "trials" / "0" / "journal.jsonl").read_text()
+
+
+def test_a_torn_last_line_is_cut_before_the_next_is_added(tmp_path):
+    files = TrialFiles(tmp_path, 0)
+    files.begin({})
+    files.append(1, {"a": 1.0})
+    path = tmp_path / "trials" / "0" / "journal.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"report": 2, "ti')
+    again = TrialFiles(tmp_path, 0)
+    assert len(again.lines()) == 1
+    assert again.append(2, {"a": 2.0})["report"] == 2
+    assert [line["step"] for line in TrialFiles(tmp_path, 0).lines()] == [1, 2]
+
+
+def test_a_reader_leaves_a_line_alone_that_another_is_writing(tmp_path):
+    files = TrialFiles(tmp_path, 0)
+    files.begin({})
+    path = tmp_path / "trials" / "0" / "journal.jsonl"
+    whole = b'{"report": 1, "time": 0, "step": 1, "metrics": {}}\n'
+    path.write_bytes(whole + whole[:20])
+    assert len(TrialFiles(tmp_path, 0).lines()) == 1
+    assert path.read_bytes() == whole + whole[:20]
+
+
+def test_a_trial_that_begins_again_keeps_its_first_start_and_loses_its_end(tmp_path):
+    files = TrialFiles(tmp_path, 0)
+    files.begin({"x": 1})
+    first = files.read("trial.json")
+    files.end({"state": "INTERRUPTED"})
+    again = TrialFiles(tmp_path, 0)
+    again.begin({"x": 1})
+    assert again.read("trial.json") == first
+    assert again.read("end.json") == {}
+
+
+def test_what_is_not_there_or_torn_reads_as_empty(tmp_path):
+    files = TrialFiles(tmp_path, 0)
+    assert files.lines() == []
+    assert files.read("end.json") == {}
+    assert files.status() == ""
+    files.begin({})
+    (tmp_path / "trials" / "0" / "tags.json").write_text('{"a"')
+    assert files.read("tags.json") == {}
+
+
+def test_the_trials_of_a_folder_come_in_order_of_their_numbers(tmp_path):
+    for number in (10, 2, 1):
+        TrialFiles(tmp_path, number).begin({})
+    (tmp_path / "trials" / "notes").mkdir()
+    assert [trial.number for trial in all_trials(tmp_path)] == [1, 2, 10]

@@ -1,0 +1,158 @@
+"""What a person reads: plain lines, the live line, the result."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from platform import report
+from platform.report import Progress
+from platform.results import Row
+from platform.runners.ledger import Ended
+
+LOOK = "mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
+
+
+def plain(width: int = 160) -> Console:
+    return Console(file=io.StringIO(), width=width)
+
+
+def terminal() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, color_system=None, width=120)
+
+
+def text(console: Console) -> str:
+    return console.file.getvalue()
+
+
+def ledger(left: int = 0, live: dict | None = None) -> SimpleNamespace:
+    return SimpleNamespace(left=left, live=live or {})
+
+
+def row(number: int, state: str = "COMPLETE", value: float | None = 0.5, reason: str = "finished", **more) -> Row:
+    fields = {"swept": {"x": 0.123456, "part.name": "plain"}, "test": {}, "seconds": 1.0, **more}
+    return Row(number, state, reason, None if value is None else (value,), **fields)
+
+
+def test_a_trial_is_one_plain_line_where_nothing_is_redrawn(sweep):
+    console = plain()
+    progress = Progress(console, sweep().spec)
+    progress.begin(ledger(left=4), [])
+    progress.ended(Ended(0, "COMPLETE", "finished", (0.25,)))
+    progress.ended(Ended(1, "PRUNED", "early stopping (asha) at report 2, rung 0, cutoff 0.5", (0.125,)))
+    progress.ended(Ended(2, "FAIL", "exception: [red]no[/red]", None))
+    progress.finish()
+    first, second, third = text(console).splitlines()
+    assert first.startswith(
+        "trial 0 complete valid/ndcg_10 0.2500 | 1/6 done, 0 running, 0 pruned, best 0.2500 (trial 0), "
+    )
+    assert second.startswith(
+        "trial 1 pruned valid/ndcg_10 0.1250 (early stopping (asha) at report 2, rung 0, cutoff 0.5) | 2/6 done, "
+        "0 running, 1 pruned, best 0.2500 (trial 0), about 0:00:0"
+    )
+    assert third.startswith("trial 2 fail (exception: [red]no[/red]) | 3/6 done, 0 running, 1 pruned, 1 failed, best")
+
+
+def test_trials_of_earlier_runs_count_but_do_not_shorten_what_is_left(sweep):
+    console = plain()
+    progress = Progress(console, sweep().spec)
+    progress.begin(ledger(left=2), [row(0, value=0.75), row(1, "PRUNED"), row(2, "RUNNING")])
+    assert text(console) == ""
+    progress.ended(Ended(2, "COMPLETE", "finished", (0.25,)))
+    assert "| 3/6 done, 0 running, 1 pruned, best 0.7500 (trial 0), about " in text(console)
+
+
+@pytest.mark.parametrize(
+    ("goal", "values", "best"),
+    [
+        ("maximize", (0.1, 0.3, 0.2), "0.3000 (trial 1)"),
+        ("minimize", (0.3, 0.1, 0.2), "0.1000 (trial 1)"),
+        ("maximize", (-0.3, -0.1, -0.2), "-0.1000 (trial 1)"),
+        ("maximize", (0.1, 0.1, 0.1), "0.1000 (trial 0)"),
+    ],
+)
+def test_the_best_so_far_is_by_the_goal_with_its_sign_and_the_first_of_equals(sweep, goal, values, best):
+    console = plain()
+    progress = Progress(console, sweep(f"metric={{name: valid/ndcg_10, goal: {goal}}}").spec)
+    progress.begin(ledger(), [])
+    for number, value in enumerate(values):
+        progress.ended(Ended(number, "COMPLETE", "finished", (value,)))
+    assert text(console).splitlines()[-1].endswith(f", best {best}")
+
+
+def test_a_terminal_shows_one_live_line_with_what_each_trial_does_and_only_failures_stay(sweep):
+    console = terminal()
+    progress = Progress(console, sweep().spec)
+    live = {
+        number: SimpleNamespace(
+            asked=SimpleNamespace(number=number),
+            files=SimpleNamespace(status=lambda number=number: "epoch 3 of 9" if number == 1 else ""),
+            valued=2,
+            best=(0.5,) if number == 1 else None,
+        )
+        for number in range(1, 7)
+    }
+    progress.begin(ledger(left=3, live=live), [])
+    progress.ended(Ended(0, "COMPLETE", "finished", (0.25,)))
+    progress.ended(Ended(7, "FAIL", "exception: no", None))
+    progress.finish()
+    shown = text(console)
+    assert "trial 0 complete" not in shown
+    assert "trial 7 fail (exception: no)" in shown
+    assert "2/6 done, 6 running, 0 pruned, 1 failed, best 0.2500 (trial 0), about 0:00:0" in shown
+    assert "trial 1: epoch 3 of 9, best 0.5000" in shown
+    assert "trial 2: report 2" in shown
+    assert "trial 5:" not in shown
+
+
+def test_the_result_shows_the_best_the_test_values_and_how_to_look_further(sweep):
+    console = plain()
+    best = row(3, value=0.75, test={"test/ndcg_10": 0.5, "test/hr_10": 0.25})
+    table = [
+        best,
+        *(row(n, value=0.1) for n in range(4, 10)),
+        row(1, "PRUNED", 0.2),
+        row(2, "FAIL", None, "worker lost"),
+    ]
+    report.result(console, sweep().spec, table, None, LOOK)
+    lines = text(console).splitlines()
+    assert lines[1] == "curve: 7 complete, 1 pruned, 1 failed"
+    cells = [line.replace(" ", "").split("│")[1:-1] for line in lines if line.startswith("│")]
+    assert cells[0] == ["3", "0.7500", "0.1235", "plain"]
+    assert len(cells) == 5
+    assert lines[-3:] == [
+        "test, once, at the best validation step of trial 3: test/hr_10 0.2500  test/ndcg_10 0.5000",
+        "trial 2 failed: worker lost",
+        f"compare trials: {LOOK}",
+    ]
+
+
+def test_a_command_to_carry_on_with_is_printed_whole_and_as_it_is(sweep):
+    console = plain(width=40)
+    command = "python -m platform.sweep 'a[bold].yaml' --set 'parameters.x={values: [0.1, 0.2]}' --address inline"
+    report.result(console, sweep().spec, [row(0, "RUNNING")], f"SIGINT; carry on with: {command}", LOOK)
+    assert f"\ncurve: 1 unfinished (SIGINT; carry on with: {command})\n" in text(console)
+
+
+def test_a_sweep_without_any_trial_says_so(sweep):
+    console = plain()
+    report.result(console, sweep().spec, [], None, LOOK)
+    assert text(console) == f"\ncurve: no trial\ncompare trials: {LOOK}\n"
+
+
+def test_several_metrics_are_all_shown_and_no_single_winner(sweep):
+    two = "metric=[{name: valid/ndcg_10, goal: maximize}, {name: valid/hr_10, goal: minimize}]"
+    console = plain()
+    winner = Row(0, "COMPLETE", "finished", (0.5, 0.25), {"x": 1}, {"test/ndcg_10": 0.1}, 1.0)
+    report.result(console, sweep(two, "early_stopping=none", "method=nsga2").spec, [winner], None, LOOK)
+    assert "valid/ndcg_10" in text(console)
+    assert "valid/hr_10" in text(console)
+    assert "0.2500" in text(console)
+    assert "test, once" not in text(console)
+
+
+def test_a_plan_is_one_aspect_a_line():
+    console = plain()
+    report.plan(console, [("sweep", "x: 3 trials [of] y"), ("at once", "2")])
+    assert [line.rstrip() for line in text(console).splitlines()] == ["sweep    x: 3 trials [of] y", "at once  2"]

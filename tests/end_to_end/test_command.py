@@ -1,0 +1,328 @@
+"""`python -m platform.sweep` as a user meets it: exit codes, the screen, and every way to end it and carry on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SLOW_TRIALS = ("--set", "parameters.sleep=0.15", "--set", "early_stopping=none")
+
+Command = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with MLflow's tables, to copy: making them takes as long as all else that a small sweep does."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").get_experiment("0")
+    return path
+
+
+@pytest.fixture
+def start(
+    curve_file: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Command:
+    """Start the command on the sweep `curve` in a process group of its own, as a terminal does."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    if "store_is_there" in request.fixturenames:
+        (curve_file.parent / "runs").mkdir()
+        shutil.copyfile(empty_store, curve_file.parent / "runs" / "mlflow.db")
+
+    def start(*arguments: str, file: Path = curve_file) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "platform.sweep", str(file), *arguments]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
+
+    return start
+
+
+def ended(process: subprocess.Popen[str], seconds: float = 150) -> SimpleNamespace:
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
+def reports(folder: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in (folder / "trials").glob("*/journal.jsonl"))
+
+
+def wait_for_reports(process: subprocess.Popen[str], folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 90
+    while reports(folder) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def store_is_there() -> None:
+    """MLflow's store has its tables before the command starts."""
+
+
+class Store:
+    """What MLflow has of the sweep."""
+
+    def __init__(self, storage: Path) -> None:
+        from mlflow import MlflowClient
+
+        self._client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+        experiment = self._client.get_experiment_by_name("tests.trainables.curve")
+        runs = self._client.search_runs([experiment.experiment_id])
+        (self.parent,) = [run for run in runs if "sweep.trial" not in run.data.tags]
+        self.children = {int(run.data.tags["sweep.trial"]): run for run in runs if "sweep.trial" in run.data.tags}
+        assert len(self.children) == len(runs) - 1
+
+    def statuses(self) -> Counter[str]:
+        return Counter(run.info.status for run in self.children.values())
+
+    def steps(self, number: int, metric: str) -> list[int]:
+        history = self._client.get_metric_history(self.children[number].info.run_id, metric)
+        return sorted(point.step for point in history)
+
+
+def check_complete(storage: Path, trials: int, steps: int = 6) -> None:
+    """Each trial once, each step once, nothing RUNNING."""
+    store = Store(storage)
+    assert sorted(store.children) == list(range(trials))
+    assert store.statuses() == Counter({"FINISHED": trials})
+    assert store.parent.info.status == "FINISHED"
+    for number in range(trials):
+        assert store.steps(number, "valid/ndcg_10") == list(range(1, steps + 1))
+        assert store.steps(number, "test/ndcg_10") == [steps]
+
+
+def test_a_sweep_on_ray_ends_with_its_table_and_a_clean_screen_and_again_in_no_time(start, tmp_path):
+    done = ended(start("--set", "num_trials=4"))
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    told = [line for line in lines if line.startswith("trial ")]
+    assert len(told) == 4
+    assert told[-1].split(" | ")[1].startswith("4/4 done, 0 running")
+    rest = done.out.split(told[-1])[1]
+    assert "curve: " in rest
+    assert " best trials " in rest
+    assert "test, once, at the best validation step of trial" in rest
+    assert lines[-1] == f"compare trials: mlflow ui --backend-store-uri sqlite:///{tmp_path}/runs/mlflow.db"
+    for noise in ("ray", "tune", "warning", "dashboard", "info"):
+        assert noise not in done.out.lower().replace(str(tmp_path).lower(), "")
+    store = Store(tmp_path / "runs")
+    assert store.parent.info.status == "FINISHED"
+    assert sorted(store.children) == [0, 1, 2, 3]
+    assert "RUNNING" not in store.statuses()
+    assert store.parent.data.tags["best.trial"] in store.parent.data.tags.values()
+    assert (tmp_path / "runs" / "curve" / "results.csv").read_text().startswith("trial,state,reason,valid/ndcg_10,")
+
+    began = time.monotonic()
+    again = ended(start("--set", "num_trials=4"))
+    assert (again.code, again.err) == (0, "")
+    assert time.monotonic() - began < 30
+    assert [line for line in again.out.splitlines() if line.startswith("trial ")] == []
+    assert again.out.split("test, once")[1] == done.out.split("test, once")[1]
+    assert len(Store(tmp_path / "runs").children) == 4
+
+
+@pytest.mark.usefixtures("store_is_there")
+def test_a_sweep_without_a_usable_result_exits_1_and_says_why(start):
+    done = ended(start("--address", "inline", "--set", "num_trials=2", "--set", "parameters.wrong=silent"))
+    assert done.code == 1
+    assert "curve: 2 failed" in done.out
+    assert "trial 0 failed: it never reported valid/ndcg_10" in done.out
+
+
+def test_an_invalid_file_exits_2_and_starts_nothing(start, curve_file, tmp_path):
+    curve_file.write_text(curve_file.read_text().replace("width:", "widht:"))
+    done = ended(start())
+    assert done.code == 2
+    assert done.out == ""
+    assert f"{curve_file}:8: parameters.widht: " in done.err
+    assert "did you mean width?" in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_check_says_that_there_is_nothing_to_object_to(start, curve_file, tmp_path):
+    done = ended(start("--check"))
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"{curve_file}: a sweep of 6 trials of tests.trainables.curve, nothing to object to\n"
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("store_is_there")
+def test_a_changed_space_exits_2_and_leaves_the_finished_sweep_as_it_was(start, tmp_path):
+    inline = ("--address", "inline", "--set", "num_trials=1")
+    assert ended(start(*inline)).code == 0
+    before = (tmp_path / "runs" / "curve" / "sweep.yaml").read_text()
+    done = ended(start(*inline, "--set", "parameters.width=16"))
+    assert done.code == 2
+    assert "name: a sweep must keep its space, but 'curve' has trials of another one" in done.err
+    assert Store(tmp_path / "runs").parent.info.status == "FINISHED"
+    assert (tmp_path / "runs" / "curve" / "sweep.yaml").read_text() == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("store_is_there")
+def test_the_copy_of_the_file_in_the_storage_runs_too(start, tmp_path):
+    inline = ("--address", "inline", "--set", "num_trials=1")
+    assert ended(start(*inline)).code == 0
+    assert ended(start(*inline, file=tmp_path / "runs" / "curve" / "sweep.yaml")).code == 0
+
+
+def test_a_second_driver_exits_3_and_names_the_first(start, tmp_path):
+    first = start("--address", "inline", *SLOW_TRIALS, "--set", "parameters.sleep=30")
+    try:
+        wait = time.monotonic() + 90
+        while not (tmp_path / "runs" / "curve" / "driver.json").exists():
+            assert first.poll() is None, first.communicate()
+            assert time.monotonic() < wait
+            time.sleep(0.05)
+        second = ended(start("--address", "inline"))
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+    assert second.code == 3
+    assert f"a sweep must have one driver, but 'curve' is held by process {first.pid} on " in second.err
+    assert second.err.endswith("wait for it, or end it\n")
+
+
+@pytest.mark.usefixtures("store_is_there")
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_it_resumable_and_the_same_command_completes_each_trial_once(start, tmp_path, signum, code):
+    arguments = ("--address", "inline", *SLOW_TRIALS, "--set", "num_trials=3")
+    first = start(*arguments)
+    wait_for_reports(first, tmp_path / "runs" / "curve", 9)
+    os.killpg(first.pid, signum)
+    stopped = ended(first)
+    assert stopped.code == code
+    assert stopped.err == ""
+    carry_on = f"carry on with: python -m platform.sweep {tmp_path}/curve.yaml {' '.join(arguments)}"
+    assert f"{signal.Signals(signum).name}; {carry_on}" in stopped.out
+    store = Store(tmp_path / "runs")
+    assert store.parent.info.status == "KILLED"
+    assert "RUNNING" not in store.statuses()
+    before = reports(tmp_path / "runs" / "curve")
+    assert before < 21
+
+    done = ended(start(*arguments))
+    assert done.code == 0
+    assert "curve: 3 complete" in done.out
+    assert reports(tmp_path / "runs" / "curve") == 21
+    check_complete(tmp_path / "runs", 3)
+
+
+def test_a_killed_driver_is_carried_on_by_the_same_command_with_nothing_twice(start, tmp_path):
+    arguments = ("--address", "inline", *SLOW_TRIALS, "--set", "num_trials=3")
+    first = start(*arguments)
+    wait_for_reports(first, tmp_path / "runs" / "curve", 9)
+    os.killpg(first.pid, signal.SIGKILL)
+    assert ended(first).code == -signal.SIGKILL
+    done = ended(start(*arguments))
+    assert done.code == 0
+    check_complete(tmp_path / "runs", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_on_ray_too_whatever_ends_it_the_same_command_completes_each_trial_once(start, tmp_path, signum):
+    arguments = (*SLOW_TRIALS, "--set", "parameters.sleep=0.4", "--set", "num_trials=5")
+    first = start(*arguments)
+    wait_for_reports(first, tmp_path / "runs" / "curve", 10)
+    if signum == signal.SIGINT:
+        os.killpg(first.pid, signum)  # a terminal sends it to the whole group
+    else:
+        first.send_signal(signum)
+    stopped = ended(first)
+    assert stopped.code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[signum]
+    if signum != signal.SIGKILL:
+        assert stopped.err == ""
+        assert f"carry on with: python -m platform.sweep {tmp_path}/curve.yaml {' '.join(arguments)}" in stopped.out
+        assert "RUNNING" not in Store(tmp_path / "runs").statuses()
+    done = ended(start(*arguments))
+    assert (done.code, done.err) == (0, "")
+    assert "curve: 5 complete" in done.out
+    check_complete(tmp_path / "runs", 5)
+
+
+@pytest.mark.usefixtures("store_is_there")
+def test_resources_that_do_not_fit_exit_1_before_a_trial_starts(start, tmp_path):
+    done = ended(start("--set", "resources.cpu=999"))
+    assert done.code == 1
+    assert "resources: one trial must fit on a node, but it takes 999 CPU and the cluster has nodes of" in done.err
+    assert "Traceback" not in done.err
+    assert not list((tmp_path / "runs" / "curve").glob("trials/*"))
+
+
+@pytest.mark.usefixtures("store_is_there")
+def test_a_ray_client_address_is_refused(start):
+    done = ended(start("--address", "ray://head:10001"))
+    assert done.code == 1
+    assert "must be a cluster that the driver itself joins (auto, host:port), but got 'ray://head:10001'" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("store_is_there")
+def test_a_cluster_that_is_not_there_is_told(start):
+    done = ended(start("--address", "127.0.0.1:9"))
+    assert done.code == 1
+    assert "--address: must be a Ray cluster that answers, but nothing does at '127.0.0.1:9'" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_plan_says_what_would_run_and_runs_nothing(start, tmp_path):
+    done = ended(start("--plan", "--set", "max_concurrent_trials=1"))
+    assert (done.code, done.err) == (0, "")
+    said = {line[:16].strip(): line[16:].strip() for line in done.out.splitlines()}
+    assert said == {
+        "sweep": "curve: 6 trials of tests.trainables.curve by tpe",
+        "early stopping": "asha",
+        "searches": "x, width, part.name, part.bend",
+        "a trial takes": "1 CPU",
+        "at once": "1",
+        "on": "Ray on this machine",
+        "storage": f"{tmp_path}/runs/curve",
+        "tracking": f"sqlite:///{tmp_path}/runs/mlflow.db",
+    }
+    assert not list((tmp_path / "runs" / "curve").glob("trials/*"))
+
+
+@pytest.mark.usefixtures("store_is_there")
+def test_tracking_that_does_not_answer_never_fails_a_sweep_and_is_shipped_later(start, tmp_path):
+    inline = ("--address", "inline", "--set", "early_stopping=none", "--set", "num_trials=2")
+    done = ended(start(*inline, "--set", "tracking.uri=http://127.0.0.1:9"))
+    assert done.code == 0
+    assert "MLflow at http://127.0.0.1:9 does not answer; the sweep goes on and ships later" in done.out
+    assert "MLflow at http://127.0.0.1:9 has not taken everything; the same command ships the rest: python" in done.out
+    assert "curve: 2 complete" in done.out
+    later = ended(start(*inline, "--set", f"tracking.uri=sqlite:///{tmp_path}/runs/mlflow.db"))
+    assert later.code == 0
+    check_complete(tmp_path / "runs", 2)
+
+
+def test_an_unwritable_storage_exits_2_with_the_folder_and_the_remedy(start, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    done = ended(start("--address", "inline", "--set", f"storage={tmp_path}/taken"))
+    assert done.code == 2
+    assert f"must be a folder that can be written, but {tmp_path}/taken/curve gave" in done.err
+    assert "Traceback" not in done.err

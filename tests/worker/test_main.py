@@ -1,0 +1,76 @@
+"""`python -m trainables`: one trial, no Ray, no MLflow."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainables.__main__ import main
+
+CURVE = "tests.trainables.curve"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def steps(text: str) -> list[int]:
+    return [json.loads(line)["step"] for line in text.splitlines()]
+
+
+def test_each_report_is_one_line_of_json(capsys):
+    assert main([CURVE, "steps=2", "part.name=curved", "x=1e-1"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 2]
+    assert set(lines[0]) == {"step", "train/loss", "valid/ndcg_10", "valid/hr_10"}
+    assert set(lines[-1]) == {"step", "test/ndcg_10"}
+
+
+def test_each_setting_has_a_folder_of_its_own_so_that_none_carries_on_anothers_checkpoint(capsys, tmp_path):
+    main([CURVE, "steps=2", "x=0.5"])
+    capsys.readouterr()
+    main([CURVE, "steps=3", "x=0.5"])
+    assert steps(capsys.readouterr().out) == [1, 2, 3, 3]
+    assert len(list((tmp_path / "runs" / "single").iterdir())) == 2
+
+
+def test_a_folder_that_is_named_is_carried_on(capsys, tmp_path):
+    main([CURVE, "steps=2", "--folder", str(tmp_path / "mine")])
+    capsys.readouterr()
+    main([CURVE, "steps=4", "--folder", str(tmp_path / "mine")])
+    assert steps(capsys.readouterr().out) == [3, 4, 4]
+
+
+def test_a_wrong_field_or_value_exits_2_with_every_problem(capsys):
+    assert main([CURVE, "widht=3", "steps=0", "seed=abc"]) == 2
+    said = capsys.readouterr().err
+    assert "widht: " in said
+    assert "steps: must be at least 1, but got 0" in said
+    assert "seed: " in said
+
+
+def test_an_unknown_trainable_exits_2_with_the_nearest(capsys):
+    assert main(["spectrn"]) == 2
+    assert "did you mean 'spectran'?" in capsys.readouterr().err
+
+
+def test_a_value_without_a_field_is_refused(capsys):
+    with pytest.raises(SystemExit) as end:
+        main([CURVE, "seed"])
+    assert end.value.code == 2
+    assert "a value must be written field=value, but got 'seed'" in capsys.readouterr().err
+
+
+def test_the_command_itself_imports_neither_ray_nor_mlflow(tmp_path):
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from trainables.__main__ import main\n"
+        f"assert main([{CURVE!r}, 'steps=1', 'checkpoints=false']) == 0\n"
+        "assert not {'ray', 'mlflow', 'optuna'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert steps(done.stdout) == [1, 1]

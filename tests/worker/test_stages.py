@@ -1,0 +1,183 @@
+"""Shared results: the key is the function and its inputs and nothing else; computed once; never half there."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainables.stages import MANIFEST, File, StageResult, Stages, stage, stage_key
+
+
+@stage(version=1)
+def scaled(values, factor):
+    """Count its calls in a file, so that other processes' calls are seen too."""
+    if os.environ.get("STAGE_CALLS"):
+        with open(os.environ["STAGE_CALLS"], "a") as stream:
+            stream.write("x")
+    return {"scaled": np.asarray(values, dtype=np.float32) * factor}
+
+
+@stage(version=1)
+def shifted(values, factor):
+    """The same inputs, another function."""
+    return {"scaled": np.asarray(values, dtype=np.float32) + factor}
+
+
+@stage(version=1)
+def summed(before, names):
+    """Read a result and a file."""
+    return {"sum": before["scaled"].sum(keepdims=True), "length": np.array([len(names.read_text())])}
+
+
+@stage(version=1)
+def breaks(path):
+    """Fail after a part of the work."""
+    raise RuntimeError("half way")
+
+
+@stage(version=1)
+def objects():
+    """Return what must not be stored."""
+    return {"good": np.zeros(2), "bad": np.array([{}], dtype=object)}
+
+
+def unmarked(values):
+    """No stage."""
+    return {"x": values}
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "calls"
+    path.write_text("")
+    monkeypatch.setenv("STAGE_CALLS", str(path))
+    return path
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> Stages:
+    return Stages(tmp_path / "stages")
+
+
+def test_a_result_is_computed_once_and_read_memory_mapped_ever_after(stages, calls):
+    for _ in range(3):
+        result = stages.get(scaled, {"values": [1, 2], "factor": 3})
+        assert isinstance(result["scaled"], np.memmap)
+        assert result["scaled"].tolist() == [3.0, 6.0]
+        with pytest.raises(ValueError, match="read-only"):
+            result["scaled"][0] = 1
+    assert calls.read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"values": [1, 2], "factor": 4}, {"values": [2, 1], "factor": 3}, {"values": [1, 2], "factor": "3"}],
+)
+def test_another_input_has_another_key(other):
+    assert stage_key(scaled, other) != stage_key(scaled, {"values": [1, 2], "factor": 3})
+
+
+def test_the_order_in_which_inputs_are_named_does_not_matter():
+    one, other = {"values": [1], "factor": 3}, {"factor": 3, "values": [1]}
+    assert stage_key(scaled, one) == stage_key(scaled, other)
+
+
+def test_another_function_or_version_has_another_key(monkeypatch):
+    inputs = {"values": [1], "factor": 3}
+    before = stage_key(scaled, inputs)
+    assert stage_key(shifted, inputs) != before
+    monkeypatch.setattr(scaled, "version", 2)
+    assert stage_key(scaled, inputs) != before
+
+
+def test_what_a_stage_does_not_read_cannot_change_its_key_for_it_never_gets_there(stages):
+    """A trial's other parameters are in no key: a stage receives its named inputs only."""
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dropout'"):
+        stages.get(scaled, {"values": [1], "factor": 3, "dropout": 0.1})
+
+
+def test_a_file_counts_by_its_content_not_its_place(tmp_path):
+    first, copy, other = (tmp_path / name for name in ("a.txt", "b.txt", "c.txt"))
+    first.write_text("titles")
+    copy.write_text("titles")
+    other.write_text("other titles")
+    keys = [stage_key(scaled, {"values": File(path), "factor": 1}) for path in (first, copy, other)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_result_counts_by_what_it_was_made_from_and_a_file_reaches_the_stage_as_a_path(stages, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("abc")
+    one, other = (stages.get(scaled, {"values": [1, 2], "factor": factor}) for factor in (1, 2))
+    first = stages.get(summed, {"before": one, "names": File(names)})
+    second = stages.get(summed, {"before": other, "names": File(names)})
+    assert first.fingerprint != second.fingerprint
+    assert (first["sum"].item(), second["sum"].item(), first["length"].item()) == (3.0, 6.0, 3)
+    assert sorted(first) == ["length", "sum"]
+    assert len(first) == 2
+    with pytest.raises(KeyError):
+        first["mean"]
+
+
+def test_an_input_without_a_stable_fingerprint_is_refused_by_name(stages, tmp_path):
+    with pytest.raises(TypeError, match=r"must be a plain value, a File or a StageResult, but values is PosixPath"):
+        stages.get(scaled, {"values": tmp_path, "factor": 1})
+    with pytest.raises(TypeError, match="but values is ndarray"):
+        stages.get(scaled, {"values": np.zeros(2), "factor": 1})
+
+
+def test_a_function_that_is_not_marked_is_refused(stages):
+    with pytest.raises(TypeError, match=r"must be marked with @stage\(version=...\), but unmarked is not"):
+        stages.get(unmarked, {"values": 1})
+
+
+def test_a_stage_that_fails_leaves_nothing_and_is_computed_when_asked_again(stages, tmp_path):
+    with pytest.raises(RuntimeError, match="half way"):
+        stages.get(breaks, {"path": "x"})
+    assert [path.suffix for path in stages.folder.iterdir()] == [".lock"]
+
+
+def test_arrays_of_python_objects_are_refused_and_no_half_result_is_seen(stages):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="Object arrays cannot be saved when allow_pickle=False"):
+            stages.get(objects, {})
+
+
+def test_a_folder_that_a_crash_left_without_its_manifest_is_made_anew(stages, calls):
+    inputs = {"values": [1, 2], "factor": 3}
+    folder = stages.folder / stage_key(scaled, inputs)
+    folder.mkdir(parents=True)
+    (folder / "scaled.npy").write_bytes(b"half")
+    assert stages.get(scaled, inputs)["scaled"].tolist() == [3.0, 6.0]
+    assert (folder / MANIFEST).exists()
+    assert calls.read_text() == "x"
+
+
+def test_another_stages_object_over_the_same_folder_finds_the_result(stages, calls):
+    first = stages.get(scaled, {"values": [1], "factor": 2})
+    again = Stages(stages.folder).get(scaled, {"values": [1], "factor": 2})
+    assert again.fingerprint == first.fingerprint
+    assert isinstance(again, StageResult)
+    assert calls.read_text() == "x"
+
+
+def _get(
+    folder: str, start: "multiprocessing.synchronize.Event", results: "multiprocessing.Queue[list[float]]"
+) -> None:
+    start.wait(30)
+    results.put(Stages(Path(folder)).get(scaled, {"values": [1, 2], "factor": 3})["scaled"].tolist())
+
+
+def test_processes_that_ask_at_once_compute_once(stages, calls):
+    context = multiprocessing.get_context("fork")
+    start, results = context.Event(), context.Queue()
+    asking = [context.Process(target=_get, args=(str(stages.folder), start, results)) for _ in range(4)]
+    for process in asking:
+        process.start()
+    start.set()
+    assert [results.get(timeout=30) for _ in asking] == [[3.0, 6.0]] * 4
+    for process in asking:
+        process.join()
+    assert calls.read_text() == "x"

@@ -1,0 +1,112 @@
+"""One trial from plain values to its end."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainables.config import ConfigError
+from trainables.trial import LocalTrial, TrialStopped, last_report
+from trainables.worker import limit_threads, run_trial, training_seed
+
+CURVE = "tests.trainables.curve"
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_trial_runs_with_the_config_that_its_values_make_and_keeps_it_whole(tmp_path):
+    trial = LocalTrial(tmp_path)
+    run_trial(CURVE, {"steps": 2, "part.name": "curved", "part.bend": 3}, trial)
+    assert [step for step, _ in trial.reports] == [1, 2, 2]
+    resolved = json.loads((tmp_path / "artifacts" / "config.json").read_text())
+    assert resolved["trainable"] == CURVE
+    assert (resolved["part.name"], resolved["part.bend"], resolved["width"]) == ("curved", 3, 32)
+
+
+def test_values_that_make_no_config_are_refused_before_anything_runs(tmp_path):
+    trial = LocalTrial(tmp_path)
+    with pytest.raises(ConfigError, match="steps: must be at least 1, but got 0"):
+        run_trial(CURVE, {"steps": 0}, trial)
+    assert trial.reports == []
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_trial_with_nothing_left_to_do_repeats_the_last_line_of_its_journal(tmp_path):
+    lines = [
+        {"report": 1, "time": 0, "step": 1, "metrics": {"valid/ndcg_10": 0.25}},
+        {"report": 2, "time": 0, "step": 2, "metrics": {"test/ndcg_10": None}},
+    ]
+    (tmp_path / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"report": 3, "st')
+    trial = LocalTrial(tmp_path)
+    run_trial(CURVE, {"wrong": "silent"}, trial)
+    ((step, metrics),) = trial.reports
+    assert step == 2
+    assert metrics["test/ndcg_10"] != metrics["test/ndcg_10"]
+
+
+def test_a_trial_that_reports_repeats_nothing(tmp_path):
+    (tmp_path / "journal.jsonl").write_text('{"report": 1, "time": 0, "step": 9, "metrics": {"valid/ndcg_10": 0.25}}\n')
+    trial = LocalTrial(tmp_path)
+    run_trial(CURVE, {"steps": 1}, trial)
+    assert [step for step, _ in trial.reports] == [1, 1]
+
+
+def test_a_trial_without_a_journal_has_no_last_report(tmp_path):
+    assert last_report(tmp_path) is None
+    (tmp_path / "journal.jsonl").write_text("")
+    assert last_report(tmp_path) is None
+
+
+def test_the_end_that_a_report_raises_comes_through(tmp_path):
+    def stop(step: int, metrics: dict[str, float]) -> None:
+        raise TrialStopped
+
+    with pytest.raises(TrialStopped):
+        run_trial(CURVE, {}, LocalTrial(tmp_path, send=stop))
+
+
+def test_the_seed_of_training_is_the_parameter_of_that_name():
+    assert training_seed({"seed": 7}) == 7
+    assert training_seed({}) == 0
+    assert training_seed({"seed": "seven"}) == 0
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1, 1), (2, 2), (3.7, 3)])
+def test_math_threads_are_the_trials_share_of_cores(cpus, threads, monkeypatch):
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")
+    try:
+        limit_threads(cpus)
+        assert torch.get_num_threads() == threads
+        assert os.environ["OMP_NUM_THREADS"] == str(threads)
+    finally:
+        torch.set_num_threads(before)
+
+
+def single(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trainables", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_resumed_is_the_same_as_never_stopped(tmp_path, caplog):
+    """The trainable that all tests of the platform use keeps its own promise."""
+    whole, parts = LocalTrial(tmp_path / "whole"), []
+
+    def send(step: int, metrics: dict[str, float]) -> None:
+        parts.append((step, metrics))
+        if len(parts) == 3:
+            raise RuntimeError("cut")
+
+    run_trial(CURVE, {"x": 0.3}, whole)
+    with pytest.raises(RuntimeError, match="cut"):
+        run_trial(CURVE, {"x": 0.3}, LocalTrial(tmp_path / "parts", send=send))
+    with caplog.at_level(logging.WARNING):
+        run_trial(CURVE, {"x": 0.3}, LocalTrial(tmp_path / "parts", send=send))
+    assert parts == [*whole.reports[:3], *whole.reports[2:]]  # reported first, saved after: one step is redone
+    assert caplog.text == ""
