@@ -167,13 +167,13 @@ class Limits(_Strict):
     """When a trial or the sweep ends early; all may change between runs of the same sweep."""
 
     max_hours: float | None = Field(default=None, gt=0)
-    """Hours for the whole sweep."""
+    """Hours for one run of the command; looked at when a trial reports."""
     max_minutes_per_trial: float | None = Field(default=None, gt=0)
-    """Minutes for one trial."""
+    """Minutes for one trial; looked at when it reports."""
     max_failures_per_trial: int = Field(default=2, ge=0)
     """How often a trial is started again after it failed."""
-    max_failed_trials: int | None = Field(default=None, ge=1)
-    """Failed trials that end the sweep; null: any number may fail."""
+    max_failed_trials: int | None = Field(default=None, ge=0)
+    """Failed trials that a sweep may have, one more ends it; null: any number may fail."""
 
 
 class Tracking(_Strict):

@@ -10,8 +10,8 @@ from pathlib import Path
 _PACKAGES = ("ray", "optuna", "mlflow", "torch", "transformers", "peft", "deepspeed", "numpy")
 
 
-def tags(path: Path) -> dict[str, str]:
-    """MLflow tags of a sweep whose file is `path`: git commit, whether the tree differs, user, versions."""
+def tags(path: Path = Path(__file__)) -> dict[str, str]:
+    """MLflow tags: git commit of the tree that `path` lies in, whether the tree differs, user, versions."""
     found = {f"version.{name}": version for name in _PACKAGES if (version := _version(name))}
     commit = _git(path, "rev-parse", "HEAD")
     if commit:

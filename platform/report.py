@@ -124,10 +124,12 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
     )
     console.print(heading, highlight=False, soft_wrap=True)
     complete = [row for row in table if row.state == "COMPLETE"]
-    if complete:
-        console.print(_best_table(spec, complete[:_SHOWN]))
+    if complete and len(spec.metrics) > 1:
+        console.print(_trial_table(spec, [row for row in complete if row.best], "Pareto front"))
+    elif complete:
+        console.print(_trial_table(spec, complete[:_SHOWN], "best trials"))
         best = complete[0]
-        if best.test and len(spec.metrics) == 1:
+        if best.test:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(best.test.items()))
             console.print(f"test, once, at the best validation step of trial {best.number}: {shown}", highlight=False)
     for row in [row for row in table if row.state == "FAIL"][:_SHOWN]:
@@ -143,9 +145,9 @@ def plan(console: Console, lines: Sequence[tuple[str, str]]) -> None:
     console.print(grid)
 
 
-def _best_table(spec: SweepSpec, complete: Sequence[Row]) -> Table:
+def _trial_table(spec: SweepSpec, complete: Sequence[Row], title: str) -> Table:
     swept = list(dict.fromkeys(name for row in complete for name in row.swept))
-    table = Table(title="best trials" if len(spec.metrics) == 1 else "trials, best by the first metric first")
+    table = Table(title=title)
     table.add_column("trial", justify="right")
     for metric in spec.metrics:
         table.add_column(metric.name, justify="right")

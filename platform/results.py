@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ class Row:
     swept: dict[str, Any]
     test: dict[str, float]
     seconds: float | None
+    best: bool = False
+    """Whether no other trial beats it: the best one, or on the Pareto front of several metrics."""
 
 
 def rows(study: Study, folder: Path) -> list[Row]:
     """Every trial of the sweep in `folder`, best first: complete ones by objective, then the others by number."""
     sign = -1 if study.spec.metrics[0].goal == "maximize" else 1
-    table = [_row(study, folder, trial) for trial in study.trials()]
+    best = {trial.number for trial in study.best()}
+    table = [replace(_row(study, folder, trial), best=trial.number in best) for trial in study.trials()]
     return sorted(
         table,
         key=lambda row: (

@@ -210,6 +210,9 @@ class Study:
             "trainable": self.spec.trainable,
             "metrics": [[metric.name, metric.goal] for metric in self.spec.metrics],
             "space": self.space.canonical(),
+            "method": self.spec.method,
+            "early_stopping": self.spec.early_stopping.model_dump(),
+            "seed": self.spec.seed,
         }
         if created:
             self._study.set_user_attr(IDENTITY, json.dumps(identity, sort_keys=True))
@@ -219,8 +222,8 @@ class Study:
         if differences:
             raise InvalidSweep(
                 [
-                    f"{self.spec.at('name')}: name: a sweep must keep its space, but {self.spec.name!r} has trials of "
-                    f"another one ({difference}); run this one under its own name: --set name=..."
+                    f"{self.spec.at('name')}: name: a sweep must keep its space and search, but {self.spec.name!r} "
+                    f"has trials of another ({difference}); run this one under its own name: --set name=..."
                     for difference in differences
                 ]
             )

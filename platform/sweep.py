@@ -57,7 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:
     from platform import report, results
     from platform.console import Interrupted, Signals, clean_screen
-    from platform.identity import tags
     from platform.runners import inline, tune
     from platform.runners.ledger import Ledger
     from platform.storage import hold, open_folder
@@ -67,7 +66,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
     folder = open_folder(spec)
     with hold(folder), clean_screen(folder / "sweep.log") as console:
         progress = report.Progress(console, spec)
-        tracker = Tracker(_destination(spec, folder), spec.name, folder, tags(spec.path), progress.say)
+        tracker = Tracker(_destination(spec, folder), spec.name, folder, _tags(spec), progress.say)
         status, closing, code = "FINISHED", None, 0
         try:
             with Signals() as signals:
@@ -138,6 +137,12 @@ def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
         lines += [("on", where), ("storage", str(folder)), ("tracking", str(destination))]
         report.plan(console, lines)
     return 0
+
+
+def _tags(spec: SweepSpec) -> dict[str, str]:
+    from platform.identity import tags
+
+    return {**tags(), **({"sweep.set": " ".join(spec.overrides)} if spec.overrides else {})}
 
 
 def _destination(spec: SweepSpec, folder: Path) -> Destination:

@@ -127,6 +127,8 @@ def _identity(name: str, value: Any) -> Any:
 
 def _publish(folder: Path, compute: Callable[..., Arrays], inputs: Mapping[str, Any]) -> None:
     """Compute into a folder of its own and rename it into place, the manifest written last."""
+    for left in folder.parent.glob(f".{folder.name}.*"):  # by a crash of whoever held the lock before
+        shutil.rmtree(left)
     arrays = compute(**{name: value.path if isinstance(value, File) else value for name, value in inputs.items()})
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     draft.mkdir(parents=True)

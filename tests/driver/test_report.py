@@ -141,11 +141,14 @@ def test_a_sweep_without_any_trial_says_so(sweep):
     assert text(console) == f"\ncurve: no trial\ncompare trials: {LOOK}\n"
 
 
-def test_several_metrics_are_all_shown_and_no_single_winner(sweep):
+def test_of_several_metrics_the_pareto_front_is_shown_and_no_single_winner(sweep):
     two = "metric=[{name: valid/ndcg_10, goal: maximize}, {name: valid/hr_10, goal: minimize}]"
     console = plain()
-    winner = Row(0, "COMPLETE", "finished", (0.5, 0.25), {"x": 1}, {"test/ndcg_10": 0.1}, 1.0)
-    report.result(console, sweep(two, "early_stopping=none", "method=nsga2").spec, [winner], None, LOOK)
+    winner = Row(0, "COMPLETE", "finished", (0.5, 0.25), {"x": 1}, {"test/ndcg_10": 0.1}, 1.0, best=True)
+    beaten = Row(1, "COMPLETE", "finished", (0.4375, 0.375), {"x": 2}, {}, 1.0)
+    report.result(console, sweep(two, "early_stopping=none", "method=nsga2").spec, [winner, beaten], None, LOOK)
+    assert "Pareto front" in text(console)
+    assert "0.4375" not in text(console)
     assert "valid/ndcg_10" in text(console)
     assert "valid/hr_10" in text(console)
     assert "0.2500" in text(console)

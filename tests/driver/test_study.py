@@ -224,7 +224,9 @@ def test_another_space_under_the_same_name_is_refused_with_what_differs_and_the_
         opened(changed)
     assert len(refused.value.problems) == 2
     ends, steps = sorted(refused.value.problems, key=lambda text: "steps" in text)
-    assert "name: a sweep must keep its space, but 'curve' has trials of another one (space.parameters.x." in ends
+    assert (
+        "name: a sweep must keep its space and search, but 'curve' has trials of another (space.parameters.x." in ends
+    )
     assert "was 1.0, is 0.5)" in ends
     assert "space.parameters.steps" in steps
     assert "was null" in steps

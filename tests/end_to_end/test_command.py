@@ -169,7 +169,7 @@ def test_a_changed_space_exits_2_and_leaves_the_finished_sweep_as_it_was(start, 
     before = (tmp_path / "runs" / "curve" / "sweep.yaml").read_text()
     done = ended(start(*inline, "--set", "parameters.width=16"))
     assert done.code == 2
-    assert "name: a sweep must keep its space, but 'curve' has trials of another one" in done.err
+    assert "name: a sweep must keep its space and search, but 'curve' has trials of another" in done.err
     assert Store(tmp_path / "runs").parent.info.status == "FINISHED"
     assert (tmp_path / "runs" / "curve" / "sweep.yaml").read_text() == before
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trainables.data.config import Data
 from trainables.spectran.spectrum import decompose, largest_rank, spectrum
-from trainables.stages import File, Stages
+from trainables.stages import Arrays, Stages, stage
 
 
 def table(items: int, width: int, seed: int = 0) -> np.ndarray:
@@ -55,18 +55,20 @@ def test_signs_are_fixed() -> None:
     assert (left_IR[np.abs(left_IR).argmax(axis=0), np.arange(left_IR.shape[1])] > 0).all()
 
 
+@stage(version=1)
+def made_up_vectors(seed: int) -> Arrays:
+    return {"vectors": table(20, 4, seed=seed)}
+
+
 def test_is_a_stage_that_depends_on_the_vectors_and_its_own_settings(tmp_path: Path) -> None:
     stages = Stages(tmp_path / "stages")
-    np.save(tmp_path / "vectors.npy", table(20, 4))
 
-    def get(center: bool) -> Path:
-        inputs = {"vectors": File(tmp_path / "vectors.npy"), "center": center, "normalise": True}
-        return stages.get(spectrum, inputs).folder
+    def get(center: bool, seed: int = 0) -> Path:
+        text = stages.get(made_up_vectors, {"seed": seed})
+        return stages.get(spectrum, {"text": text, "center": center, "normalise": True}).folder
 
     assert get(True) == get(True) != get(False)
-    before = get(True)
-    np.save(tmp_path / "vectors.npy", table(20, 4, seed=1))
-    assert get(True) != before
+    assert get(True, seed=1) != get(True)
 
 
 @pytest.mark.parametrize(
