@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform.check import open_sweep
-from platform.errors import SweepError
+from platform.errors import InvalidSweep, SweepError
 
 if TYPE_CHECKING:
     from platform.destination import Destination
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         spec, space = open_sweep(options.file, options.overrides)
+        _refuse_unbuilt(spec)
         if options.check:
             sys.stdout.write(
                 f"{options.file}: a sweep of {spec.num_trials} trials of {spec.trainable}, nothing to object to\n"
@@ -52,6 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SweepError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+
+
+def _refuse_unbuilt(spec: SweepSpec) -> None:
+    """Refuse keys that the file may hold and that nothing acts on yet, instead of running without them."""
+    problems = [
+        spec.problem(f"resources.{key}", f"must be left out, as a trial is one rank on any node, but got {value!r}")
+        for key, value, plain in (
+            ("workers", spec.resources.workers, 1),
+            ("nodes", spec.resources.nodes, 1),
+            ("label", spec.resources.label, None),
+        )
+        if value != plain
+    ]
+    if problems:
+        raise InvalidSweep(problems)
 
 
 def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:

@@ -1,7 +1,9 @@
 """What tests share: the trainables and sweep files they run, and the real data where it lies."""
 
 import os
-from collections.abc import Callable
+import signal
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +26,76 @@ parameters:
     when:
       curved: {part.bend: {min: 1, max: 5}}
 constraints: ["x <= 0.95"]
+"""
+
+OWN_CONFIG = """
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from trainables.config import at_least, between
+
+METRICS = ("train/loss", "valid/hr_10", "valid/ndcg_20", "test/hr_10")
+CONSTRAINTS = ("shallow + deep <= layers",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    name: str = "synthetic"
+    rows: Literal["last", "all"] = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    name: Literal["none"] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectral:
+    name: Literal["spectral"] = "spectral"
+    order: Annotated[int, at_least(1)] = 3
+    fusion: Literal["add", "null_space"] = "add"
+    width: Annotated[int, at_least(1)] = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    dropout: Annotated[float, between(0, 1, open_high=True)] = 0.1
+    rate: Annotated[float, between(0, 1, open_low=True)] = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    seed: int = 0
+    dim: int = 64
+    heads: int = 2
+    layers: int = 6
+    shallow: int = 1
+    deep: int = 1
+    data: Data = Data()
+    adapter: Plain | Spectral = Spectral()
+    fit: Fit = Fit()
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise ValueError(f"heads must divide dim, but got heads {self.heads} and dim {self.dim}; change one")
+
+
+ASKED = []
+
+
+def check(config):
+    ASKED.append((config.data.name, config.data.rows))
+    if config.data.name.startswith("missing"):
+        return [f"data.name: must be a folder, but {config.data.name} is none; make it"]
+    return ["something: else is wrong"] if config.data.name == "odd" else []
+"""
+
+OWN_SWEEP = """\
+name: s
+trainable: {package}
+metric: {{name: valid/hr_10, goal: maximize}}
+num_trials: 4
+parameters:
 """
 
 
@@ -58,3 +130,54 @@ def sweep(curve_file: Path) -> Callable[..., Any]:
         return SimpleNamespace(spec=spec, space=space_of(spec), folder=open_folder(spec), file=curve_file)
 
     return make
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A trainable of a user's own, under a name of its own for each test."""
+    name = f"own_{abs(hash(request.node.nodeid))}"
+    folder = tmp_path / name / "method"
+    folder.mkdir(parents=True)
+    for file, text in (("config.py", OWN_CONFIG), ("run.py", "def run(config, trial): ...\n"), ("__init__.py", "")):
+        (folder / file).write_text(text)
+    (folder.parent / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return f"{name}.method"
+
+
+class Sweeps:
+    """Writes sweep files of one trainable and checks them."""
+
+    def __init__(self, folder: Path, package: str) -> None:
+        self.path, self.package = folder / "s.yaml", package
+
+    def write(self, parameters: str, rest: str = "", **keys: str) -> Path:
+        head = OWN_SWEEP.format(package=self.package)
+        for key, value in keys.items():
+            head = (
+                "\n".join(f"{key}: {value}" if line.startswith(f"{key}:") else line for line in head.splitlines())
+                + "\n"
+            )
+        self.path.write_text(head + textwrap.indent(textwrap.dedent(parameters).strip("\n"), "  ") + "\n" + rest)
+        return self.path
+
+    def problems(self, parameters: str, rest: str = "", **keys: str) -> list[str]:
+        from platform.check import open_sweep
+        from platform.errors import InvalidSweep
+
+        with pytest.raises(InvalidSweep) as caught:
+            open_sweep(self.write(parameters, rest, **keys))
+        return [problem.removeprefix(f"{self.path}:") for problem in caught.value.problems]
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path, package: str) -> Sweeps:
+    return Sweeps(tmp_path, package)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _hangups_arrive() -> Iterator[None]:
+    """Under `nohup` SIGHUP is ignored, by what the tests start too; they send it on purpose."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -126,7 +126,9 @@ def capacity(resources: Resources, limit: int | None) -> Capacity:
     gpu = resources.gpu
     if gpu == "auto":
         gpu = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
-    need = Capacity(resources.cpu * resources.workers, gpu * resources.workers, resources.memory, 0)
+    ranks = resources.workers
+    memory = resources.memory * ranks if resources.memory else None
+    need = Capacity(resources.cpu * ranks, gpu * ranks, memory, 0)
     fits = sum(_how_often(need.bundle, node) for node in nodes)
     if not fits:
         largest = "; ".join(sorted({readable(node) for node in nodes}))

@@ -1,4 +1,4 @@
-"""What the driver's tests share: a ledger; a SQLite store, a server with a line to cut, a sweep's folder to ship."""
+"""What the driver's tests share: a sweep file, a study, a ledger; a store, a server, a line to cut, a sweep to ship."""
 
 import contextlib
 import os
@@ -18,13 +18,68 @@ from typing import Any
 import pytest
 
 from platform.destination import Destination
+from platform.errors import InvalidSweep
 from platform.journal import TrialFiles
 from platform.runners.ledger import Ended, Ledger
+from platform.spec import load
 from platform.study import Study
 from platform.tracking import Tracker
 
 NO_STOPPING = ("early_stopping=none", "method=random")
 TAGS = {"version.torch": "2.13.0", "mlflow.source.git.commit": "abc"}
+
+GOOD = """\
+name: a-sweep
+trainable: some.trainable
+metric: {name: valid/ndcg_20, goal: maximize}
+num_trials: 24
+early_stopping: {type: asha, min_reports: 4}
+parameters:
+  data.name: synthetic
+  order: {min: 1, max: 5}
+  rate: {min: 1e-4, max: 1e-2, log: true}
+  dropout: {min: 0.0, max: 0.5, step: 0.1}
+  fusion:
+    values: [add, null_space]
+    when:
+      null_space:
+        width: {values: [32, 64]}
+constraints: ["order <= 3 or dropout >= 0.1"]
+initial_points: [{order: 3, dropout: 0.3}]
+resources: {cpu: 2, gpu: 0.25, memory: 2GiB, label: {zone: a}}
+limits: {max_hours: 8}
+"""
+
+
+class GoodSweep:
+    """A sweep file without a fault, to load or to break."""
+
+    text = GOOD
+
+    @staticmethod
+    def write(folder: Path, text: str) -> Path:
+        path = folder / "sweep.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def problems(self, folder: Path, text: str, *overrides: str) -> list[str]:
+        """The problems of a file, without the folder it is in."""
+        with pytest.raises(InvalidSweep) as caught:
+            load(self.write(folder, text), overrides)
+        assert caught.value.exit_code == 2
+        return [problem.replace(f"{folder}/", "") for problem in caught.value.problems]
+
+    @staticmethod
+    def replaced(key: str, line: str) -> str:
+        """GOOD with the line of a one-line key replaced; an empty `line` removes it."""
+        lines = [line if old.startswith(f"{key}:") else old for old in GOOD.splitlines()]
+        assert lines != GOOD.splitlines()
+        return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="session")
+def good() -> GoodSweep:
+    return GoodSweep()
 
 
 class Line:
@@ -200,6 +255,16 @@ class Shipped:
 
     def changed(self, trial: TrialFiles) -> None:
         self.numbers.append(trial.number)
+
+
+@pytest.fixture(scope="session")
+def opened() -> Callable[[SimpleNamespace], Study]:
+    """Call with what `sweep` gives for its study, as a new driver opens it."""
+
+    def opened(sweep: SimpleNamespace) -> Study:
+        return Study(sweep.spec, sweep.space, sweep.folder)
+
+    return opened
 
 
 @pytest.fixture

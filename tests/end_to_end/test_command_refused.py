@@ -1,0 +1,61 @@
+"""What `python -m platform.sweep` refuses before a trial starts, with its exit code and what it says."""
+
+import pytest
+
+
+def test_an_invalid_file_exits_2_and_starts_nothing(start, ended, curve_file, tmp_path):
+    curve_file.write_text(curve_file.read_text().replace("width:", "widht:"))
+    done = ended(start())
+    assert done.code == 2
+    assert done.out == ""
+    assert f"{curve_file}:8: parameters.widht: " in done.err
+    assert "did you mean width?" in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_resources_that_nothing_acts_on_yet_exit_2_and_are_all_told(start, ended, tmp_path):
+    settings = ("resources.workers=2", "resources.nodes=2", "resources.label={a: b}")
+    done = ended(start("--check", *(word for setting in settings for word in ("--set", setting))))
+    assert (done.code, done.out) == (2, "")
+    rule = "must be left out, as a trial is one rank on any node"
+    assert f"resources.workers: {rule}, but got 2" in done.err
+    assert f"resources.nodes: {rule}, but got 2" in done.err
+    assert f"resources.label: {rule}, but got {{'a': 'b'}}" in done.err
+    assert len(done.err.splitlines()) == 3
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("store_is_there")
+def test_resources_that_do_not_fit_exit_1_before_a_trial_starts(start, ended, tmp_path):
+    done = ended(start("--set", "resources.cpu=999"))
+    assert done.code == 1
+    assert "resources: one trial must fit on a node, but it takes 999 CPU and the cluster has nodes of" in done.err
+    assert "Traceback" not in done.err
+    assert not list((tmp_path / "runs" / "curve").glob("trials/*"))
+
+
+@pytest.mark.usefixtures("store_is_there")
+def test_a_ray_client_address_is_refused(start, ended):
+    done = ended(start("--address", "ray://head:10001"))
+    assert done.code == 1
+    assert "must be a cluster that the driver itself joins (auto, host:port), but got 'ray://head:10001'" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("store_is_there")
+def test_a_cluster_that_is_not_there_is_told(start, ended):
+    done = ended(start("--address", "127.0.0.1:9"))
+    assert done.code == 1
+    assert "--address: must be a Ray cluster that answers, but nothing does at '127.0.0.1:9'" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_unwritable_storage_exits_2_with_the_folder_and_the_remedy(start, ended, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    done = ended(start("--address", "inline", "--set", f"storage={tmp_path}/taken"))
+    assert done.code == 2
+    assert f"must be a folder that can be written, but {tmp_path}/taken/curve gave" in done.err
+    assert "Traceback" not in done.err
