@@ -27,6 +27,7 @@ RETIRED = "worker retired"
 TRACEBACK = "traceback.txt"
 
 _THREADS_SETTLE_S = 2.0
+_GPU_MEMORY_KEPT_MIB = 64.0  # workspaces of the math libraries
 
 _leftover: str | None = None  # why this actor takes no further trial
 
@@ -46,22 +47,22 @@ def train(task: dict[str, Any]) -> None:
     threads_before = set(threading.enumerate())
     started = time.monotonic()
     trial = trial_of(task)
-    reason, text = FINISHED, ""
+    reason, text, stopped = FINISHED, "", False
     try:
         run_trial(task["trainable"], task["values"], trial)
     except TrialStopped:
-        _note_leftovers(threads_before)
-        sys.exit(0)  # as Tune's own report does: a plain return would report once more and wait for an answer
+        stopped = True
     except (Exception, SystemExit) as error:
         reason = OUT_OF_MEMORY if _is_out_of_memory(error) else EXCEPTION
         text = f"{type(error).__name__}: {error}"
         trial.artifact(TRACEBACK).write_text(traceback.format_exc())
     metrics = {"trial/wall_seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib()}
-    _note_leftovers(threads_before)
-    _last_word(reason, text, metrics)
+    _note_leftovers(threads_before)  # here, as an exception that is being handled keeps the trial's objects alive
+    if not stopped:
+        _last_word(reason, text, metrics)
     if reason != FINISHED:
         raise RuntimeError(text)
-    sys.exit(0)
+    sys.exit(0)  # as Tune's own report does: a plain return would report once more and wait for an answer
 
 
 def trial_of(task: dict[str, Any]) -> LocalTrial:
@@ -120,6 +121,17 @@ def _note_leftovers(threads_before: set[threading.Thread]) -> None:
             _leftover = f"the threads {', '.join(sorted(new))} still run"
             return
         time.sleep(0.01)
+    if (kept := _gpu_memory_mib()) > _GPU_MEMORY_KEPT_MIB:
+        _leftover = f"{kept:.0f} MiB of GPU memory are still taken"
+
+
+def _gpu_memory_mib() -> float:
+    """What this process's tensors hold on the GPU, after its cache was emptied; 0 where no GPU was used."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return 0.0
+    torch.cuda.empty_cache()
+    return float(torch.cuda.memory_allocated() / 2**20)
 
 
 def _is_ours(thread: threading.Thread) -> bool:
