@@ -152,16 +152,19 @@ def run(ledger: Ledger, capacity: Capacity, check: Callable[[], None] = lambda: 
     """
     empty_handed = 0
     while ledger.left or ledger.live:
-        ended_before = len(ledger.study.best()) + sum(t.state.is_finished() for t in ledger.study.trials())
+        ended_before = _ended(ledger)
         for number in list(ledger.live):  # Tune dropped them; they are started again under their own number
             ledger.fail(number, WORKER_LOST, "Tune ended without it")
         error = _tune(ledger, capacity, check)
-        ended = len(ledger.study.best()) + sum(t.state.is_finished() for t in ledger.study.trials())
-        empty_handed = 0 if ended > ended_before else empty_handed + 1
+        empty_handed = 0 if _ended(ledger) > ended_before else empty_handed + 1
         if error or empty_handed:
             logger.warning("Tune ended early: %s", error)
         if empty_handed == _EMPTY_HANDED_ROUNDS:
             raise SweepError(f"Ray Tune must bring trials to their end, but it gave up {empty_handed} times: {error}")
+
+
+def _ended(ledger: Ledger) -> int:
+    return sum(trial.state.is_finished() for trial in ledger.study.trials())
 
 
 def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exception | None:
