@@ -29,7 +29,6 @@ from platform.spec import SweepSpec
 IDENTITY = "identity"
 END = "end"
 STARTED = "started"
-TAKEN_UP = "taken up"
 
 _PATIENCE_WITH_SAMPLER = 20  # infeasible proposals in a row before points are drawn uniformly
 _UNIFORM_DRAWS = 20_000

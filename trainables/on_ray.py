@@ -17,14 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from trainables.stages import Stages
-from trainables.trial import LocalTrial, TrialStopped
+from trainables.trial import EXCEPTION, FINISHED, OUT_OF_MEMORY, RETIRED, TRACEBACK, LocalTrial, TrialStopped
 from trainables.worker import limit_threads, run_trial, training_seed
-
-FINISHED = "finished"
-EXCEPTION = "exception"
-OUT_OF_MEMORY = "out of memory"
-RETIRED = "worker retired"
-TRACEBACK = "traceback.txt"
 
 _THREADS_SETTLE_S = 2.0
 _GPU_MEMORY_KEPT_MIB = 64.0  # workspaces of the math libraries

@@ -15,6 +15,13 @@ from trainables.stages import Stages
 JOURNAL = "journal.jsonl"
 STATUS = "status"
 TAGS = "tags.json"
+TRACEBACK = "traceback.txt"
+
+# Why a worker's part of a trial ended: its last word to the driver.
+FINISHED = "finished"
+EXCEPTION = "exception"
+OUT_OF_MEMORY = "out of memory"
+RETIRED = "worker retired"
 
 Metrics = Mapping[str, float]
 

@@ -9,7 +9,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from platform.runners.ledger import FINISHED, WORKER_LOST, Ledger
+from platform.runners.ledger import WORKER_LOST, Ledger
+from trainables.trial import FINISHED
 
 
 class Bridge:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from platform.runners.ledger import EXCEPTION, Ledger
+from platform.runners.ledger import Ledger
 from trainables.stages import Stages
-from trainables.trial import LocalTrial, TrialStopped
+from trainables.trial import EXCEPTION, TRACEBACK, LocalTrial, TrialStopped
 from trainables.worker import limit_threads, run_trial, training_seed
 
 
@@ -34,7 +34,7 @@ def run(ledger: Ledger) -> None:
         except TrialStopped:
             continue
         except (Exception, SystemExit) as error:
-            trial.artifact("traceback.txt").write_text(traceback.format_exc())
+            trial.artifact(TRACEBACK).write_text(traceback.format_exc())
             ledger.fail(number, EXCEPTION, f"{type(error).__name__}: {error}")
         else:
             ledger.finish(number, {})

@@ -19,12 +19,10 @@ from platform.journal import TrialFiles
 from platform.spec import SweepSpec
 from platform.study import Asked, Study
 from platform.tracking import Tracker
+from trainables.trial import EXCEPTION, FINISHED, RETIRED
 
-FINISHED = "finished"
 INTERRUPTED = "INTERRUPTED"
 WORKER_LOST = "worker lost"
-RETIRED = "worker retired"  # trainables/on_ray.py sends these words
-EXCEPTION = "exception"
 TIME_LIMIT = "time limit"
 NON_FINITE = "non-finite objective"
 
