@@ -12,7 +12,7 @@ from trainables.data import checks
 from trainables.data.config import Data, check
 
 ITEM = "item_id:token\ttitle:token_seq\n1\tone\n2\ttwo\n"
-INTER = "user_id:token\titem_id:token\nu\t1\nu\t2\n"
+INTER = "user_id:token\titem_id:token\nu\t1\nu\t2\nu\t1\nu\t2\n"
 
 
 def data_set(root: Path, inter: str = INTER, item: str = ITEM, **fields: object) -> Data:
@@ -40,7 +40,7 @@ def test_problems_of_files_and_of_vectors_are_told_together(tmp_path: Path) -> N
     data = data_set(tmp_path, INTER + "u\t3\n", text="toy.npy")
     np.save(tmp_path / "toy" / "toy.npy", np.zeros((5, 3)))
     lines, vectors = check(data)
-    assert lines.startswith(f"{tmp_path / 'toy' / 'toy.inter'}:4: an item_id must be one of the 2 of toy.item")
+    assert lines.startswith(f"{tmp_path / 'toy' / 'toy.inter'}:6: an item_id must be one of the 2 of toy.item")
     assert "must be floats of shape (2, width)" in vectors
 
 
@@ -66,6 +66,41 @@ def test_a_text_source_that_is_not_there_is_a_problem(tmp_path: Path, monkeypatc
     assert "toy.npy is not there" in check(data_set(tmp_path, text="toy.npy"))[0]
 
 
+TIMED = "user_id:token\titem_id:token\ttimestamp:float\nu\t1\t5\nu\t2\t\nu\t2\t\nu\t1\t6\n"
+
+
+@pytest.mark.parametrize(
+    ("inter", "found"),
+    [(INTER, "toy.inter has no timestamp column"), (TIMED, "2 of 4 lines of toy.inter have none")],
+)
+def test_a_split_by_time_needs_every_timestamp(tmp_path: Path, inter: str, found: str) -> None:
+    lines = inter.splitlines(keepends=True)
+    more = "".join(line.replace("u", user, 1) for user in "vwxyz" for line in (lines[1], lines[-1]))
+    assert "windows" in check(data_set(tmp_path, inter, split="time"))[0]
+    (problem,) = check(data_set(tmp_path, inter + more, split="time"))
+    assert problem == (
+        f"data.split: time needs a timestamp on every interaction, but {found.replace('of 4', 'of 14')}; "
+        "choose leave_one_out or users, or complete the timestamps"
+    )
+
+
+def test_too_little_data_for_a_split_are_found_before_anything_starts(tmp_path: Path) -> None:
+    (problem,) = check(data_set(tmp_path, INTER[: -len("u\t2\n")]))
+    assert problem.startswith("data.split: leave_one_out needs a user of 4 interactions or more, so that")
+    assert problem.endswith("but in toy the longest of 1 users has 3; use a larger data set")
+    (problem,) = check(data_set(tmp_path, split="users"))
+    assert "users needs 6 users of 2 interactions or more" in problem
+    assert "in toy there are 1;" in problem
+
+
+def test_a_vector_of_zeros_is_no_problem_and_one_that_is_not_finite_is(tmp_path: Path) -> None:
+    data = data_set(tmp_path, text="toy.npy")
+    np.save(tmp_path / "toy" / "toy.npy", np.array([[0.0, 0.0], [1.0, 2.0]]))
+    assert check(data) == []
+    np.save(tmp_path / "toy" / "toy.npy", np.array([[0.0, 0.0], [1.0, np.nan], [0, 0]])[:2])
+    assert "1 of 2 rows are not, the first is row 1 (item 2)" in check(data)[0]
+
+
 @pytest.mark.parametrize("name", ["../secret", "a/b", "", ".."])
 def test_a_name_that_is_a_path_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="name must be the plain name of a folder, but got"):
@@ -73,7 +108,17 @@ def test_a_name_that_is_a_path_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("keep_last", 3), ("max_history", 0), ("text_width", 0), ("train_rows", "some")]
+    ("field", "value"),
+    [
+        ("keep_last", 3),
+        ("max_history", 0),
+        ("text_width", 0),
+        ("train_rows", "some"),
+        ("split", "random"),
+        ("eval_rows", 0),
+        ("split_seed", -1),
+        ("held_out_rows", "first"),
+    ],
 )
 def test_limits_of_the_fields_are_kept(field: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"^{field}: must be"):

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainables.data.atomic import DataError
 from trainables.data.config import Data, check
 from trainables.data.sequences import load
-from trainables.data.splits import kept_ranges, leave_one_out, seen_items
+from trainables.data.splits import kept_ranges, leave_one_out, seen_items, split
 from trainables.data.text import text_vectors
 from trainables.stages import Stages
 
@@ -52,6 +53,32 @@ def test_prime_pantry_has_as_many_repeated_targets_and_training_items_as_pad_has
     assert (np.diff(sequences.offsets) - 2).sum() == 89_262
     row, item = seen_items(sequences, splits.test).pairs(0, len(splits.test))
     assert len(np.unique(row[item == splits.test.target_N[row]])) == 336
+
+
+def test_beauty_has_a_window_for_each_item_with_ten_before_it_and_one_for_every_shorter_user(tmp_path: Path) -> None:
+    data = real("amazon-beauty-2014", split="time", keep_last=None)
+    sequences = load(data, Stages(tmp_path))
+    lengths = np.diff(sequences.offsets)
+    splits = split(sequences, data)
+    assert (len(splits.train), len(splits.valid), len(splits.test)) == (46_908, 5_863, 5_864)
+    assert np.where(lengths > 11, lengths - 10, 1).sum() == 58_635
+    sampled = split(sequences, real("amazon-beauty-2014", split="time", keep_last=None, eval_rows=5_000))
+    assert (len(sampled.train), len(sampled.valid), len(sampled.test)) == (46_908, 5_000, 5_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("amazon-office-2014", "33899 of 53149 lines of amazon-office-2014.inter have none;"),
+        ("amazon-prime-pantry-2018", "amazon-prime-pantry-2018.inter has no timestamp column;"),
+    ],
+)
+def test_sets_without_complete_times_are_not_split_by_time(tmp_path: Path, name: str, found: str) -> None:
+    data = real(name, split="time", keep_last=None)
+    (problem,) = check(data)
+    assert problem.startswith(f"data.split: time needs a timestamp on every interaction, but {found}")
+    with pytest.raises(DataError, match=f"but {name} has none, or not on all of them; choose leave_one_out or users"):
+        split(load(data, Stages(tmp_path)), data)
 
 
 def test_office_loads_and_is_checked_in_time(tmp_path: Path) -> None:

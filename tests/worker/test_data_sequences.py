@@ -40,6 +40,16 @@ def test_without_a_full_timestamp_column_the_file_order_stays(tmp_path: Path, li
     assert users(data_set(tmp_path, lines), Stages(tmp_path / "stages")) == [[3, 2], [1]]
 
 
+def test_times_stand_beside_the_items_only_where_every_line_has_one(tmp_path: Path) -> None:
+    stages = Stages(tmp_path / "stages")
+    loaded = load(data_set(tmp_path, TIMED + "u\ti3\t5\nv\ti1\t9.5\nu\ti2\t1\n"), stages)
+    assert loaded.times is not None
+    assert isinstance(loaded.times, np.memmap)
+    assert (loaded.items.tolist(), loaded.times.tolist()) == ([2, 3, 1], [1, 5, 9.5])
+    assert load(data_set(tmp_path, TIMED + "u\ti3\t5\nv\ti1\t\n"), stages).times is None
+    assert load(data_set(tmp_path, UNTIMED + "u\ti3\n"), stages).times is None
+
+
 def test_a_loaded_data_set_says_what_it_holds(tmp_path: Path) -> None:
     loaded = load(data_set(tmp_path, UNTIMED + "u\ti1\nu\ti1\nv\ti3\n"), Stages(tmp_path / "stages"))
     assert (loaded.name, loaded.num_users, loaded.num_items) == ("toy", 2, 4)

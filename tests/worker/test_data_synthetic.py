@@ -53,6 +53,20 @@ def test_it_is_as_large_as_it_says(sequences: Sequences) -> None:
     assert len(np.unique(user * 1_000 + sequences.items)) == len(sequences.items), "nobody meets an item twice"
 
 
+def test_everybody_takes_one_item_after_another_in_overlapping_spans_of_time(sequences: Sequences) -> None:
+    assert sequences.times is not None
+    same_user = np.diff(np.repeat(np.arange(1_200), np.diff(sequences.offsets))) == 0
+    assert (np.diff(sequences.times)[same_user] >= 1).all()
+    assert (sequences.times == np.floor(sequences.times)).all()
+    cut = np.quantile(sequences.times, 0.8)
+    first, last = sequences.times[sequences.offsets[:-1]], sequences.times[sequences.offsets[1:] - 1]
+    assert 100 < np.sum((first < cut) & (last > cut)) < 600
+
+
+def test_its_content_never_changes(sequences: Sequences) -> None:
+    assert sequences.fingerprint == "b9d3512942c112b3"
+
+
 def test_titles_hold_the_category_and_the_series(sequences: Sequences) -> None:
     first, same_series, same_category, other = (set(sequences.titles[number].split()) for number in (1, 2, 6, 100))
     assert len(first & same_series) >= 2
@@ -67,7 +81,7 @@ def test_its_text_vectors_are_wide_enough_for_the_usual_models(sequences: Sequen
 
 
 def test_the_order_of_the_history_tells_more_than_popularity(sequences: Sequences, test_rows: Rows) -> None:
-    counts = count(sequences, 13)
+    counts = count(sequences, leave_one_out(sequences, Data()).train)
     popular = hits(popularity_scores(counts, len(test_rows)), test_rows.target_N)
     newest = hits(transition_scores(counts, test_rows.history_NL, 5, 0.5), test_rows.target_N)
     long = test_rows.history_NL[:, 0] > 0
@@ -84,7 +98,7 @@ def test_titles_tell_what_counts_of_ids_do_not(sequences: Sequences, stages: Sta
     vectors = np.array(text_vectors(sequences, Data(), stages))
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     likeness = np.clip(unit @ unit.T, 0, None) ** 2
-    counts = count(sequences, 13)
+    counts = count(sequences, leave_one_out(sequences, Data()).train)
     spread = likeness @ counts.follows_II.toarray() @ likeness * (counts.taken_I + 3)
     spread /= spread.sum(axis=1, keepdims=True) + 1e-9
     history = test_rows.history_NL

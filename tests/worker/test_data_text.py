@@ -89,6 +89,15 @@ def test_a_file_beside_the_data_gives_its_rows_to_items_1_and_on(tmp_path: Path)
     assert np.array_equal(vectors_of(data, Stages(tmp_path / "stages"))[1:], made + 1)
 
 
+def test_items_without_words_keep_a_zero_vector(tmp_path: Path) -> None:
+    vectors = vectors_of(data_set(tmp_path, titles=("red pie", "", "red lamp")), Stages(tmp_path / "stages"))
+    assert not vectors[2].any()
+    assert vectors[1].any()
+    data = data_set(tmp_path, text="toy.npy")
+    np.save(tmp_path / "toy" / "toy.npy", np.array([[1.0], [0.0], [2.0], [0.0]]))
+    assert vectors_of(data, Stages(tmp_path / "stages")).tolist() == [[0], [1], [0], [2], [0]]
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [

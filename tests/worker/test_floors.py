@@ -1,8 +1,10 @@
 """The counting floors: against a loop on made-up data, and to the digit on the public sets."""
 
 import itertools
+import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,49 +15,72 @@ from hypothesis import strategies as st
 from trainables import registry
 from trainables.config import build
 from trainables.data.config import Data
-from trainables.data.sequences import Sequences
+from trainables.data.sequences import Sequences, load
+from trainables.data.splits import leave_one_out, split
 from trainables.floors.config import METRICS, Config, check
-from trainables.floors.counts import count, popularity_scores, transition_scores
+from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
 from trainables.floors.run import run
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
 
 ROOT = Path(os.environ.get("SWEEP_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 ITEMS = 6
+EVERYTHING = Data(keep_last=None)
+MakeSequences = Callable[..., Sequences]
 
 histories = st.lists(st.lists(st.integers(1, ITEMS), max_size=10), min_size=1, max_size=6)
 
 
-def sequences_of(users: list[list[int]]) -> Sequences:
-    return Sequences(
-        name="made up",
-        fingerprint="",
-        items=np.array([item for user in users for item in user], np.int32),
-        offsets=np.cumsum([0, *map(len, users)]),
-        num_items=ITEMS + 1,
-        titles=[""] * (ITEMS + 1),
-    )
+def trained(sequences: Sequences, data: Data = EVERYTHING) -> Counts:
+    return count(sequences, leave_one_out(sequences, data).train)
 
 
-@settings(max_examples=50, deadline=None)
-@given(histories, st.none() | st.integers(4, 8))
-def test_counts_are_those_of_a_loop_over_training_parts(users: list[list[int]], keep_last: int | None) -> None:
-    parts = [(user if keep_last is None else user[-keep_last:])[:-2] for user in users]
+def expect_counts(counts: Counts, parts: list[list[int]]) -> None:
+    """That counts are what a loop over ``parts`` finds."""
     taken = Counter(item for part in parts for item in part)
     pairs = Counter(pair for part in parts for pair in itertools.pairwise(part))
-    counts = count(sequences_of(users), keep_last)
-    assert counts.taken_I.tolist() == [taken[item] for item in range(ITEMS + 1)]
-    for a in range(ITEMS + 1):
-        for b in range(ITEMS + 1):
+    size = len(counts.taken_I)
+    assert counts.taken_I.tolist() == [taken[item] for item in range(size)]
+    for a in range(size):
+        for b in range(size):
             assert counts.follows_II[a, b] == pytest.approx(pairs[a, b] / taken[a] if pairs[a, b] else 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories, st.none() | st.integers(4, 8), st.sampled_from(["last", "all"]))
+def test_counts_are_those_of_a_loop_over_training_parts(
+    sequences_of: MakeSequences, users: list[list[int]], keep_last: int | None, train_rows: str
+) -> None:
+    parts = [(user if keep_last is None else user[-keep_last:])[:-2] for user in users]
+    data = Data(keep_last=keep_last, train_rows=train_rows)  # type: ignore[arg-type]
+    expect_counts(trained(sequences_of(users), data), [part for part in parts if len(part) >= 2])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(1, ITEMS), min_size=2, max_size=6), min_size=6, max_size=9), st.integers(0, 99))
+def test_users_that_are_held_out_are_not_counted(
+    sequences_of: MakeSequences, users: list[list[int]], seed: int
+) -> None:
+    sequences = sequences_of(users)
+    train = split(sequences, Data(split="users", split_seed=seed)).train
+    expect_counts(count(sequences, train), [users[number] for number in sorted(train.user_N.tolist())])
+
+
+def test_nothing_is_counted_that_comes_after_the_training_windows(sequences_of: MakeSequences) -> None:
+    users = [[1, 2], [2, 3], [3, 4, 5], [4, 5], [1, 2, 3, 4, 5, 6], [6, 1]]
+    times = [[0.0, 1], [0, 2], [0, 3, 4], [0, 5], [6, 7, 8, 9, 20, 21], [1, 30]]
+    sequences = sequences_of(users, times)
+    train = split(sequences, Data(split="time", keep_last=None, max_history=2)).train
+    assert train.target_N.tolist() == [2, 3, 5, 5, 3, 4, 5]
+    expect_counts(count(sequences, train), [[1, 2], [2, 3], [3, 4, 5], [4, 5], [1, 2, 3, 4, 5]])
 
 
 @settings(max_examples=50, deadline=None)
 @given(histories, st.integers(1, 5), st.sampled_from([0.25, 0.5, 1.0]))
 def test_transition_scores_are_decayed_shares_and_popularity_only_breaks_ties(
-    users: list[list[int]], window: int, decay: float
+    sequences_of: MakeSequences, users: list[list[int]], window: int, decay: float
 ) -> None:
-    counts = count(sequences_of(users), None)
+    counts = trained(sequences_of(users))
     history_BL = np.array([[0, 0, 0, 2], [1, 2, 3, 1]])
     scores = transition_scores(counts, history_BL, window, decay)
     dense = counts.follows_II.toarray()
@@ -67,9 +92,9 @@ def test_transition_scores_are_decayed_shares_and_popularity_only_breaks_ties(
         assert np.allclose(fill / max(fill.max(), 1e-300), counts.taken_I / max(counts.taken_I.max(), 1), atol=1e-6)
 
 
-def test_popularity_is_the_same_for_everyone() -> None:
-    counts = count(sequences_of([[1, 1, 2, 3, 4], [1, 5, 5, 5]]), None)
-    assert popularity_scores(counts, 2).tolist() == [[0, 3, 1, 0, 0, 1, 0]] * 2
+def test_popularity_is_the_same_for_everyone(sequences_of: MakeSequences) -> None:
+    counts = trained(sequences_of([[1, 1, 2, 3, 4], [1, 5, 5, 5]]))
+    assert popularity_scores(counts, 2).tolist() == [[0, 3, 1, 0, 0, 1, 0, 0, 0, 0]] * 2
 
 
 @pytest.mark.parametrize("method", ["popularity", "transitions"])
@@ -89,6 +114,22 @@ def test_a_floor_taken_up_again_does_not_repeat_validation(tmp_path: Path) -> No
     again = LocalTrial(tmp_path, attempt=1)
     run(Config(), again)
     assert [name.split("/")[0] for _, metrics in again.reports for name in metrics] == ["test"] * 4
+
+
+@pytest.mark.parametrize("kind", ["leave_one_out", "users", "time"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_floor_runs_on_every_split_and_tags_the_rows_it_was_ranked_on(
+    tmp_path: Path, kind: str, masked: bool
+) -> None:
+    data = Data(split=kind, mask_seen=masked, eval_rows=100, keep_last=None)  # type: ignore[arg-type]
+    trial = LocalTrial(tmp_path)
+    run(Config(data=data), trial)
+    expected = split(load(data, trial.stages), data)
+    assert json.loads((tmp_path / "tags.json").read_text())["data.rows"] == expected.fingerprint
+    ranks = np.load(tmp_path / "artifacts" / "ranks.npy")
+    assert ranks["user"].tolist() == expected.test.user_N.tolist()
+    assert len(ranks) == 100
+    assert 0.15 < trial.reports[-1][1]["test/hr_20"] < 0.6
 
 
 def test_masking_what_was_seen_moves_the_target_up(tmp_path: Path) -> None:
@@ -115,6 +156,12 @@ def test_floors_are_found_by_name_and_check_their_data() -> None:
         ("amazon-office-2014", {}, "transitions", (0.0831, 0.0489, 0.1240, 0.0592)),
         ("amazon-beauty-2014", {}, "popularity", (0.0120, 0.0055, 0.0219, 0.0080)),
         ("amazon-beauty-2014", {}, "transitions", (0.0699, 0.0437, 0.0945, 0.0499)),
+        (
+            "amazon-beauty-2014",
+            {"split": "time", "keep_last": None},
+            "transitions",
+            (0.0350, 0.0219, 0.0466, 0.0248),
+        ),
         (
             "amazon-prime-pantry-2018",
             {"keep_last": None, "max_history": 20, "mask_seen": True},

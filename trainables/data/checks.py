@@ -2,12 +2,29 @@
 
 import functools
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from trainables.data import atomic, synthetic, text
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
+from trainables.data.splits import shortage
+from trainables.data.windows import untimed
 
 Signature = tuple[tuple[str, int, int], ...]
+
+
+class Found(NamedTuple):
+    """What is known of a data set's two files."""
+
+    items: int | None = None
+    """How many there are; None where the `.item` file is broken."""
+    lengths_U: np.ndarray | None = None
+    """int64, interactions of each user; None where a file is broken."""
+    timed: bool = False
+    """Whether every interaction has a timestamp."""
+    problems: tuple[str, ...] = ()
 
 
 def problems(data: Data) -> list[str]:
@@ -23,9 +40,21 @@ def problems(data: Data) -> list[str]:
             found.extend(error.problems)
         else:
             paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
-            items, broken = _read(*paths, _signature(*paths))
-            found.extend(broken)
+            files = _read(*paths, _signature(*paths))
+            items = files.items
+            found.extend(files.problems)
+            found.extend(_split_problems(data, files, paths[1]))
     found.extend(_text_problems(data, items))
+    return found
+
+
+def _split_problems(data: Data, files: Found, inter: Path) -> list[str]:
+    if files.lengths_U is None:
+        return []
+    problem = shortage(files.lengths_U, data)
+    found = [problem] if problem else []
+    if data.split == "time" and not files.timed:
+        found.append(untimed(_missing_times(inter, _signature(inter))))
     return found
 
 
@@ -45,17 +74,25 @@ def _text_problems(data: Data, items: int | None) -> list[str]:
 
 
 @functools.lru_cache(maxsize=8)
-def _read(item: Path, inter: Path, signature: Signature) -> tuple[int | None, tuple[str, ...]]:
-    """Number of items (None if unknown) and what is wrong with the two files."""
+def _read(item: Path, inter: Path, signature: Signature) -> Found:
     try:
         ids, _ = atomic.read_items(item)
     except DataError as error:
-        return None, error.problems
+        return Found(problems=error.problems)
     try:
-        atomic.read_interactions(inter, ids)
+        users, _, times = atomic.read_interactions(inter, ids)
     except DataError as error:
-        return len(ids), error.problems
-    return len(ids), ()
+        return Found(len(ids), problems=error.problems)
+    return Found(len(ids), np.bincount(users), times is not None)
+
+
+@functools.lru_cache(maxsize=8)
+def _missing_times(inter: Path, signature: Signature) -> str:
+    """How much of the timestamps is missing, in words."""
+    tokens = atomic.read_table(inter, ("user_id", "item_id")).columns.get("timestamp")
+    if tokens is None:
+        return f"{inter.name} has no timestamp column"
+    return f"{tokens.count('')} of {len(tokens)} lines of {inter.name} have none"
 
 
 @functools.lru_cache(maxsize=8)

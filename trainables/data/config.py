@@ -15,17 +15,30 @@ class Data:
     root: str | None = None
     """Folder that holds the data sets; by default $SWEEP_DATA, then ./data."""
     text: str = "tfidf"
-    """`tfidf` (no download), a `.npy` file beside the data, or a sentence-transformers model (name or folder)."""
+    """`tfidf` (no download), a `.npy` file beside the data, or a sentence-transformers model (name or folder). An item
+    without words may have a zero vector, which stays zero; a vector that is not finite is refused."""
     text_width: Annotated[int, at_least(1)] = 256
     """Largest width V of `tfidf` vectors; fewer where the titles have fewer distinct terms. Others ignore it."""
+    split: Literal["leave_one_out", "users", "time"] = "leave_one_out"
+    """`leave_one_out`: each user's last item tests, the one before validates (SpecTran, PAD); `users`: whole users are
+    held out 8:1:1 (AlphaFuse); `time`: windows in order of time, 8:1:1 (HatLLM), needs timestamps."""
+    split_seed: Annotated[int, at_least(0)] = 0
+    """Draws the users that are held out and the rows of `eval_rows`; apart from `seed`, so that trials compare."""
     train_rows: Literal["last", "all"] = "last"
-    """`last`: one training row a user, target third from the end; `all`: one for every prefix."""
+    """`last`: one training row a user, target the last item before those held out; `all`: one for every prefix. Split
+    `time` trains on every window."""
+    held_out_rows: Literal["last", "all"] = "last"
+    """Of split `users`: evaluate a held-out user's last item, or `all` but the first (DreamRec)."""
+    eval_rows: Annotated[int, at_least(1)] | None = None
+    """Validation and test rows each, drawn where there are more (HatLLM: 5000); null takes all."""
     mask_seen: bool = False
     """Whether evaluation removes the user's earlier items from the ranking (PAD does, AlphaFuse does not)."""
     max_history: Annotated[int, at_least(1)] = 10
-    """Items of history that a row holds at most (SpecTran and HatLLM: 10, PAD: 20)."""
+    """Items of history that a row holds at most (SpecTran and HatLLM: 10, PAD: 20); with split `time` this also decides
+    where windows begin."""
     keep_last: Annotated[int, at_least(4)] | None = 13
-    """Interactions kept of each user, the newest (SpecTran: 13); None keeps all."""
+    """Interactions kept of each user, the newest, before any split (SpecTran: 13, PAD: 23); null keeps all, as HatLLM
+    does: with split `time`, 13 leaves at most three windows a user of history 10."""
 
     def __post_init__(self) -> None:
         """Refuse a name that would leave the data folder.

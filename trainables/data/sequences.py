@@ -21,7 +21,8 @@ class Sequences:
 
     name: str
     fingerprint: str
-    """Of the content (interactions in their order, titles), so the same on every machine and for every copy."""
+    """Of the content (interactions in their order, titles; not the times), so the same on every machine and for every
+    copy."""
     items: np.ndarray
     """int32, item numbers from 1; 0 is padding."""
     offsets: np.ndarray
@@ -30,6 +31,8 @@ class Sequences:
     """I, the padding item 0 included."""
     titles: Sequence[str]
     """I titles, ``titles[0] == ""``."""
+    times: np.ndarray | None = None
+    """float64 seconds, one for each of `items`; None where the column is missing or not on every line."""
 
     @property
     def num_users(self) -> int:
@@ -52,6 +55,7 @@ def load(data: Data, stages: Stages) -> Sequences:
     else:
         folder = atomic.locate(data.name, data.root)
         result = stages.get(interactions, {"inter": File(folder / f"{data.name}.inter"), "titles": titles})
+    times = result["times"]
     return Sequences(
         name=data.name,
         fingerprint=bytes(result["digest"]).hex()[:16],
@@ -59,6 +63,7 @@ def load(data: Data, stages: Stages) -> Sequences:
         offsets=result["offsets"],
         num_items=len(titles["title_ends"]),
         titles=Packed(titles["titles"], titles["title_ends"]),
+        times=times if len(times) == len(result["items"]) else None,
     )
 
 
@@ -83,14 +88,14 @@ def synthetic_catalogue(seed: int) -> Arrays:
     return _catalogue_arrays([str(number) for number in range(1, len(titles) + 1)], titles)
 
 
-@stage(version=1)
+@stage(version=2)
 def interactions(inter: Path, titles: Mapping[str, np.ndarray]) -> Arrays:
     """Stage: the interactions of a `.inter` file on the items of ``titles``."""
     ids = list(Packed(titles["ids"], titles["id_ends"]))
     return sequence_arrays(*atomic.read_interactions(inter, ids), titles)
 
 
-@stage(version=1)
+@stage(version=2)
 def synthetic_interactions(seed: int, titles: Mapping[str, np.ndarray]) -> Arrays:
     """Stage: the interactions of the built-in data set."""
     return sequence_arrays(*synthetic.interactions(seed), titles)
@@ -99,7 +104,9 @@ def synthetic_interactions(seed: int, titles: Mapping[str, np.ndarray]) -> Array
 def sequence_arrays(
     users: np.ndarray, items: np.ndarray, times: np.ndarray | None, titles: Mapping[str, np.ndarray]
 ) -> Arrays:
-    """Group interactions by user, in order of time: `items` int32, `offsets` int64 (users + 1,), `digest` uint8.
+    """Group interactions by user, in order of time.
+
+    Gives `items` int32, `times` float64 (empty where there are none), `offsets` int64 (users + 1,), `digest` uint8.
 
     Args:
         users: int64, numbered from 0 without gaps, in any order.
@@ -113,7 +120,12 @@ def sequence_arrays(
     digest = hashlib.sha256()
     for array in (items, offsets, titles["titles"], titles["title_ends"]):
         digest.update(np.ascontiguousarray(array).tobytes())
-    return {"items": items, "offsets": offsets, "digest": np.frombuffer(digest.digest(), np.uint8)}
+    return {
+        "items": items,
+        "times": np.zeros(0) if times is None else times[order].astype(np.float64, copy=False),
+        "offsets": offsets,
+        "digest": np.frombuffer(digest.digest(), np.uint8),
+    }
 
 
 def _catalogue_arrays(ids: list[str], titles: list[str]) -> Arrays:

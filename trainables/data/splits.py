@@ -1,74 +1,61 @@
-"""Leave-one-out: the last item of every user is the test target, the one before validates, the rest trains.
+"""Training, validation and test rows of a data set, in the three ways the papers have.
 
-The reading of SpecTran's protocol that its printed figures support: one test row a user, over all users, after the
-newest 13 interactions of each are kept (10 of history and one target a split).
+`leave_one_out`: by position inside each user. `users`: whole users are held out. `time`: windows in global time.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
+from trainables.data.atomic import DataError
 from trainables.data.config import Data
+from trainables.data.held_out_users import LEAST_USERS, held_out_users
+from trainables.data.rows import Rows, Seen, Splits, covered_ranges, kept_ranges, rows_at, seen_items, steps
 from trainables.data.sequences import Sequences
+from trainables.data.windows import LEAST_WINDOWS, first_targets, windows_by_time
+
+__all__ = [
+    "Rows",
+    "Seen",
+    "Splits",
+    "covered_ranges",
+    "kept_ranges",
+    "leave_one_out",
+    "seen_items",
+    "shortage",
+    "split",
+]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Examples of one split: what a user did, and what came next. N rows, histories of at most L items."""
+def split(sequences: Sequences, data: Data) -> Splits:
+    """Split as ``data.split`` says; with ``eval_rows``, that many validation and test rows, drawn from ``split_seed``.
 
-    history_NL: np.ndarray
-    """int32, oldest first, left-padded with 0; never empty."""
-    target_N: np.ndarray
-    """int32, the item that followed."""
-    user_N: np.ndarray
-    """int32, the user's row number in `Sequences`."""
-    start_N: np.ndarray
-    """int64, where the user's kept interactions start in `Sequences.items`."""
-    stop_N: np.ndarray
-    """int64, where the target stands in `Sequences.items`: `items[start:stop]` is all that came before it."""
-
-    def __len__(self) -> int:
-        return len(self.target_N)
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The three splits of one data set."""
-
-    train: Rows
-    valid: Rows
-    test: Rows
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The items that each row's user has met before its target, repeats included, as one flat array."""
-
-    items: np.ndarray
-    """int64, all rows' items one after another."""
-    offsets: np.ndarray
-    """int64, (N + 1,): row n owns `items[offsets[n]:offsets[n + 1]]`."""
-
-    def pairs(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Row (counted from ``start``) and item, both int64, of every seen item of rows ``start:stop``."""
-        stop = min(stop, len(self.offsets) - 1)
-        counts = np.diff(self.offsets[start : stop + 1])
-        return np.repeat(np.arange(len(counts)), counts), self.items[self.offsets[start] : self.offsets[stop]]
-
-
-def kept_ranges(sequences: Sequences, keep_last: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end in ``sequences.items`` of each user's newest ``keep_last`` interactions, two int64 (U,) arrays."""
-    start, end = np.asarray(sequences.offsets[:-1]), np.asarray(sequences.offsets[1:])
-    return (start if keep_last is None else np.maximum(start, end - keep_last)), end
+    Raises:
+        DataError: a split would have no row, or ``time`` is asked of data without times.
+    """
+    problem = shortage(np.diff(sequences.offsets), data)
+    if problem:
+        raise DataError(problem)
+    kinds = {"leave_one_out": leave_one_out, "users": held_out_users, "time": windows_by_time}
+    made = kinds[data.split](sequences, data)
+    if data.eval_rows is None:
+        return made
+    valid, test = (
+        _sample(rows, data.eval_rows, np.random.default_rng([data.split_seed, number]))
+        for number, rows in ((1, made.valid), (2, made.test))
+    )
+    return replace(made, valid=valid, test=test)
 
 
 def leave_one_out(sequences: Sequences, data: Data) -> Splits:
     """Split every user's kept interactions by position, no loop over users.
 
-    The test target is the last item and its history holds the validation item; the validation target is the second
-    last. Training ends before both: one row a user with the third last as target (``train_rows`` "last"), or one for
-    every prefix ("all"). A row without history is no row, so a user of n kept items has a test row from n = 2 on, a
-    validation row from 3 and a training row from 4.
+    The reading of SpecTran's protocol that its printed figures support: one test row a user, over all users, after the
+    newest 13 interactions of each are kept (10 of history and one target a split). The test target is the last item
+    and its history holds the validation item; the validation target is the second last. Training ends before both: one
+    row a user with the third last as target (``train_rows`` "last"), or one for every prefix ("all"). A row without
+    history is no row, so a user of n kept items has a test row from n = 2 on, a validation row from 3 and a training
+    row from 4.
 
     Args:
         sequences: all users' interactions.
@@ -76,40 +63,47 @@ def leave_one_out(sequences: Sequences, data: Data) -> Splits:
     """
     start, end = kept_ranges(sequences, data.keep_last)
     users = np.arange(len(start))
-    if data.train_rows == "all":
-        counts = np.maximum(end - start - 3, 0)
-        users_train = np.repeat(users, counts)
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        train = _rows(sequences, users_train, start[users_train], start[users_train] + 1 + within, data.max_history)
-    else:
-        train = _rows(sequences, users, start, end - 3, data.max_history)
+    trained, place = steps(start + 1, end - 2) if data.train_rows == "all" else (users, end - 3)
     return Splits(
-        train=train,
-        valid=_rows(sequences, users, start, end - 2, data.max_history),
-        test=_rows(sequences, users, start, end - 1, data.max_history),
+        train=rows_at(sequences, trained, start[trained], place, data.max_history),
+        valid=rows_at(sequences, users, start, end - 2, data.max_history),
+        test=rows_at(sequences, users, start, end - 1, data.max_history),
+        origin=f"leave_one_out {sequences.fingerprint}",
     )
 
 
-def seen_items(sequences: Sequences, rows: Rows) -> Seen:
-    """All kept items before each row's target, for ``mask_seen`` (PAD: at test the validation item is among them)."""
-    counts = rows.stop_N - rows.start_N
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    index = np.arange(offsets[-1]) + np.repeat(rows.start_N - offsets[:-1], counts)
-    return Seen(items=np.asarray(sequences.items)[index].astype(np.int64), offsets=offsets)
+def shortage(lengths_U: np.ndarray, data: Data) -> str | None:
+    """Say that some split of ``data`` would have no row, or None; from the users' numbers of interactions alone.
 
-
-def _rows(sequences: Sequences, users: np.ndarray, start: np.ndarray, stop: np.ndarray, max_history: int) -> Rows:
-    """Rows whose targets stand at ``stop``, those without any history left out."""
-    items = np.asarray(sequences.items)  # a plain array over the memory map: what is picked from it is writable
-    keep = stop > start
-    users, start, stop = users[keep], start[keep], stop[keep]
-    index_NL = stop[:, None] + np.arange(-max_history, 0)
-    inside_NL = index_NL >= start[:, None]
-    history_NL = np.where(inside_NL, items[np.where(inside_NL, index_NL, 0)], 0)
-    return Rows(
-        history_NL=history_NL.astype(np.int32, copy=False),
-        target_N=items[stop].astype(np.int32, copy=False),
-        user_N=users.astype(np.int32),
-        start_N=start,
-        stop_N=stop,
+    Args:
+        lengths_U: int64, interactions of each user.
+        data: ``split``, ``keep_last`` and ``max_history`` are read.
+    """
+    kept_U = lengths_U if data.keep_last is None else np.minimum(lengths_U, data.keep_last)
+    if data.split == "leave_one_out":
+        longest = int(kept_U.max(initial=0))
+        if longest >= 4:
+            return None
+        need, found = "a user of 4 interactions or more", f"the longest of {len(kept_U)} users has {longest}"
+    elif data.split == "users":
+        enough = int((kept_U >= 2).sum())
+        if enough >= LEAST_USERS:
+            return None
+        need, found = f"{LEAST_USERS} users of 2 interactions or more", f"there are {enough}"
+    else:
+        some_U = kept_U[kept_U >= 2]
+        windows = int((some_U - first_targets(np.zeros_like(some_U), some_U, data.max_history)).sum())
+        if windows >= LEAST_WINDOWS:
+            return None
+        need, found = f"{LEAST_WINDOWS} windows (an item and at least one before it)", f"there are {windows}"
+    return (
+        f"data.split: {data.split} needs {need}, so that training, validation and test each have a row, "
+        f"but in {data.name} {found}; use a larger data set"
     )
+
+
+def _sample(rows: Rows, count: int, random: np.random.Generator) -> Rows:
+    """``count`` of the rows, all where there are fewer, in their order."""
+    if count >= len(rows):
+        return rows
+    return rows.take(np.sort(random.choice(len(rows), count, replace=False)))

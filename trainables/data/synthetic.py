@@ -34,6 +34,8 @@ TO_SERIES, TO_CATEGORY, TO_NEXT_CATEGORY, ANYWHERE = 0.2, 0.3, 0.4, 0.1
 """Chances of where a step leads, before items already met are taken out."""
 SHORTEST, LONGEST, GOES_ON = 5, 40, 0.75
 """Interactions a user has at least and at most; chance that a user past the least goes on."""
+START, SPREAD, PAUSE = 1.5e9, 63_072_000.0, 1_209_600.0
+"""First moment (unix seconds); two years; two weeks."""
 
 
 def titles(seed: int) -> list[str]:
@@ -54,13 +56,16 @@ def titles(seed: int) -> list[str]:
 def interactions(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Users (int64, from 0), items (int32, from 1) and times (float64 seconds), as `atomic.read_interactions` has them.
 
-    All users walk at once, one step at a time; nobody meets an item twice.
+    All users walk at once, one step at a time; nobody meets an item twice. They begin at any time of the first
+    `SPREAD` seconds and take `PAUSE` seconds a step on average, so that a cut in time finds users of every age.
     """
     random = np.random.default_rng([seed, 1])
     pull = _pull(random)
     lengths = np.minimum(SHORTEST - 1 + random.geometric(1 - GOES_ON, USERS), LONGEST)
     met = np.zeros((USERS, ITEMS), bool)
     last = _draw(np.broadcast_to(_popularity(random), (USERS, ITEMS)), random)
+    clock = np.random.default_rng([seed, 2])
+    now = START + np.floor(clock.uniform(0, SPREAD, USERS))
     users, items, times = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     walking = np.arange(USERS)
     for step in range(LONGEST):
@@ -68,10 +73,11 @@ def interactions(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             walking = walking[lengths[walking] > step]
             last = last[lengths[users[-1]] > step]
             last = _draw(pull[last] * ~met[walking], random)
+            now[walking] += 1 + np.floor(clock.exponential(PAUSE, len(walking)))
         met[walking, last] = True
         users.append(walking)
         items.append(last + 1)
-        times.append(np.full(len(walking), float(step)))
+        times.append(now[walking])
     return np.concatenate(users), np.concatenate(items).astype(np.int32), np.concatenate(times)
 
 

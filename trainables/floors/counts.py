@@ -1,8 +1,9 @@
 """Scores from counting alone: how often an item was taken, and what came right after what.
 
-No paper: these are the floors that a learned model has to beat. Only training parts are counted, of each user's kept
-interactions all but the last two, so that nobody's validation or test target is among them. A model that trains one
-row a user (`train_rows` "last") sees the same interactions, as history or as target.
+No paper: these are the floors that a learned model has to beat. Only training parts are counted: what a user's
+training rows hold, from the first interaction kept to the last training target. Under `leave_one_out` that is all but
+the last two of each user, under `users` all of the training users, under `time` what lies before the cut of users who
+have a training window. A model trained on these rows sees the same interactions, as history or as target.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from trainables.data.sequences import Sequences
-from trainables.data.splits import kept_ranges
+from trainables.data.splits import Rows, covered_ranges
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,15 @@ class Counts:
     """float64, ``follows[a, b]``: how often b came right after a, as a share of a's occurrences."""
 
 
-def count(sequences: Sequences, keep_last: int | None) -> Counts:
+def count(sequences: Sequences, train: Rows) -> Counts:
     """Count items and adjacent pairs in every user's training part, without a loop over users.
 
     Args:
         sequences: all interactions.
-        keep_last: interactions kept of each user before the last two are set aside; None keeps all.
+        train: the training rows; whether there is one a user or one for every prefix makes no difference.
     """
-    start, end = kept_ranges(sequences, keep_last)
-    lengths = np.maximum(end - 2 - start, 0)
+    start, end = covered_ranges(sequences, train)
+    lengths = end - start
     owner = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(len(owner)) + np.repeat(start - (np.cumsum(lengths) - lengths), lengths)
     items = np.asarray(sequences.items)[place]

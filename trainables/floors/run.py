@@ -7,7 +7,7 @@ import torch
 
 from trainables.data.batches import Batch
 from trainables.data.sequences import load
-from trainables.data.splits import Rows, leave_one_out, seen_items
+from trainables.data.splits import Rows, seen_items, split
 from trainables.floors.config import Config
 from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
 from trainables.seqrec.config import TOP_K
@@ -24,8 +24,9 @@ def run(config: Config, trial: Trial) -> None:
     """
     sequences = load(config.data, trial.stages)
     trial.tag("data.fingerprint", sequences.fingerprint)
-    splits = leave_one_out(sequences, config.data)
-    score = scorer(config, count(sequences, config.data.keep_last))
+    splits = split(sequences, config.data)
+    trial.tag("data.rows", splits.fingerprint)
+    score = scorer(config, count(sequences, splits.train))
 
     def ranks(rows: Rows) -> np.ndarray:
         seen = seen_items(sequences, rows) if config.data.mask_seen else None

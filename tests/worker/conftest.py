@@ -1,0 +1,29 @@
+"""What tests of data and floors share."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from trainables.data.sequences import Sequences
+
+MakeSequences = Callable[..., Sequences]
+
+
+@pytest.fixture(scope="session")
+def sequences_of() -> MakeSequences:
+    """Call with each user's items, and their times where they matter, for a `Sequences`."""
+
+    def make(users: list[list[int]], times: list[list[float]] | None = None, fingerprint: str = "made up") -> Sequences:
+        items = np.array([item for user in users for item in user], np.int32)
+        return Sequences(
+            name="made up",
+            fingerprint=fingerprint,
+            items=items,
+            offsets=np.cumsum([0, *map(len, users)]),
+            num_items=10,
+            titles=[""] * 10,
+            times=None if times is None else np.array([time for user in times for time in user], np.float64),
+        )
+
+    return make

@@ -1,0 +1,66 @@
+"""What evaluates: the fingerprint of the rows, and drawing some of them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from trainables.data.config import Data
+from trainables.data.sequences import Sequences
+from trainables.data.splits import Splits, split
+
+MakeSequences = Callable[..., Sequences]
+KINDS = ("leave_one_out", "users", "time")
+USERS = [[1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6], [5, 6, 7, 8, 9], *([[1, 3, 5, 7]] * 20)]
+TIMES = [[float(step - number) for step in range(len(user))] for number, user in enumerate(USERS)]
+
+
+@pytest.fixture
+def made(sequences_of: MakeSequences) -> Callable[..., Splits]:
+    def make(sequences: Sequences | None = None, **fields: object) -> Splits:
+        return split(sequences or sequences_of(USERS, TIMES), Data(**fields))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fingerprint_ignores_what_only_trains_or_ranks(made: Callable[..., Splits], kind: str) -> None:
+    plain = made(split=kind).fingerprint
+    assert len(plain) == 16
+    assert int(plain, 16) >= 0
+    same = ({"train_rows": "all"}, {"text": "other.npy"}, {"text_width": 3}, {"mask_seen": True}, {"eval_rows": 99})
+    assert {made(split=kind, **fields).fingerprint for fields in same} == {plain}
+
+
+def test_the_fingerprint_follows_what_chooses_the_rows(
+    made: Callable[..., Splits], sequences_of: MakeSequences
+) -> None:
+    prints = [made(split=kind).fingerprint for kind in KINDS]
+    prints += [made(split=kind, keep_last=4).fingerprint for kind in KINDS]
+    prints += [made(split="users", held_out_rows="all").fingerprint, made(split="users", split_seed=1).fingerprint]
+    prints += [made(split="time", max_history=2).fingerprint]
+    prints += [made(split="leave_one_out", eval_rows=n).fingerprint for n in (3, 4)]
+    prints += [made(split="leave_one_out", eval_rows=3, split_seed=1).fingerprint]
+    prints += [made(sequences_of(USERS, TIMES, "another"), split=kind).fingerprint for kind in KINDS]
+    assert len(set(prints)) == len(prints)
+
+
+def test_the_fingerprint_of_leave_one_out_is_that_of_its_rows_not_of_the_model(made: Callable[..., Splits]) -> None:
+    assert made(max_history=3).fingerprint == made().fingerprint
+    assert made(keep_last=99).fingerprint == made(keep_last=None).fingerprint, "nothing is cut off"
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_many_rows_as_asked_are_evaluated_in_their_order_and_training_stays(
+    made: Callable[..., Splits], kind: str, seed: int
+) -> None:
+    every = made(split=kind, split_seed=seed, keep_last=None)
+    some = made(split=kind, split_seed=seed, keep_last=None, eval_rows=2)
+    assert np.array_equal(some.train.stop_N, every.train.stop_N)
+    for rows, full in ((some.valid, every.valid), (some.test, every.test)):
+        assert len(rows) == 2
+        place = [full.stop_N.tolist().index(stop) for stop in rows.stop_N]
+        assert place == sorted(place)
+        assert np.array_equal(rows.history_NL, full.history_NL[place])
+        assert rows.target_N.tolist() == full.target_N[place].tolist()

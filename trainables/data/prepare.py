@@ -1,0 +1,220 @@
+"""From a public dump to RecBole atomic files, with the papers' own filters.
+
+Filters, in this order: low ratings; items that the metadata do not list, or give no title; then users and items with
+too few interactions, again and again until none is left. Where the dump is a k-core already this is "drop the untitled,
+then k-core again"; one pass over a raw dump ends at the same set, since a k-core is the largest one that there is.
+"""
+
+import html
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data import synthetic
+from trainables.data.atomic import DataError
+from trainables.data.config import Data
+from trainables.data.dumps import FORMATS, Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What is left out; the defaults are those of SpecTran and HatLLM."""
+
+    min_rating: float | None = None
+    """Interactions rated lower are dropped; None keeps all."""
+    drop_untitled: bool = True
+    """Whether items without a title are dropped; items that the metadata do not list always are."""
+    k_core: int = 5
+    """Interactions that every user and every item must have at least."""
+    min_user: int = 1
+    """Interactions that every user must have at least; items may have fewer."""
+
+
+RECIPES = {
+    "spectran": Filters(),
+    "hatllm": Filters(),
+    "pad": Filters(min_rating=4, drop_untitled=False, k_core=1, min_user=5),
+}
+"""The papers' filters by name. What SpecTran and PAD cut off besides is `data.keep_last` (13 and 23)."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """Interactions in the order of the dump; user_N and item_N number the distinct ids."""
+
+    users: list[str]
+    items: list[str]
+    user_N: np.ndarray
+    item_N: np.ndarray
+    time_N: np.ndarray
+    """Unix seconds; not a number where unknown."""
+    rating_N: np.ndarray
+
+
+def prepare(
+    kind: str,
+    reviews: list[Path],
+    meta: list[Path],
+    out: Path,
+    name: str,
+    filters: Filters,
+    say: Callable[[str], None],
+) -> None:
+    """Write `<out>/<name>/<name>.item` and `.inter`.
+
+    A user's lines are in order of time, ties in ascending order of item ids, as `data.sequences` keeps them; what has
+    no time comes first, in the dump's order, and its `timestamp` stays empty. Users and items are in ascending order of
+    their ids. Repeated interactions are kept. An item's title is the last one given.
+
+    Args:
+        kind: a key of ``FORMATS``.
+        reviews: files of interactions.
+        meta: files of titles.
+        out: folder of data sets.
+        name: of the new one; it must not be there yet.
+        filters: what to leave out.
+        say: is told what is left after each step.
+
+    Raises:
+        DataError: a file breaks a rule, the data set is there already, or nothing is left.
+    """
+    folder = _target(out, name)
+    if filters.min_rating is not None and not FORMATS[kind].rated:
+        raise DataError(
+            f"--min-rating: must be left out for {kind}, which has no ratings, but got {filters.min_rating}"
+        )
+    missing = [str(path) for path in (*reviews, *meta) if not path.is_file()]
+    if missing:
+        raise DataError(f"--reviews and --meta: must be files, but {', '.join(missing)} is not there; correct the path")
+    log = _read(event for path in reviews for event in FORMATS[kind].events(path))
+    keep_N = np.ones(len(log.user_N), bool)
+    say(f"read: {_size(log, keep_N)}")
+    titles = _titles((pair for path in meta for pair in FORMATS[kind].titles(path)), set(log.items))
+    for what, kept_N in _filtered(log, titles, filters):
+        keep_N = kept_N
+        say(f"{what}: {_size(log, keep_N)}")
+        if not keep_N.any():
+            raise DataError(f"{name}: an interaction must pass all filters, but none has {what}; relax that filter")
+    _write(folder, name, log, keep_N, titles)
+    say(f"wrote {folder}")
+
+
+def _titles(given: Iterable[tuple[str, str]], wanted: set[str]) -> dict[str, str]:
+    """Titles of the wanted items on one line each, the last that is not empty."""
+    titles = dict[str, str]()
+    for item, title in given:
+        if item in wanted and (title.strip() or item not in titles):
+            titles[item] = " ".join(title.encode(errors="replace").decode().split())
+    return titles
+
+
+def core(user_N: np.ndarray, item_N: np.ndarray, least_user: int, least_item: int) -> np.ndarray:
+    """Which interactions stay when users and items with too few of them are dropped until none is left, bool (N,)."""
+    keep_N = np.ones(len(user_N), bool)
+    while True:
+        enough_N = (np.bincount(user_N[keep_N], minlength=user_N.max(initial=0) + 1) >= least_user)[user_N]
+        enough_N &= (np.bincount(item_N[keep_N], minlength=item_N.max(initial=0) + 1) >= least_item)[item_N]
+        if not (keep_N & ~enough_N).any():
+            return keep_N
+        keep_N &= enough_N
+
+
+def _filtered(log: Log, titles: dict[str, str], filters: Filters) -> Iterator[tuple[str, np.ndarray]]:
+    """After each filter, its name and which interactions are left."""
+    keep_N = np.ones(len(log.user_N), bool)
+    if filters.min_rating is not None:
+        unrated = int(np.isnan(log.rating_N).sum())
+        if unrated:
+            raise DataError(
+                f"--min-rating: needs a rating on every line, but {unrated} of {len(keep_N)} have none; leave it out"
+            )
+        keep_N = log.rating_N >= filters.min_rating
+        yield f"rating {filters.min_rating:g} or more", keep_N
+    listed = np.array([item in titles for item in log.items], bool)
+    keep_N = keep_N & listed[log.item_N]
+    yield "items in the metadata", keep_N
+    if filters.drop_untitled:
+        titled = np.array([bool(html.unescape(titles.get(item, "")).strip()) for item in log.items], bool)
+        keep_N = keep_N & titled[log.item_N]
+        yield "items with a title", keep_N
+    least_user = max(filters.k_core, filters.min_user)
+    keep_N = keep_N.copy()
+    keep_N[keep_N] = core(log.user_N[keep_N], log.item_N[keep_N], least_user, filters.k_core)
+    yield f"users with {least_user} or more, items with {filters.k_core} or more", keep_N
+
+
+def _read(events: Iterable[Event]) -> Log:
+    users, items = dict[str, int](), dict[str, int]()
+    user_N, item_N, time_N, rating_N = array("q"), array("q"), array("d"), array("d")
+    for user, item, time, rating in events:
+        user_N.append(users.setdefault(user, len(users)))
+        item_N.append(items.setdefault(item, len(items)))
+        time_N.append(time)
+        rating_N.append(rating)
+    return Log(list(users), list(items), *map(np.array, (user_N, item_N, time_N, rating_N)))
+
+
+def _size(log: Log, keep_N: np.ndarray) -> str:
+    users, items = (len(np.unique(column[keep_N])) for column in (log.user_N, log.item_N))
+    return f"{users} users, {items} items, {int(keep_N.sum())} interactions"
+
+
+def _target(out: Path, name: str) -> Path:
+    try:
+        Data(name=name)
+    except ValueError as error:
+        raise DataError(f"--name: {error}") from error
+    if name == synthetic.NAME:
+        raise DataError(f"--name: must not be {name!r}, which is built in; choose another name")
+    if (out / name / f"{name}.inter").exists():
+        raise DataError(f"--name: a data set must be new, but {out / name} is there; remove it or choose another name")
+    return out / name
+
+
+def _write(folder: Path, name: str, log: Log, keep_N: np.ndarray, titles: dict[str, str]) -> None:
+    """Write both files, `.inter` last: without it there is no data set."""
+    user_N, item_N, time_N = log.user_N[keep_N], log.item_N[keep_N], log.time_N[keep_N]
+    place_U, place_I = _places(log.users), _places(log.items)
+    unknown_N = np.isnan(time_N)
+    tie_N = np.where(unknown_N, np.arange(len(time_N)), place_I[item_N])
+    order_N = np.lexsort((tie_N, np.where(unknown_N, -np.inf, time_N), place_U[user_N]))
+    left = sorted(log.items[number] for number in np.unique(item_N).tolist())
+    _publish(folder / f"{name}.item", "item_id:token\ttitle:token_seq", (f"{item}\t{titles[item]}" for item in left))
+    columns = (column[order_N].tolist() for column in (user_N, item_N, time_N))
+    _publish(
+        folder / f"{name}.inter",
+        "user_id:token\titem_id:token\ttimestamp:float",
+        (f"{log.users[user]}\t{log.items[item]}\t{_seconds(time)}" for user, item, time in zip(*columns, strict=True)),
+    )
+
+
+def _places(tokens: list[str]) -> np.ndarray:
+    """The place of each token in ascending order."""
+    places = np.empty(len(tokens), np.int64)
+    places[sorted(range(len(tokens)), key=tokens.__getitem__)] = np.arange(len(tokens))
+    return places
+
+
+def _seconds(time: float) -> str:
+    if time != time:
+        return ""
+    return str(int(time)) if time.is_integer() else repr(time)
+
+
+def _publish(path: Path, header: str, rows: Iterable[str]) -> None:
+    """Write under another name, then rename into place."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(header + "\n")
+            stream.writelines(row + "\n" for row in rows)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.rename(path)
+    except OSError as error:
+        raise DataError(f"--out: must be a folder to write to, but {path} is not ({error}); choose another") from error

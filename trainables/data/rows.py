@@ -1,0 +1,137 @@
+"""Rows: what a user did and what came next; all that the kinds of split have in common."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from trainables.data.sequences import Sequences
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Examples of one split: what a user did, and what came next. N rows, histories of at most L items."""
+
+    history_NL: np.ndarray
+    """int32, oldest first, left-padded with 0; never empty."""
+    target_N: np.ndarray
+    """int32, the item that followed."""
+    user_N: np.ndarray
+    """int32, the user's row number in `Sequences`."""
+    start_N: np.ndarray
+    """int64, where the user's kept interactions start in `Sequences.items`."""
+    stop_N: np.ndarray
+    """int64, where the target stands in `Sequences.items`: `items[start:stop]` is all that came before it."""
+
+    def __len__(self) -> int:
+        return len(self.target_N)
+
+    def take(self, index: np.ndarray | slice) -> "Rows":
+        """These rows, in this order."""
+        return Rows(
+            history_NL=self.history_NL[index],
+            target_N=self.target_N[index],
+            user_N=self.user_N[index],
+            start_N=self.start_N[index],
+            stop_N=self.stop_N[index],
+        )
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits of one data set."""
+
+    train: Rows
+    valid: Rows
+    test: Rows
+    origin: str
+    """Kind of split and fingerprint of the data."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the validation and test rows: whose they are, where history and target lie.
+
+        Two trials with the same one were evaluated on the same rows. It depends on the interactions, the kind of split
+        and what chooses rows (`keep_last`, `split_seed`, `eval_rows`; under `time` also `max_history`); not on the
+        training rows, and not on how a model reads or ranks (`max_history` elsewhere, `mask_seen`).
+        """
+        digest = hashlib.sha256(self.origin.encode())
+        for rows in (self.valid, self.test):
+            digest.update(len(rows).to_bytes(8, "little"))
+            for column in (rows.user_N, rows.target_N, rows.start_N, rows.stop_N):
+                digest.update(column.astype("<i8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The items that each row's user has met before its target, repeats included, as one flat array."""
+
+    items: np.ndarray
+    """int64, all rows' items one after another."""
+    offsets: np.ndarray
+    """int64, (N + 1,): row n owns `items[offsets[n]:offsets[n + 1]]`."""
+
+    def pairs(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row (counted from ``start``) and item, both int64, of every seen item of rows ``start:stop``."""
+        stop = min(stop, len(self.offsets) - 1)
+        counts = np.diff(self.offsets[start : stop + 1])
+        return np.repeat(np.arange(len(counts)), counts), self.items[self.offsets[start] : self.offsets[stop]]
+
+
+def seen_items(sequences: Sequences, rows: Rows) -> Seen:
+    """All kept items before each row's target, for ``mask_seen`` (PAD: at test the validation item is among them)."""
+    counts = rows.stop_N - rows.start_N
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    index = np.arange(offsets[-1]) + np.repeat(rows.start_N - offsets[:-1], counts)
+    return Seen(items=np.asarray(sequences.items)[index].astype(np.int64), offsets=offsets)
+
+
+def kept_ranges(sequences: Sequences, keep_last: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end in ``sequences.items`` of each user's newest ``keep_last`` interactions, two int64 (U,) arrays."""
+    start, end = np.asarray(sequences.offsets[:-1]), np.asarray(sequences.offsets[1:])
+    return (start if keep_last is None else np.maximum(start, end - keep_last)), end
+
+
+def covered_ranges(sequences: Sequences, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end in ``sequences.items`` of what the rows of each user hold, last target included: int64 (U,) each.
+
+    From the first interaction kept of the user; start and end are both 0 where a user has no row.
+    """
+    start, end = np.zeros(sequences.num_users, np.int64), np.zeros(sequences.num_users, np.int64)
+    start[rows.user_N] = rows.start_N
+    np.maximum.at(end, rows.user_N, rows.stop_N + 1)
+    return start, end
+
+
+def steps(first: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every place from ``first[u]`` to before ``stop[u]``: the number u and the place, user by user, int64 each."""
+    counts = np.maximum(stop - first, 0)
+    users = np.repeat(np.arange(len(counts)), counts)
+    return users, np.arange(len(users)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+
+
+def rows_at(sequences: Sequences, users: np.ndarray, start: np.ndarray, stop: np.ndarray, max_history: int) -> Rows:
+    """Rows whose targets stand at ``stop``, those without any history left out.
+
+    Args:
+        sequences: all users' interactions.
+        users: int64 (N,), the users' row numbers.
+        start: int64 (N,), where the users' kept interactions start.
+        stop: int64 (N,), where the targets stand.
+        max_history: L.
+    """
+    items = np.asarray(sequences.items)  # a plain array over the memory map: what is picked from it is writable
+    keep = stop > start
+    users, start, stop = users[keep], start[keep], stop[keep]
+    index_NL = stop[:, None] + np.arange(-max_history, 0)
+    inside_NL = index_NL >= start[:, None]
+    history_NL = np.where(inside_NL, items[np.where(inside_NL, index_NL, 0)], 0)
+    return Rows(
+        history_NL=history_NL.astype(np.int32, copy=False),
+        target_N=items[stop].astype(np.int32, copy=False),
+        user_N=users.astype(np.int32),
+        start_N=start,
+        stop_N=stop,
+    )
