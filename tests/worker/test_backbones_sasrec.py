@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from trainables.backbones.sasrec import SASRec
-from trainables.seqrec.layers import IdItems
+from trainables.seqrec.items import IdItems
 
 DIM, LENGTH, ROWS = 12, 6, 7
 

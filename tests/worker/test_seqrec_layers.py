@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainables.seqrec.layers import Dropout, IdItems, linear, pack, unpack
+from trainables.seqrec.layers import Dropout, linear, pack, unpack
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -52,12 +52,6 @@ def test_gradients_of_pack_and_unpack_are_right() -> None:
     assert torch.autograd.gradcheck(lambda x: pack(x, index_T), (x_ND,))
     x_TD = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: unpack(x, index_T, 6), (x_TD,))
-
-
-def test_id_items_start_small_with_a_zero_padding_row() -> None:
-    table_ID = IdItems(500, 64, generator=torch.Generator().manual_seed(0))()
-    assert not table_ID[0].any()
-    assert table_ID[1:].std().item() == pytest.approx(0.02, rel=0.05)
 
 
 def test_linear_starts_without_bias() -> None:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.seqrec import losses
-from trainables.seqrec.losses import all_scores, draw_negatives, info_nce
+from trainables.seqrec.items import Table
+from trainables.seqrec.losses import draw_negatives, info_nce
 
 exclusions = st.lists(st.lists(st.integers(0, 12), min_size=5, max_size=5), min_size=1, max_size=6)
 
@@ -38,9 +38,7 @@ def test_more_exclusions_than_items_are_refused() -> None:
 
 
 @pytest.mark.parametrize("cosine", [False, True])
-@pytest.mark.parametrize("per_sample", [0, 60], ids=["gathered", "all items"])
-def test_info_nce_equals_a_loop_over_examples(monkeypatch: pytest.MonkeyPatch, cosine: bool, per_sample: int) -> None:
-    monkeypatch.setattr(losses, "ALL_ITEMS_PER_SAMPLE", per_sample)
+def test_info_nce_equals_a_loop_over_examples(cosine: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     hidden_BD, table_ID = torch.randn(5, 8, generator=generator), torch.randn(20, 8, generator=generator)
     target_B, negative_BK = torch.tensor([1, 2, 3, 4, 19]), torch.randint(5, 19, (5, 6), generator=generator)
@@ -53,27 +51,6 @@ def test_info_nce_equals_a_loop_over_examples(monkeypatch: pytest.MonkeyPatch, c
 
         weights = [math.exp(score(item)) for item in (target, *negatives)]
         expected -= math.log(weights[0] / sum(weights)) / 5
-    loss = info_nce(hidden_BD, table_ID, target_B, negative_BK, cosine=cosine, temperature=0.5)
+    candidate_BS = torch.cat([target_B[:, None], negative_BK], dim=1)
+    loss = info_nce(Table(table_ID).scores(hidden_BD, candidate_BS, cosine=cosine), temperature=0.5)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
-
-
-def test_both_ways_to_score_have_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = torch.Generator().manual_seed(0)
-    hidden_BD, table_ID = torch.randn(5, 8, generator=generator), torch.randn(20, 8, generator=generator)
-    negative_BK = torch.randint(2, 20, (5, 6), generator=generator)
-    gradients = []
-    for per_sample in (0, 60):
-        monkeypatch.setattr(losses, "ALL_ITEMS_PER_SAMPLE", per_sample)
-        leaves = hidden_BD.clone().requires_grad_(), table_ID.clone().requires_grad_()
-        info_nce(*leaves, torch.ones(5, dtype=torch.long), negative_BK).backward()
-        gradients.append([leaf.grad for leaf in leaves])
-    for gathered, scored in zip(*gradients, strict=True):
-        torch.testing.assert_close(gathered, scored)
-    assert not gradients[1][1][0].any()  # padding is no candidate
-
-
-def test_ranking_scores_are_the_training_scores() -> None:
-    hidden_BD, table_ID = torch.randn(3, 4), torch.randn(6, 4)
-    torch.testing.assert_close(all_scores(hidden_BD, table_ID), hidden_BD @ table_ID.T / 2)
-    cosine_BI = all_scores(hidden_BD, table_ID, cosine=True)
-    torch.testing.assert_close(cosine_BI[1, 2], torch.cosine_similarity(hidden_BD[1], table_ID[2], dim=0))

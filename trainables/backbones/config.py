@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from trainables.config import at_least
+from trainables.config import at_least, between
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,3 +17,36 @@ class SASRec:
     """Attention heads; must divide the width (SpecTran §4.1.5)."""
     scale: bool = True
     """Whether item vectors are multiplied by sqrt(dim) at the input, as the original does (AlphaFuse's does not)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BERT4Rec:
+    """Bidirectional Transformer trained by filling in masked items (Sun et al., CIKM 2019)."""
+
+    name: Literal["bert4rec"] = "bert4rec"
+    blocks: Annotated[int, at_least(1)] = 2
+    """Transformer blocks (the original's; SpecTran does not say)."""
+    heads: Annotated[int, at_least(1)] = 1
+    """Attention heads; must divide the width (the original has 2; SpecTran states 1, for SASRec)."""
+    mask_ratio: Annotated[float, between(0, 1, open_low=True, open_high=True)] = 0.2
+    """Chance of each item of a training row to be masked, at least one a row (SpecTran §4.1.5 tries .2, .4, .6)."""
+    newest_share: Annotated[float, between(0, 1)] = 0.5
+    """Share of training rows that mask the newest item and no other, as ranking does. The original adds such rows but
+    gives no share (§3.6), RecBole takes .5, SpecTran does not mention them. Without them training starts on a plateau
+    of some 30 epochs of one row a user, which a patience of 10 does not survive (measured on Office)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HSTU:
+    """Causal gated attention without softmax (Zhai et al., ICML 2024)."""
+
+    name: Literal["hstu"] = "hstu"
+    blocks: Annotated[int, at_least(1)] = 2
+    """Blocks (the released ml-1m setting; SpecTran does not say)."""
+    heads: Annotated[int, at_least(1)] = 1
+    """Attention heads; must divide the width (the released ml-1m setting)."""
+    scale: bool = True
+    """Whether item vectors are multiplied by sqrt(dim) at the input, as the original does."""
+    final_norm: bool = True
+    """Whether states leave a LayerNorm. The original has none, and scores by cosine at temperature .05; similarity
+    `dot` expects states as long as layer-normalised ones."""

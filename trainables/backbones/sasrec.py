@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainables.seqrec.layers import Dropout, linear, normal, pack, unpack
+from trainables.backbones.layout import Layout
+from trainables.seqrec.layers import Dropout, linear, normal, pack
 
 
 class SASRec(nn.Module):
@@ -70,35 +71,10 @@ class SASRec(nn.Module):
         assert isinstance(last_block, Block)
         return self.norm(last_block.last(x_TD, layout))
 
-    def _enter(self, vectors_BLD: torch.Tensor, mask_BL: torch.Tensor) -> "tuple[Layout, torch.Tensor]":
+    def _enter(self, vectors_BLD: torch.Tensor, mask_BL: torch.Tensor) -> tuple[Layout, torch.Tensor]:
         layout = Layout(mask_BL)
         position_LD = self.position_LD[-vectors_BLD.shape[1] :]
         return layout, self.dropout(layout.pack(torch.add(position_LD, vectors_BLD, alpha=self.scale)))
-
-
-class Layout:
-    """Which positions of a (B, L) batch hold an item, and who may look at whom.
-
-    Args:
-        mask_BL: bool; the last position is taken as held in every row.
-    """
-
-    def __init__(self, mask_BL: torch.Tensor) -> None:
-        self.rows, self.length = mask_BL.shape
-        self.held_BL = mask_BL.clone()
-        self.held_BL[:, -1] = True
-        self.index_T = self.held_BL.flatten().nonzero().squeeze(1)
-        self.last_B = self.held_BL.sum(dim=1).cumsum(dim=0) - 1
-        causal_LL = torch.ones(self.length, self.length, dtype=torch.bool, device=mask_BL.device).tril()
-        self.hidden_B1LL = ~(causal_LL & self.held_BL[:, None, :])[:, None]
-
-    def pack(self, x_BLD: torch.Tensor) -> torch.Tensor:
-        """The T tokens of ``x_BLD``, (T, D)."""
-        return pack(x_BLD.reshape(-1, x_BLD.shape[-1]), self.index_T)
-
-    def unpack(self, x_TD: torch.Tensor) -> torch.Tensor:
-        """Tokens at their positions, (B, L, D), zero elsewhere."""
-        return unpack(x_TD, self.index_T, self.rows * self.length).view(self.rows, self.length, -1)
 
 
 class Block(nn.Module):
@@ -132,7 +108,7 @@ class Block(nn.Module):
         )
         score_BHLL = torch.bmm(q_SLC, k_SLC.transpose(1, 2)).view(layout.rows, self.heads, layout.length, -1)
         # A position without an item may see nothing; a finite bound keeps its unused row of weights finite.
-        weight_BHLL = (score_BHLL / math.sqrt(width)).masked_fill(layout.hidden_B1LL, -1e9).softmax(dim=-1)
+        weight_BHLL = (score_BHLL / math.sqrt(width)).masked_fill(layout.hidden, -1e9).softmax(dim=-1)
         context_SLC = torch.bmm(self.dropout(weight_BHLL).flatten(0, 1), v_SLC)
         context_BLD = context_SLC.view(-1, self.heads, layout.length, width).transpose(1, 2).flatten(2)
         return self._feed(x_TD + self.out(layout.pack(context_BLD)))

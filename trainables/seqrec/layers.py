@@ -28,26 +28,6 @@ def linear(width_in: int, width_out: int, generator: torch.Generator) -> nn.Line
     return layer
 
 
-class IdItems(nn.Module):
-    """Free ID embeddings: one row an item, row 0 (padding) zero.
-
-    Args:
-        num_items: I, padding included.
-        dim: D.
-        generator: draws the initial rows from N(0, .02^2).
-    """
-
-    def __init__(self, num_items: int, dim: int, *, generator: torch.Generator) -> None:
-        super().__init__()
-        self.table_ID = normal(num_items, dim, generator=generator)
-        with torch.no_grad():
-            self.table_ID[0] = 0
-
-    def forward(self) -> torch.Tensor:
-        """All item vectors, (I, D)."""
-        return self.table_ID
-
-
 class Dropout(nn.Module):
     """Dropout whose mask costs a tenth of ``nn.Dropout``'s on a CPU, where drawing it outweighs the layer around it.
 

@@ -1,13 +1,7 @@
 """The objective of SpecTran's experiments: InfoNCE over the target and uniformly drawn negatives."""
 
-import math
-
 import torch
 from torch.nn import functional
-
-ALL_ITEMS_PER_SAMPLE = 60
-"""Up to this many items per scored candidate, scoring all items and picking the candidates is cheaper than gathering
-the candidates' vectors, whose gradient has to be scattered (tests/benchmarks/training.py)."""
 
 
 def draw_negatives(
@@ -46,43 +40,11 @@ def draw_negatives(
     return drawn_BK
 
 
-def info_nce(
-    hidden_BD: torch.Tensor,
-    table_ID: torch.Tensor,
-    target_B: torch.Tensor,
-    negative_BK: torch.Tensor,
-    *,
-    cosine: bool = False,
-    temperature: float = 1.0,
-) -> torch.Tensor:
+def info_nce(score_NS: torch.Tensor, *, temperature: float = 1.0) -> torch.Tensor:
     """Mean of -log softmax of the target's score among the target's and the negatives' (SpecTran §4.1.2).
 
     Args:
-        hidden_BD: states.
-        table_ID: item vectors.
-        target_B: int64 items to score high.
-        negative_BK: int64 items to score low.
-        cosine: score by cosine instead of the scaled dot product (AlphaFuse).
+        score_NS: scores of each example's candidates, the target first.
         temperature: divides the scores.
     """
-    candidate_BS = torch.cat([target_B[:, None], negative_BK], dim=1)
-    if len(table_ID) <= ALL_ITEMS_PER_SAMPLE * candidate_BS.shape[1]:
-        score_BS = all_scores(hidden_BD, table_ID, cosine=cosine).gather(1, candidate_BS)
-    else:
-        vector_BSD = functional.embedding(candidate_BS, table_ID)
-        if cosine:
-            hidden_BD, vector_BSD = functional.normalize(hidden_BD, dim=1), functional.normalize(vector_BSD, dim=2)
-        else:
-            hidden_BD = hidden_BD / math.sqrt(hidden_BD.shape[1])
-        score_BS = torch.bmm(vector_BSD, hidden_BD[:, :, None]).squeeze(2)
-    return -functional.log_softmax(score_BS / temperature, dim=1)[:, 0].mean()
-
-
-def all_scores(hidden_BD: torch.Tensor, table_ID: torch.Tensor, *, cosine: bool = False) -> torch.Tensor:
-    """The score of every state with every item, (B, I): the dot product over sqrt(D), or the cosine.
-
-    Column 0 (padding) means nothing.
-    """
-    if cosine:
-        return functional.normalize(hidden_BD, dim=1) @ functional.normalize(table_ID, dim=1).T
-    return (hidden_BD / math.sqrt(hidden_BD.shape[1])) @ table_ID.T
+    return -functional.log_softmax(score_NS / temperature, dim=1)[:, 0].mean()

@@ -1,0 +1,186 @@
+"""HSTU: against a loop over positions and heads, and what padding, later items and reading one position must not do."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from trainables.backbones.hstu import HSTU, Block
+
+DIM, LENGTH, ROWS = 12, 6, 7
+
+
+def backbone(
+    heads: int = 1,
+    dropout: float = 0.0,
+    scale: bool = True,
+    final_norm: bool = True,
+    blocks: int = 2,
+) -> HSTU:
+    generator = torch.Generator().manual_seed(0)
+    made = HSTU(
+        DIM,
+        LENGTH,
+        blocks=blocks,
+        heads=heads,
+        scale=scale,
+        final_norm=final_norm,
+        dropout=dropout,
+        generator=generator,
+    )
+    with torch.no_grad():  # far from the small initial weights, so that every part shows
+        for parameter in made.parameters():
+            parameter.add_(torch.empty(parameter.shape).normal_(std=0.3, generator=generator))
+    return made
+
+
+def histories() -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors and masks of rows that hold 1 to 6 items, left-padded."""
+    vectors_BLD = torch.randn(ROWS, LENGTH, DIM, generator=torch.Generator().manual_seed(1))
+    held_B = torch.tensor([1, 2, 3, 4, 5, 6, 6])
+    return vectors_BLD, torch.arange(LENGTH) >= LENGTH - held_B[:, None]
+
+
+def normed(x_D: torch.Tensor) -> torch.Tensor:
+    return (x_D - x_D.mean()) / (x_D.var(unbiased=False) + 1e-6).sqrt()
+
+
+def one_block_by_loops(block: Block, x_TD: torch.Tensor, heads: int) -> torch.Tensor:
+    """The T items of one history after a block: one query, one head and one key at a time."""
+    width = DIM // heads
+    w_u, w_q = block.gate_query.chunk(2)
+    w_v, w_k = block.value_key.chunk(2)
+    after = []
+    for i in range(len(x_TD)):
+        u_D, q_D = (functional.silu(w @ normed(x_TD[i])) for w in (w_u, w_q))
+        context_D = torch.zeros(DIM)
+        for head in range(heads):
+            part = slice(head * width, (head + 1) * width)
+            for j in range(i + 1):
+                v_D, k_D = (functional.silu(w @ normed(x_TD[j])) for w in (w_v, w_k))
+                weight = functional.silu(q_D[part] @ k_D[part] + block.distance_L[i - j]) / LENGTH
+                context_D[part] = context_D[part] + weight * v_D[part]
+        after.append(x_TD[i] + block.out.weight @ (u_D * normed(context_D)) + block.out.bias)
+    return torch.stack(after)
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("final_norm", [True, False])
+def test_equals_the_layer_written_as_loops(heads: int, final_norm: bool) -> None:
+    model, (vectors_BLD, mask_BL) = backbone(heads, final_norm=final_norm), histories()
+    with torch.no_grad():
+        states_BLD = model(vectors_BLD, mask_BL)
+        for row in range(ROWS):
+            held_L = mask_BL[row]
+            x_TD = vectors_BLD[row, held_L] * math.sqrt(DIM) + model.position_LD[held_L]
+            for block in model.blocks:
+                x_TD = one_block_by_loops(block, x_TD, heads)
+            expected_TD = model.norm(x_TD)
+            torch.testing.assert_close(states_BLD[row, held_L], expected_TD, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("final_norm", "count"), [(True, 165_652), (False, 165_396)])
+def test_parameters_at_width_128_and_history_10(final_norm: bool, count: int) -> None:
+    model = HSTU(128, 10, final_norm=final_norm, generator=torch.Generator().manual_seed(0))
+    block = 4 * 128 * 128 + 128 * 128 + 128 + 10  # u, v, q, k without bias; output; one number a distance
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+    assert count == 10 * 128 + 2 * block + (2 * 128 if final_norm else 0)
+
+
+def test_without_scale_the_input_is_the_plain_vectors() -> None:
+    vectors_BLD, mask_BL = histories()
+    scaled = backbone(scale=True)(vectors_BLD / math.sqrt(DIM), mask_BL)
+    torch.testing.assert_close(backbone(scale=False)(vectors_BLD, mask_BL), scaled, atol=1e-5, rtol=1e-5)
+
+
+@given(seed=st.integers(0, 1000), size=st.sampled_from([1e-3, 1.0, 1e6, math.inf]))
+@settings(max_examples=30, deadline=None)
+def test_what_stands_at_padding_changes_no_state_bit_for_bit(seed: int, size: float) -> None:
+    model, (vectors_BLD, mask_BL) = backbone(2), histories()
+    noise_BLD = size * torch.randn(vectors_BLD.shape, generator=torch.Generator().manual_seed(seed))
+    garbage_BLD = torch.where(mask_BL[:, :, None], vectors_BLD, noise_BLD)
+    assert torch.equal(model(garbage_BLD, mask_BL), model(vectors_BLD, mask_BL))
+    assert torch.equal(model.last(garbage_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
+
+
+def test_left_padding_changes_no_state() -> None:
+    model, (vectors_BLD, mask_BL) = backbone(2), histories()
+    long_BLD = model(vectors_BLD, mask_BL)
+    for row, held in enumerate(mask_BL.sum(dim=1).tolist()):
+        short_BLD = model(vectors_BLD[row : row + 1, -held:], mask_BL[row : row + 1, -held:])
+        torch.testing.assert_close(short_BLD[0], long_BLD[row, -held:], atol=1e-5, rtol=1e-5)
+
+
+def test_states_at_padding_are_zero() -> None:
+    vectors_BLD, mask_BL = histories()
+    assert not backbone()(vectors_BLD, mask_BL)[~mask_BL].any()
+
+
+def test_a_later_item_changes_no_earlier_state() -> None:
+    model, (vectors_BLD, _) = backbone(2), histories()
+    mask_BL = torch.ones(ROWS, LENGTH, dtype=torch.bool)
+    before_BLD = model(vectors_BLD, mask_BL)
+    for position in range(LENGTH):
+        changed_BLD = vectors_BLD.clone()
+        changed_BLD[:, position] += torch.randn(DIM, generator=torch.Generator().manual_seed(position))
+        moved_BL = (model(changed_BLD, mask_BL) - before_BLD).abs().amax(dim=2) > 1e-5
+        assert not moved_BL[:, :position].any()
+        assert moved_BL[:, position:].all()
+
+
+@pytest.mark.parametrize(("heads", "blocks"), [(1, 2), (3, 2), (2, 1)])
+def test_last_equals_the_last_state_of_all_and_so_do_its_gradients(heads: int, blocks: int) -> None:
+    vectors_BLD, mask_BL = histories()
+    gradients = []
+    for read in (lambda model, x: model(x, mask_BL)[:, -1], lambda model, x: model.last(x, mask_BL)):
+        model, x_BLD = backbone(heads, blocks=blocks), vectors_BLD.clone().requires_grad_()
+        states_BD = read(model, x_BLD)
+        (states_BD * torch.arange(DIM)).sum().backward()
+        gradients.append((states_BD, x_BLD.grad, *(parameter.grad for parameter in model.parameters())))
+    for whole, short in zip(*gradients, strict=True):
+        torch.testing.assert_close(short, whole, atol=2e-4, rtol=1e-4)
+
+
+def test_gradients_reach_every_row_of_every_parameter() -> None:
+    model, (vectors_BLD, mask_BL) = backbone(2, dropout=0.1), histories()
+    (model(vectors_BLD, mask_BL) * torch.arange(1, DIM + 1)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.flatten(1).any(dim=1).all() if parameter.dim() > 1 else parameter.grad.all(), name
+
+
+def test_the_last_position_counts_as_held_even_in_an_empty_history() -> None:
+    states_BD = backbone().last(torch.zeros(2, LENGTH, DIM), torch.zeros(2, LENGTH, dtype=torch.bool))
+    assert torch.isfinite(states_BD).all()
+
+
+def test_dropout_acts_in_training_only() -> None:
+    model, (vectors_BLD, mask_BL) = backbone(dropout=0.5), histories()
+    assert not torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
+    model.eval()
+    assert torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
+
+
+def test_states_start_as_long_as_a_layer_norm_leaves_them() -> None:
+    model = HSTU(64, LENGTH, generator=torch.Generator().manual_seed(0))
+    states_BD = model.last(0.02 * torch.randn(5, LENGTH, 64), torch.ones(5, LENGTH, dtype=torch.bool))
+    torch.testing.assert_close(states_BD.norm(dim=1), torch.full((5,), 8.0), atol=0.01, rtol=0)
+
+
+def test_initial_weights_follow_the_generator_alone() -> None:
+    def made(seed: int) -> HSTU:
+        return HSTU(64, 10, generator=torch.Generator().manual_seed(seed))
+
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    first, again, other = (list(made(seed).parameters()) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    drawn = [(a, b) for a, b in zip(first, other, strict=True) if a.std() > 0]
+    assert len(drawn) == 1 + 2 * 4
+    assert not any(torch.equal(a, b) for a, b in drawn)
+    assert made(0).blocks[1].value_key.std().item() == pytest.approx(0.02, rel=0.1)
+    assert made(0).position_LD.std().item() == pytest.approx(0.125, rel=0.1)

@@ -1,0 +1,36 @@
+"""Which positions of a batch hold an item: only those are computed, so padding costs nothing and can change nothing."""
+
+import functools
+
+import torch
+
+from trainables.seqrec.layers import pack, unpack
+
+
+class Layout:
+    """Which positions of a (B, L) batch hold an item, and how to drop the others.
+
+    Args:
+        mask_BL: bool; the last position is taken as held in every row.
+    """
+
+    def __init__(self, mask_BL: torch.Tensor) -> None:
+        self.rows, self.length = mask_BL.shape
+        self.held_BL = mask_BL.clone()
+        self.held_BL[:, -1] = True
+        self.index_T = self.held_BL.flatten().nonzero().squeeze(1)
+        self.last_B = self.held_BL.sum(dim=1).cumsum(dim=0) - 1
+
+    @functools.cached_property
+    def hidden(self) -> torch.Tensor:
+        """bool (B, 1, L, L), True where causality or padding hides a key position from a query: query, then key."""
+        causal_LL = torch.ones(self.length, self.length, dtype=torch.bool, device=self.held_BL.device).tril()
+        return ~(causal_LL & self.held_BL[:, None, :])[:, None]
+
+    def pack(self, x_BLD: torch.Tensor) -> torch.Tensor:
+        """The T tokens of ``x_BLD``, (T, D)."""
+        return pack(x_BLD.reshape(-1, x_BLD.shape[-1]), self.index_T)
+
+    def unpack(self, x_TD: torch.Tensor) -> torch.Tensor:
+        """Tokens at their positions, (B, L, D), zero elsewhere."""
+        return unpack(x_TD, self.index_T, self.rows * self.length).view(self.rows, self.length, -1)
