@@ -1,6 +1,7 @@
 """What trials side by side share and cost each other: memory-mapped data once, math threads by CPU share.
 
     SWEEP_DATA=... python tests/benchmarks/sharing.py [--data amazon-office-2014] [--text <file beside it>.npy]
+    python tests/benchmarks/sharing.py --items 22948 --width 4096      # Clothing's size, random vectors, memory alone
 
 Prints the memory of data, text vectors and their spectrum in 8 processes (PSS: a page that n processes map counts
 1/n), and the training rows a second of two 1-CPU trials at once against one alone, on two cores.
@@ -13,6 +14,8 @@ import tempfile
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from trainables import config as configs
 from trainables import registry
@@ -72,20 +75,40 @@ def together(target: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
     return found
 
 
+def catalogue(folder: Path, items: int, width: int) -> dict[str, Any]:
+    """Write a data set of so many items and a few users, with random text vectors; returns the settings naming it."""
+    place = folder / "made"
+    place.mkdir()
+    with (place / "made.item").open("w") as stream:
+        stream.write("item_id:token\ttitle:token_seq\n")
+        stream.writelines(f"{item}\tt{item}\n" for item in range(1, items + 1))
+    with (place / "made.inter").open("w") as stream:
+        stream.write("user_id:token\titem_id:token\n")
+        stream.writelines(f"{user}\t{user + step}\n" for user in range(1, 9) for step in range(6))
+    np.save(place / "made.npy", np.random.default_rng(0).standard_normal((items, width), np.float32).astype(np.float16))
+    return {"data.root": str(folder), "data.name": "made", "data.text": "made.npy"}
+
+
 def main() -> None:
     """Print both measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="amazon-office-2014")
     parser.add_argument("--text", default="amazon-office-2014.minilm-l6-v2.npy")
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--items", type=int, help="size of a made-up catalogue, instead of --data")
+    parser.add_argument("--width", type=int, default=4096, help="of its text vectors")
     options = parser.parse_args()
     values = {"data.name": options.data, "data.text": options.text}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if options.items:
+            values = catalogue(folder, options.items, options.width)
         together(map_everything, [(values, folder / "stages")])
         shares = together(map_everything, [(values, folder / "stages")] * _PROCESSES)
         pss, rss = (sum(share[i] for share in shares) for i in (0, 1))
         print(f"{_PROCESSES} processes map {rss:.1f} MiB in all and pay for {pss:.1f} MiB, ratio {rss / pss:.2f}")
+        if options.items:
+            return
         training = {**values, "data.train_rows": "all", "fit.epochs": options.epochs, "fit.patience": options.epochs}
         speeds = {}
         for count in (1, 2, 1):

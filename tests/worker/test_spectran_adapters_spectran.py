@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.spectran.adapter import SpectralItems, nonnegative, softshrink, taylor
+from trainables.seqrec.items import Table
+from trainables.spectran.adapters.spectran import SpectralItems, SpectralLookup, nonnegative, softshrink, taylor
 from trainables.spectran.spectrum import decompose
 
 ITEMS, WIDTH, DIM = 30, 12, 5
@@ -71,12 +72,12 @@ def test_eq_10_starts_at_the_sum_of_powers() -> None:
 
 def test_gradients_reach_every_part_from_the_start() -> None:
     made = items(taylor_order=3)
-    made()[1:].square().sum().backward()
-    for name in ("query_DK", "key_RK", "taylor_N", "id_IW"):
+    made.rows()[1:].square().sum().backward()
+    for name in ("query_DK", "key_RK", "taylor_N", "id_IC"):
         assert (getattr(made, name).grad.flatten() != 0).any(), name
     assert (made.taylor_N.grad != 0).all()
     made.threshold.grad = None
-    (-made()[1:].square().sum()).backward()  # the sign that a larger threshold would serve
+    (-made.rows()[1:].square().sum()).backward()  # the sign that a larger threshold would serve
     assert made.threshold.item() == 0
     assert made.threshold.grad.item() < 0
 
@@ -132,17 +133,84 @@ def test_a_threshold_pushed_down_comes_back_when_pulled_up() -> None:
 def test_ids_are_added_at_full_width_or_onto_the_weakest_dimensions() -> None:
     for width in (DIM, 2):
         made = items(width)
-        difference_ID = (made() - made.semantic()).detach()
-        assert made.id_IW.shape == (ITEMS + 1, width)
-        torch.testing.assert_close(difference_ID[:, DIM - width :], made.id_IW.detach(), atol=1e-5, rtol=0)
+        difference_ID = (made.rows() - made.semantic()).detach()
+        assert made.id_IC.shape == (ITEMS + 1, width)
+        torch.testing.assert_close(difference_ID[:, DIM - width :], made.id_IC.detach(), atol=1e-5, rtol=0)
         assert difference_ID[:, : DIM - width].abs().max() < 1e-6 if width < DIM else True
+
+
+def test_concatenated_ids_are_the_last_columns_and_leave_the_rest_to_the_text() -> None:
+    made = items(2, beside=True)
+    table_ID = made.rows().detach()
+    assert made.semantic().shape == (ITEMS + 1, DIM - 2)
+    torch.testing.assert_close(table_ID[:, : DIM - 2], made.semantic().detach())
+    torch.testing.assert_close(table_ID[:, DIM - 2 :], made.id_IC.detach())
+
+
+def test_each_component_can_have_coefficients_of_its_own() -> None:
+    singular_D = torch.tensor([4.0, 2.0])
+    own = torch.tensor([[1.0, 0.0], [0.5, 3.0]])
+    torch.testing.assert_close(taylor(singular_D, own), torch.tensor([4.0, 4 * (0.5 + 3 * 0.5)]))
+    made = items(taylor_order=2, coefficients="component")
+    torch.testing.assert_close(made.rows(), items(taylor_order=2).rows())  # all ones: the same at the start
+    assert made.taylor_N.shape == (DIM, 3)
+
+
+def test_each_row_can_have_a_threshold_of_its_own() -> None:
+    made = items(threshold="row", threshold_start=0.01, position="none")
+    with torch.no_grad():
+        made.threshold[1] = 100
+    mixture_DR = made.mixture()
+    assert not mixture_DR[1].any()
+    assert mixture_DR[0].any()
+    made.rows().square().sum().backward()
+    assert made.threshold.grad.shape == (DIM, 1)
+    assert made.threshold.grad[0] != 0
+
+
+def test_a_fixed_threshold_is_kept_but_not_trained() -> None:
+    made = items(threshold_start=0.05, learn_threshold=False)
+    assert "threshold" in made.state_dict()
+    made.rows().sum().backward()
+    assert made.threshold.grad is None
+    assert made.threshold.item() == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize(
+    "settings", [{}, {"id_width": 2}, {"id_width": 2, "beside": True}], ids=["add", "null", "concat"]
+)
+def test_reading_single_rows_of_u_gives_the_scores_and_gradients_of_the_whole_table(
+    cosine: bool, settings: dict[str, object]
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    index_BL = torch.randint(0, ITEMS + 1, (4, 6), generator=generator)
+    candidate_NS = torch.randint(1, ITEMS + 1, (4, 3), generator=generator)
+    results = []
+    for kind in ("table", "lookup"):
+        made = items(**settings)  # type: ignore[arg-type]
+        lookup = Table(made.rows()) if kind == "table" else SpectralLookup(made)
+        vectors_BLD = lookup.vectors(index_BL) * (index_BL != 0)[:, :, None]
+        scores = lookup.scores(vectors_BLD.sum(dim=1), candidate_NS, cosine=cosine)
+        scores.square().sum().backward()
+        results.append([vectors_BLD, scores, *(parameter.grad for parameter in made.parameters())])
+    for table, lookup_ in zip(*results, strict=True):
+        torch.testing.assert_close(table, lookup_, atol=1e-4, rtol=1e-4)
+
+
+def test_a_step_reads_single_rows_only_where_that_is_cheaper() -> None:
+    made = items()
+    assert isinstance(made.lookup(torch.ones(5, dtype=torch.long)), SpectralLookup)
+    assert isinstance(made.lookup(torch.ones(5000, dtype=torch.long)), Table)
+    assert isinstance(made.lookup(), Table)
+    assert isinstance(items(attention=False).lookup(torch.ones(5, dtype=torch.long)), Table)
 
 
 def test_padding_is_zero_and_the_spectrum_is_no_weight() -> None:
     made = items()
-    assert not made()[0].any()
-    assert set(made.state_dict()) == {"id_IW", "query_DK", "key_RK", "threshold", "taylor_N"}
-    assert set(items(attention=False, position="none").state_dict()) == {"id_IW"}
+    assert not made.rows()[0].any()
+    assert set(made.state_dict()) == {"id_IC", "query_DK", "key_RK", "threshold", "taylor_N"}
+    assert set(items(attention=False, position="none").state_dict()) == {"id_IC"}
 
 
 def test_more_dimensions_than_components_are_refused() -> None:

@@ -11,11 +11,13 @@ import torch
 
 from trainables.config import ConfigError, build, field_names
 from trainables.data.sequences import load
+from trainables.data.splits import split
 from trainables.seqrec.config import METRICS
 from trainables.spectran import config as spectran_config
-from trainables.spectran.adapter import SpectralItems
+from trainables.spectran.adapters.spectran import SpectralItems
 from trainables.spectran.config import Config, check
-from trainables.spectran.run import make_items, run
+from trainables.spectran.items import make_items
+from trainables.spectran.run import run
 from trainables.stages import Stages
 from trainables.trial import LocalTrial, TrialStopped
 
@@ -37,9 +39,12 @@ def test_reports_every_epoch_and_the_test_split_once(tmp_path: Path, stages: Sta
     *epochs, (best_step, test) = trial.reports
     assert [step for step, _ in epochs] == [1, 2]
     names = {name for _, line in trial.reports for name in line}
-    assert names == {*METRICS, "trial/examples_per_second", "trial/seconds"}
+    costs = {"trial/examples_per_second", "trial/seconds", "trial/parameters", "trial/inference_seconds"}
+    assert names == {*METRICS, *costs, "trial/top_10_share", "trial/principal_weight", "trial/subordinate_weight"}
     assert not any(name.startswith("test/") for _, line in epochs for name in line)
-    assert set(test) == {"test/hr_10", "test/hr_20", "test/ndcg_10", "test/ndcg_20"}
+    assert {name for name in test if name.startswith("test/")} == {
+        f"test/{m}_{k}" for m in ("hr", "ndcg") for k in (10, 20)
+    }
     assert best_step == max(epochs, key=lambda report: report[1]["valid/ndcg_20"])[0]
     table = np.load(trial.artifact("ranks.npy"), allow_pickle=False)
     assert test["test/hr_10"] == pytest.approx(np.mean(table["rank"] <= 10))
@@ -53,8 +58,10 @@ def test_best_weights_are_named_and_complete(tmp_path: Path, stages: Stages) -> 
     run(build(Config, SMALL | {"fit.epochs": 1}), trial)
     weights = load_file(trial.artifact("best.safetensors"))
     assert weights["item.query_DK"].shape == (16, 8)
-    assert not weights["item.id_IW"][0].any()
+    assert not weights["item.id_IC"][0].any()
     assert "backbone.position_LD" in weights
+    trained = sum(tensor.numel() for tensor in weights.values())
+    assert trial.reports[-1][1]["trial/parameters"] == trained
 
 
 def test_a_stopped_and_resumed_trial_gives_the_same_numbers(tmp_path: Path, stages: Stages) -> None:
@@ -80,7 +87,7 @@ def test_a_trial_with_nothing_left_to_do_reports_its_last_line_again_and_ends(tm
     run(config, first)
     again = LocalTrial(tmp_path, attempt=1, stages=stages)
     run(config, again)
-    assert again.reports == first.reports[-1:]
+    assert numbers(again) == numbers(first)[-1:]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +99,8 @@ def test_a_trial_with_nothing_left_to_do_reports_its_last_line_again_and_ends(tm
         {"adapter.position": "none", "backbone.heads": 4, "backbone.blocks": 1, "backbone.scale": False},
         {"objective.similarity": "cosine", "objective.temperature": 0.07, "objective.exclude": "history"},
         {"data.train_rows": "all", "data.mask_seen": True, "adapter.center": False, "adapter.normalise": False},
+        {"data.split": "users", "adapter.fusion": "concat", "adapter.null_width": 4, "adapter.threshold": "row"},
+        {"data.split": "time", "adapter.fusion": "init", "adapter.coefficients": "component"},
     ],
     ids=lambda values: " ".join(map(str, values.values())),
 )
@@ -104,10 +113,43 @@ def test_every_setting_trains(tmp_path: Path, stages: Stages, values: dict[str, 
     assert 0 < trial.reports[1][1]["test/hr_20"] < 1
 
 
+@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "hstu"])
+@pytest.mark.parametrize(
+    "adapter",
+    ["none", "morec", "unisrec", "rlmrec", "llm_esr", "whitenrec", "llminit", "alphafuse", "spectran"],
+)
+def test_every_adapter_learns_under_every_backbone(tmp_path: Path, stages: Stages, adapter: str, backbone: str) -> None:
+    values = {"dim": 16, "data.text_width": 32, "fit.batch_size": 64, "fit.dropout": 0.1, "fit.epochs": 2}
+    values |= {"adapter.name": adapter, "backbone.name": backbone}
+    values |= {"adapter.null_width": 8} if adapter == "alphafuse" else {}
+    trial = LocalTrial(tmp_path, stages=stages)
+    run(build(Config, values), trial)
+    first, last = trial.reports[0][1], trial.reports[1][1]
+    assert last["train/loss"] < first["train/loss"]
+
+
+@pytest.mark.parametrize("backbone", ["bert4rec", "hstu"])
+def test_other_backbones_resume_with_the_same_numbers_too(tmp_path: Path, stages: Stages, backbone: str) -> None:
+    config = build(Config, SMALL | {"backbone.name": backbone, "adapter.fusion": "concat", "adapter.null_width": 4})
+    whole = LocalTrial(tmp_path / "whole", stages=stages)
+    run(config, whole)
+
+    def stop(step: int, metrics: dict[str, float]) -> None:
+        if step == 2:
+            raise TrialStopped
+
+    with pytest.raises(TrialStopped):
+        run(config, LocalTrial(tmp_path / "part", stages=stages, send=stop))
+    rest = LocalTrial(tmp_path / "part", attempt=1, stages=stages)
+    run(config, rest)
+    assert numbers(rest) == numbers(whole)[1:]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_spectrum_is_mapped_from_the_shared_file_not_copied(tmp_path: Path, stages: Stages) -> None:
     config, trial = build(Config, SMALL), LocalTrial(tmp_path, stages=stages)
-    items = make_items(config, load(config.data, stages), trial)
+    sequences = load(config.data, stages)
+    items = make_items(config, sequences, split(sequences, config.data).train, trial)
     assert isinstance(items, SpectralItems)
     for line in Path("/proc/self/maps").read_text().splitlines():
         low, high = (int(end, 16) for end in line.split()[0].split("-"))

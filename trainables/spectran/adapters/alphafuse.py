@@ -1,0 +1,91 @@
+"""AlphaFuse: frozen whitened text, and IDs learned in its weakest dimensions (Hu et al., SIGIR 2025).
+
+As the released code has it: the text minus its mean, along its D strongest principal directions, each scaled to the
+same variance; the "null space" is the weakest ``null_width`` of these D, and the ID embeddings are added there, or
+stand in their place (``cover``). The released code trains with cosine scores; here scores are the objective's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from trainables.seqrec.items import Items
+from trainables.seqrec.layers import normal
+from trainables.stages import Arrays, stage
+
+
+class AlphaFuseItems(nn.Module, Items):
+    """E_item = frozen text + [0, IDs], or [frozen text, IDs].
+
+    Args:
+        frozen_IC: standardised text, the strongest direction first, row 0 (padding) zero; D columns, or D - null_width
+            with ``cover``. Not part of the checkpoint.
+        null_width: columns of the ID embeddings.
+        start: ID embeddings at the start, zero or from N(0, .02^2).
+        cover: whether the IDs are the last columns instead of being added onto them.
+        generator: draws the ID embeddings.
+    """
+
+    frozen_IC: torch.Tensor
+
+    def __init__(
+        self,
+        frozen_IC: torch.Tensor,
+        *,
+        null_width: int = 64,
+        start: Literal["zeros", "normal"] = "zeros",
+        cover: bool = False,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.num_items, columns = frozen_IC.shape
+        self.width = columns + null_width if cover else columns
+        self.register_buffer("frozen_IC", frozen_IC, persistent=False)
+        self.id_IZ = normal(self.num_items, null_width, generator=generator)
+        with torch.no_grad():
+            self.id_IZ[0 if start == "normal" else slice(None)] = 0
+
+    def rows(self, index_N: torch.Tensor | None = None) -> torch.Tensor:
+        """See :meth:`Items.rows`."""
+        frozen_NC, id_NZ = (
+            x if index_N is None else functional.embedding(index_N, x, padding_idx=0)
+            for x in (self.frozen_IC, self.id_IZ)
+        )
+        kept = self.width - id_NZ.shape[1]
+        if kept < frozen_NC.shape[1]:
+            id_NZ = frozen_NC[:, kept:] + id_NZ
+        return torch.cat([frozen_NC[:, :kept], id_NZ], dim=1)
+
+
+@stage(version=1)
+def weighted_coordinates(text: Mapping[str, np.ndarray], met: Sequence[int]) -> Arrays:
+    """Stage: :func:`standardise` of the text stage's ``vectors``, all directions, each item counted ``met`` times."""
+    return {"coordinates_IR": standardise(text["vectors"], np.asarray(met, dtype=np.float64))}
+
+
+def standardise(vectors_IV: np.ndarray, met_I: np.ndarray) -> np.ndarray:
+    """Principal coordinates under weighted mean and covariance, each of unit weighted variance; float32 (I, R).
+
+    The released code centres the weighted rows a second time and divides by the number of items, which turns the
+    directions a little and stretches all coordinates alike.
+
+    Args:
+        vectors_IV: text vectors, row 0 (padding) left out.
+        met_I: weight of each item, at least 0, not all of them 0.
+    """
+    weight_N = met_I[1:] / met_I[1:].sum()
+    item_V = np.asarray(vectors_IV[1:], dtype=np.float64)
+    item_V = item_V - weight_N @ item_V
+    eigenvalue_V, direction_VV = np.linalg.eigh((item_V * weight_N[:, None]).T @ item_V)
+    eigenvalue_V, direction_VV = eigenvalue_V[::-1], direction_VV[:, ::-1]
+    rank = int(np.sum(eigenvalue_V > eigenvalue_V[0] * (max(item_V.shape) * np.finfo(np.float32).eps) ** 2))
+    direction_VR = direction_VV[:, :rank]
+    largest = direction_VR[np.abs(direction_VR).argmax(axis=0), np.arange(rank)]
+    direction_VR = direction_VR * np.where(largest < 0, -1.0, 1.0)  # one sign, whatever the machine
+    coordinates_IR = np.zeros((len(vectors_IV), rank), np.float32)
+    coordinates_IR[1:] = item_V @ (direction_VR / np.sqrt(eigenvalue_V[:rank]))
+    return coordinates_IR
