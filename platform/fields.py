@@ -187,6 +187,18 @@ class Tracking(_Strict):
     """Which checkpoint of a trial becomes an artifact."""
 
 
+class Compare(_Strict):
+    """Which settings stand for one method, so that finished sweeps become a paper's table (`platform.results`)."""
+
+    by: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_as_tuple, json_schema_input_type=Annotated[list[str], Field(min_length=1)]),
+    ] = Field(min_length=1)
+    """Parameters that define a cell, such as adapter.name; all others but seed are tuned inside it, on validation."""
+    published: str | None = Field(default=None, min_length=1)
+    """CSV file of printed numbers, relative to the sweep file: a column for each of `by`, and for each metric."""
+
+
 class SweepFields(_Strict):
     """One experiment sweep."""
 
@@ -234,6 +246,8 @@ class SweepFields(_Strict):
         tuple[dict[str, Any], ...], BeforeValidator(_as_tuple, json_schema_input_type=list[dict[str, Any]])
     ] = ()
     """Settings that are tried first; parameters left out are proposed."""
+    compare: Compare | None = None
+    """Which settings stand for one method in the table of the finished sweep; may change between runs."""
     resources: Resources = Resources()
     """What one trial asks of the cluster."""
     limits: Limits = Limits()
@@ -258,7 +272,7 @@ class SweepFields(_Strict):
 def sections() -> dict[str, type[BaseModel]]:
     """The keys that hold keys of their own."""
     return {"": SweepFields, "metric": Metric, "early_stopping": EarlyStopping, "resources": Resources,
-            "limits": Limits, "tracking": Tracking}  # fmt: skip
+            "limits": Limits, "tracking": Tracking, "compare": Compare}  # fmt: skip
 
 
 def keys_of(section: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,27 @@ def learning_curve(lines: Sequence[dict[str, Any]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = {"data": curves, "layout": layout}  # plain: a Figure would copy its template, which costs most of a trial
     io.write_html(figure, path, include_plotlyjs=_script(), validate=False)
+
+
+def tables(folder: Path) -> None:
+    """Draw every table of numbers in `folder`: of a CSV file of two or more columns, a page beside it of the same name.
+
+    The first column is the horizontal axis, each other column a curve; what is no such table is left alone.
+    """
+    from plotly import io
+
+    for path in sorted(folder.rglob("*.csv")):
+        with path.open(newline="") as stream:
+            header, *lines = [*csv.reader(stream)] or [[]]
+        try:
+            columns = [*zip(*([float(cell) for cell in line] for line in lines), strict=True)]
+        except ValueError:
+            continue
+        if len(columns) < 2 or len(columns) != len(header):
+            continue
+        curves = [{"name": name, "x": columns[0], "y": y} for name, y in zip(header[1:], columns[1:], strict=True)]
+        figure = {"data": curves, "layout": {"xaxis": {"title": {"text": header[0]}}, "showlegend": True}}
+        io.write_html(figure, path.with_suffix(".html"), include_plotlyjs=_script(), validate=False)
 
 
 def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,12 +15,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from platform.results import Row
+from platform.compare import Cell, Comparison, Spread, difference
+from platform.pairs import LEVEL, PairedTests
+from platform.published import as_text
 from platform.runners.ledger import Ended, Ledger
 from platform.spec import SweepSpec
+from platform.trials import Row
 
 _SHOWN = 5
 _STATUS_SHOWN = 4
+_PAIRS_SHOWN = 60
 
 
 class Progress:
@@ -137,6 +142,37 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
     console.print(f"compare trials: {look_further}", markup=False, highlight=False, soft_wrap=True)
 
 
+def comparison(console: Console, table: Comparison) -> None:
+    """Print one line a cell: its best setting on validation, and that setting's test values beside published ones."""
+    shared = {} if len(table.cells) < 2 else _shared(table)
+    if table.cells:
+        console.print(_comparison_table(table, [name for name in table.by if name not in shared]))
+    if shared:
+        _sentence(console, f"all cells: {', '.join(f'{name} {value}' for name, value in shared.items())}")
+    if any(cell.published for cell in table.cells):
+        console.print("second line of a cell: as published, and how far ours lies from it", highlight=False)
+    for cell in table.cells:
+        if cell.note:
+            _sentence(console, f"published {table.label(cell)}: {cell.note}")
+    for note in table.notes:
+        _sentence(console, note)
+
+
+def pairs(console: Console, tests: PairedTests, file: str) -> None:
+    """Print the paired tests between cells and what is left out; all of them are in `file`."""
+    if tests.pairs:
+        console.print(_pairs_table(tests))
+    if len(tests.pairs) > _PAIRS_SHOWN:
+        _sentence(console, f"{len(tests.pairs) - _PAIRS_SHOWN} more pairs: {file}")
+    for reason in tests.left_out:
+        _sentence(console, reason)
+
+
+def files(console: Console, paths: Sequence[Path]) -> None:
+    """Print where things were written."""
+    _sentence(console, f"written: {', '.join(map(str, paths))}")
+
+
 def plan(console: Console, lines: Sequence[tuple[str, str]]) -> None:
     """Print what a sweep would do, one aspect a line."""
     grid = Table.grid(padding=(0, 2))
@@ -157,6 +193,67 @@ def _trial_table(spec: SweepSpec, complete: Sequence[Row], title: str) -> Table:
         objective = [f"{value:.4f}" for value in row.objective or ()]
         table.add_row(str(row.number), *objective, *(_cell(row.swept.get(name, "")) for name in swept))
     return table
+
+
+def _shared(table: Comparison) -> dict[str, str]:
+    """The parameters in which no two cells differ, with their value."""
+    values = {name: {as_text(cell.by.get(name)) for cell in table.cells} for name in table.by}
+    return {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
+
+
+def _comparison_table(shown: Comparison, by: Sequence[str]) -> Table:
+    table = Table(title="test values of each cell's best setting on validation, mean ± deviation over seeds")
+    named_alike = len({tuple(as_text(cell.by.get(name)) for name in by) for cell in shown.cells}) < len(shown.cells)
+    for name in [*(["sweep"] if named_alike else []), *by]:
+        table.add_column(name)
+    for name in ("seeds", "settings", shown.objective, *shown.metrics):
+        table.add_column(name, justify="right")
+    for cell in shown.cells:
+        named = [cell.sweep] if named_alike else []
+        named += [as_text(cell.by.get(name)) for name in by]
+        counts = [str(len(cell.trials)), str(cell.settings)]
+        values = [_spread(cell.objective), *(_beside_published(cell, name) for name in shown.metrics)]
+        table.add_row(*map(escape, [*named, *counts, *values]))
+    return table
+
+
+def _pairs_table(tests: PairedTests) -> Table:
+    first = tests.pairs[0]
+    table = Table(title=f"paired differences of test/ndcg_{tests.k}, {first.rows} rows of {first.users} users")
+    if len({(pair.rows, pair.users) for pair in tests.pairs}) > 1:
+        table.title = f"paired differences of test/ndcg_{tests.k}"
+    table.add_column("first")
+    table.add_column("second")
+    for name in ("first - second", f"{LEVEL:.0%} interval", "p", f"p, Holm over {len(tests.pairs)}", "rows"):
+        table.add_column(name, justify="right")
+    for pair in tests.pairs[:_PAIRS_SHOWN]:
+        interval = f"{pair.low:+.4f} to {pair.high:+.4f}"
+        numbers = [f"{pair.difference:+.4f}", interval, f"{pair.p:.2g}", f"{pair.p_holm:.2g}", str(pair.rows)]
+        table.add_row(escape(pair.first), escape(pair.second), *numbers)
+    return table
+
+
+def _beside_published(cell: Cell, name: str) -> str:
+    ours, published = cell.metrics.get(name), cell.published.get(name)
+    lines = [_spread(ours) if ours else ""]
+    if published is not None:
+        percent = difference(ours, published)
+        lines.append(_number(published) + ("" if percent is None else f" {percent:+.1f}%"))
+    return "\n".join(lines)
+
+
+def _spread(spread: Spread) -> str:
+    return _number(spread.mean) + ("" if spread.deviation is None else f" ±{_number(spread.deviation)}")
+
+
+def _number(value: float) -> str:
+    """Four decimals, as the papers print; fewer where a value is large (seconds, parameters)."""
+    size = abs(value)
+    return f"{value:.4f}" if size < 10 else f"{value:.2f}" if size < 10_000 else f"{value:,.0f}"
+
+
+def _sentence(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:

@@ -1,81 +1,110 @@
-"""A sweep's trials as one table."""
+"""``python -m platform.results FILE [FILE ...]``: finished sweeps, or what is there of them, as one table.
+
+A `--set` counts for the FILE it follows, before the first FILE for all. A sweep that ran under `--set name=...` is
+named with it; the other settings are read from its trials. Sweeps that run are only read.
+"""
 
 from __future__ import annotations
 
-import csv
+import argparse
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from platform.journal import TrialFiles
-from platform.study import END, Study
+from platform.errors import InvalidSweep, SweepError
+from platform.spec import SweepSpec, load
+from platform.storage import folder_of
 
-
-@dataclass(frozen=True)
-class Row:
-    """One trial: its swept values, how it ended, its objective values and its test metrics (complete trials only)."""
-
-    number: int
-    state: str
-    reason: str
-    objective: tuple[float, ...] | None
-    swept: dict[str, Any]
-    test: dict[str, float]
-    seconds: float | None
-    best: bool = False
-    """Whether no other trial beats it: the best one, or on the Pareto front of several metrics."""
+_PLAIN_WIDTH = 160
 
 
-def rows(study: Study, folder: Path) -> list[Row]:
-    """Every trial of the sweep in `folder`, best first: complete ones by objective, then the others by number."""
-    sign = -1 if study.spec.metrics[0].goal == "maximize" else 1
-    best = {trial.number for trial in study.best()}
-    table = [replace(_row(study, folder, trial), best=trial.number in best) for trial in study.trials()]
-    return sorted(
-        table,
-        key=lambda row: (
-            row.state != "COMPLETE",
-            sign * row.objective[0] if row.state == "COMPLETE" and row.objective else 0.0,
-            row.number,
-        ),
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 where there is a table, 1 where no trial is complete, 2 for invalid input."""
+    try:
+        sweeps = _load_all(_requests(sys.argv[1:] if arguments is None else arguments))
+        return _show(sweeps)
+    except SweepError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+
+
+def _requests(arguments: Sequence[str]) -> list[tuple[Path, list[str]]]:
+    """The files, each with its overrides."""
+    parser = argparse.ArgumentParser(
+        prog="python -m platform.results",
+        description=__doc__,
+        usage="%(prog)s [--set KEY=VALUE ...] FILE [--set KEY=VALUE ...] [FILE [--set KEY=VALUE ...] ...]",
     )
+    parser.add_argument("files", metavar="FILE", nargs="*", help="a sweep with `compare`, see sweeps/")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
+                        help="a key of the file as it was replaced when the sweep ran, such as name=...")  # fmt: skip
+    starts = [
+        index
+        for index, word in enumerate(arguments)
+        if not word.startswith("-") and (index == 0 or arguments[index - 1] != "--set")
+    ]
+    ends = [*starts[1:], len(arguments)]
+    common = parser.parse_args(arguments[: starts[0] if starts else len(arguments)]).overrides
+    if not starts:
+        parser.error("name at least one sweep file")
+    read = [parser.parse_args(arguments[start:end]) for start, end in zip(starts, ends, strict=True)]
+    return [(Path(options.files[0]), [*common, *options.overrides]) for options in read]
 
 
-def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Path:
-    """Write the table with one column a swept parameter, objective and test metric."""
-    swept = sorted({name for row in table for name in row.swept})
-    test = sorted({name for row in table for name in row.test})
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["trial", "state", "reason", *objective, *swept, *test, "seconds"])
-        for row in table:
-            values = row.objective or ("",) * len(objective)
-            cells = [*(row.swept.get(name, "") for name in swept), *(row.test.get(name, "") for name in test)]
-            writer.writerow([row.number, row.state, row.reason, *values, *cells, row.seconds])
-    return path
+def _load_all(requests: Sequence[tuple[Path, Sequence[str]]]) -> list[tuple[SweepSpec, Path]]:
+    """The sweeps and their folders.
 
-
-def _row(study: Study, folder: Path, trial: Any) -> Row:
-    values = study.values(trial)
-    end = trial.user_attrs.get(END, {})
-    complete = trial.state.name == "COMPLETE"
-    last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
-    objective = tuple(trial.values) if complete else (last,) if last is not None else None
-    started = TrialFiles(folder, trial.number).read("trial.json").get("started")
-    return Row(
-        number=trial.number,
-        state=trial.state.name,
-        reason=end.get("reason", ""),
-        objective=objective,
-        swept={name: values[name] for name in study.space.swept if name in values},
-        test=_test_metrics(folder, trial.number) if complete else {},
-        seconds=end["time"] - started if end and started else None,
-    )
-
-
-def _test_metrics(folder: Path, number: int) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for line in TrialFiles(folder, number).lines():
-        found.update({name: value for name, value in line["metrics"].items() if name.startswith("test/")})
+    Raises:
+        InvalidSweep: with the problems of all files at once.
+    """
+    found: list[tuple[SweepSpec, Path]] = []
+    problems: list[str] = []
+    for path, overrides in requests:
+        try:
+            spec = load(path, overrides)
+            found.append((spec, folder_of(spec)))
+        except InvalidSweep as error:
+            problems += error.problems
+            continue
+        if spec.compare is None:
+            problems.append(
+                spec.problem("compare", "must say which parameters define a line of the table, but is not there; write "
+                                        "compare: {by: [adapter.name]}")
+            )  # fmt: skip
+    folders = [folder for _, folder in found]
+    problems += [
+        f"{folder.name}: must be named once, but is the sweep of several files; give each its name with --set name=..."
+        for folder in dict.fromkeys(folders)
+        if folders.count(folder) > 1
+    ]
+    if problems:
+        raise InvalidSweep(problems)
     return found
+
+
+def _show(sweeps: Sequence[tuple[SweepSpec, Path]]) -> int:
+    from rich.console import Console
+
+    from platform import compare, pairs, report
+
+    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    compared = compare.compare(sweeps)
+    report.comparison(console, compared)
+    if not compared.cells:
+        raise SweepError(f"a table must have a complete trial, but got none; see: python -m platform.sweep "
+                         f"{sweeps[0][0].path}")  # fmt: skip
+    tests = pairs.paired(compared)
+    folder = next(folder for _, folder in sweeps if folder.is_dir())
+    report.pairs(console, tests, str(folder / pairs.NAME))
+    try:
+        written = [compare.write(compared, folder), pairs.write(tests, folder)]
+    except OSError as error:
+        raise SweepError(
+            f"{folder}: must be a folder that can be written, but gave {error.strerror!r}; the table above is not kept"
+        ) from error
+    report.files(console, written)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

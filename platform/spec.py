@@ -13,16 +13,19 @@ from typing import Any
 
 from pydantic import PrivateAttr, ValidationError
 
-from platform.errors import InvalidSweep
-from platform.fields import EarlyStopping, Limits, Metric, Resources, SweepFields, Tracking
+from platform.errors import InvalidSweep, did_you_mean
+from platform.fields import Compare, EarlyStopping, Limits, Metric, Resources, SweepFields, Tracking
 from platform.overrides import apply
 from platform.parameters import Choice, Constant, FloatRange, IntRange, Parameter, occurrences
+from platform.published import Published
+from platform.published import read as read_published
 from platform.reading import read_parameters
 from platform.wording import problem_texts
 from platform.yaml_lines import read as read_yaml
 
 __all__ = [
     "Choice",
+    "Compare",
     "Constant",
     "EarlyStopping",
     "FloatRange",
@@ -63,6 +66,12 @@ class SweepSpec(SweepFields):
     def problem(self, path: str, text: str) -> str:
         """One line for a problem with an entry: `file:line: path: text`."""
         return f"{self.at(path)}: {path}: {text}"
+
+    def published(self) -> Published | None:
+        """The printed numbers that `compare` names, where it names some and they can be read."""
+        if self.compare is None or self.compare.published is None:
+            return None
+        return read_published(self.path.parent / self.compare.published, self.compare.by, lambda text: None)
 
     def origin(self, path: str) -> int | str:
         """The line of an entry or of the nearest one around it, or the `--set key=value` that set it."""
@@ -201,12 +210,34 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
                 f"a grid must have countable points, but got every number from {here.parameter.min} to "
                 f"{here.parameter.max}; add a step, list values, or take method: tpe",
             )
+    _check_compare(spec, unread, problem)
     if "://" in spec.storage and not (spec.study and "://" in spec.study):
         problem(
             "study",
             f"must be a database URL where storage is {spec.storage}, but got {spec.study!r}; write "
             "postgresql://user@host/database or similar",
         )
+
+
+def _check_compare(spec: SweepSpec, unread: frozenset[str], problem: Callable[[str, str], None]) -> None:
+    if spec.compare is None:
+        return
+    by, names = spec.compare.by, list(dict.fromkeys(here.name for here in occurrences(spec.parameters)))
+    for index, name in enumerate(by):
+        if name == "seed":
+            problem(f"compare.by[{index}]", "must leave the seed to be averaged over, but got 'seed'; remove it")
+        elif name in by[:index]:
+            problem(f"compare.by[{index}]", f"must be listed once, but got {name!r} again; remove one")
+        elif name not in names and "parameters" not in unread:
+            remedy = did_you_mean(name, names)
+            problem(f"compare.by[{index}]", f"must be a parameter of the sweep, but got {name!r}; {remedy}")
+    if len(spec.metrics) > 1:
+        problem(
+            "compare", f"must choose by one metric, but got {len(spec.metrics)}; keep one metric, or remove compare"
+        )
+    if spec.compare.published is not None:
+        path = spec.path.parent / spec.compare.published
+        read_published(path, by, lambda text: problem("compare.published", text))
 
 
 def _text(path: Path) -> str:

@@ -16,11 +16,11 @@ from platform.errors import Busy, InvalidSweep
 from platform.spec import SweepSpec
 
 
-def open_folder(spec: SweepSpec) -> Path:
-    """The absolute folder of the sweep, made if missing and shown to be writable.
+def folder_of(spec: SweepSpec) -> Path:
+    """The absolute folder of the sweep, whether it is there or not.
 
     Raises:
-        InvalidSweep: it cannot be written to, or is no folder.
+        InvalidSweep: the storage is no folder.
     """
     if "://" in spec.storage:
         raise InvalidSweep(
@@ -29,7 +29,16 @@ def open_folder(spec: SweepSpec) -> Path:
                 f"{spec.storage!r}; name a folder"
             ]
         )
-    folder = Path(spec.storage).expanduser().resolve() / spec.name
+    return Path(spec.storage).expanduser().resolve() / spec.name
+
+
+def open_folder(spec: SweepSpec) -> Path:
+    """The absolute folder of the sweep, made if missing and shown to be writable.
+
+    Raises:
+        InvalidSweep: it cannot be written to, or is no folder.
+    """
+    folder = folder_of(spec)
     probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,11 +14,12 @@ from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
 
 if TYPE_CHECKING:
+    from platform.compare import Comparison
     from platform.destination import Destination
-    from platform.results import Row
     from platform.space import Space
     from platform.spec import SweepSpec
     from platform.study import Study
+    from platform.trials import Row
 
 INLINE = "inline"
 
@@ -71,7 +72,7 @@ def _refuse_unbuilt(spec: SweepSpec) -> None:
 
 
 def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:
-    from platform import report, results
+    from platform import report, trials
     from platform.console import Interrupted, Signals, clean_screen
     from platform.runners import inline, tune
     from platform.runners.ledger import Ledger
@@ -89,7 +90,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
                 study = Study(spec, space, folder)
                 (folder / "sweep.yaml").write_text(spec.text)
                 tracker.start()
-                past = results.rows(study, folder)
+                past = trials.rows(study, folder)
                 ledger = Ledger(spec, study, folder, folder.parent / "stages", tracker, progress.ended)
                 progress.begin(ledger, past)
                 try:
@@ -116,13 +117,20 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
             tracker.finish({"status": "FAILED"}, patience_s=5)
             raise
         closing = closing or ledger.closing
-        table = results.rows(study, folder)
+        table = trials.rows(study, folder)
         files = _write(spec, study, table, folder)
+        compared = None
+        if spec.compare and not code:
+            compared, more = _compare(spec, folder)
+            files += more
         if not tracker.finish({"status": status, "files": files, **_summary(spec, table)}):
             progress.say(
                 f"MLflow at {tracker.destination} has not taken everything; the same command ships the rest: {command}"
             )
         report.result(console, spec, table, closing, _look_further(tracker.destination))
+        if compared:
+            report.comparison(console, compared)
+            progress.say(f"paired tests of these cells: {_results_command(spec)}")
         usable = any(row.state == "COMPLETE" for row in table)
         return code or (0 if usable else 1)
 
@@ -173,12 +181,25 @@ def _destination(spec: SweepSpec, folder: Path) -> Destination:
 
 def _write(spec: SweepSpec, study: Study, table: Sequence[Row], folder: Path) -> list[Path]:
     """Write the results table and Optuna's plots into the sweep's folder."""
-    from platform import plots, results
+    from platform import plots, trials
 
-    files = [results.write_csv(table, [metric.name for metric in spec.metrics], folder / "results.csv")]
+    files = [trials.write_csv(table, [metric.name for metric in spec.metrics], folder / "results.csv")]
     if len(spec.metrics) == 1:
         files += plots.overview(study.optuna, spec.metrics[0].name, folder)
     return files
+
+
+def _compare(spec: SweepSpec, folder: Path) -> tuple[Comparison, list[Path]]:
+    """The sweep as a paper's table, and the files that hold it and the paired tests."""
+    from platform import compare, pairs
+
+    compared = compare.compare([(spec, folder)])
+    return compared, [compare.write(compared, folder), pairs.write(pairs.paired(compared), folder)]
+
+
+def _results_command(spec: SweepSpec) -> str:
+    overrides = [word for override in spec.overrides for word in ("--set", override)]
+    return shlex.join(["python", "-m", "platform.results", str(spec.path), *overrides])
 
 
 def _summary(spec: SweepSpec, table: Sequence[Row]) -> dict[str, dict[str, object]]:

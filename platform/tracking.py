@@ -184,6 +184,7 @@ class _Store:
         run_id, params = self._open(trial.number, identity)
         if end:
             plots.learning_curve(trial.lines(), trial.folder / "artifacts" / "learning_curve.html")
+            plots.tables(trial.folder / "artifacts")
         tags = self._end_tags(trial, end) if end else []
         for count, request in _requests(trial.lines(self._sent[trial.number]), params, tags):
             self._client.log_batch(run_id, **request)

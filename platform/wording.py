@@ -68,6 +68,7 @@ _SYNONYMS: dict[str, dict[str, str]] = {
         "retries": "max_failures_per_trial", "minutes_per_trial": "max_minutes_per_trial",
     },
     "tracking": {"tracking_uri": "uri", "url": "uri", "experiment_name": "experiment", "project": "experiment"},
+    "compare": {"group_by": "by", "cells": "by", "parameters": "by", "paper": "published", "reference": "published"},
 }  # fmt: skip
 """Section -> what other tools call a key -> what it is called here."""
 
@@ -179,5 +180,5 @@ def _choices(steps: list[Any]) -> tuple[str, ...]:
 
 
 def _short(value: object) -> str:
-    text = json.dumps(value, default=str) if isinstance(value, list | dict) else repr(value)
+    text = json.dumps(value, default=str) if isinstance(value, list | tuple | dict) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

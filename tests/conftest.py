@@ -1,9 +1,10 @@
 """What tests share: the trainables and sweep files they run, and the real data where it lies."""
 
+import json
 import os
 import signal
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,6 +131,50 @@ def sweep(curve_file: Path) -> Callable[..., Any]:
         return SimpleNamespace(spec=spec, space=space_of(spec), folder=open_folder(spec), file=curve_file)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_trial() -> Callable[..., Path]:
+    """Call with a sweep's folder, a number, flat values and objective values for a trial as it lies in the storage.
+
+    `test` holds its last metrics, `ranks` those of its test rows (of users 0, 1, ... unless `users` is given); a trial
+    of `state` None still runs.
+    """
+    import numpy as np
+
+    from platform.journal import TrialFiles
+
+    def write(
+        folder: Path,
+        number: int,
+        values: dict[str, Any],
+        objective: Sequence[float],
+        test: dict[str, float] | None = None,
+        *,
+        name: str = "valid/ndcg_10",
+        ranks: Sequence[int] | None = None,
+        users: Sequence[int] | None = None,
+        tags: dict[str, str] | None = None,
+        state: str | None = "COMPLETE",
+    ) -> Path:
+        files = TrialFiles(folder, number)
+        files.begin(values)
+        for step, value in enumerate(objective, 1):
+            files.append(step, {name: value})
+        files.append(len(objective), test or {"test/ndcg_10": 0.5})
+        if ranks is not None:
+            table = np.empty(len(ranks), dtype=[("user", np.int32), ("rank", np.int32)])
+            table["user"], table["rank"] = range(len(ranks)) if users is None else users, ranks
+            (files.folder / "artifacts").mkdir()
+            np.save(files.folder / "artifacts" / "ranks.npy", table)
+        (files.folder / "tags.json").write_text(
+            json.dumps({"data.fingerprint": "f00", "data.rows": "r00"} if tags is None else tags)
+        )
+        if state:
+            files.end({"state": state, "reason": "finished", "time": 1e9})
+        return files.folder
+
+    return write
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ import pytest
 from rich.console import Console
 
 from platform import report
+from platform.compare import Cell, Comparison, Spread
+from platform.pairs import Pair, PairedTests
 from platform.report import Progress
-from platform.results import Row
 from platform.runners.ledger import Ended
+from platform.trials import Row
 
 LOOK = "mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
 
@@ -159,3 +161,74 @@ def test_a_plan_is_one_aspect_a_line():
     console = plain()
     report.plan(console, [("sweep", "x: 3 trials [of] y"), ("at once", "2")])
     assert [line.rstrip() for line in text(console).splitlines()] == ["sweep    x: 3 trials [of] y", "at once  2"]
+
+
+def cell(way: str, **more) -> Cell:
+    fields = {"setting": {"x": 1}, "settings": 24, "fewer_seeds": 0, "objective": Spread(0.75, 0.0125), "note": "",
+              "metrics": {"test/ndcg_10": Spread(0.125, None)}, "published": {}, "trials": (0, 1), **more}  # fmt: skip
+    return Cell("s", {"way": way}, **fields)
+
+
+def cells(console: Console) -> list[list[str]]:
+    lines = text(console).splitlines()
+    return [line.replace(" ", "").split("│")[1:-1] for line in lines if line.startswith("│")]
+
+
+def test_a_comparison_is_a_line_a_cell_with_published_values_and_the_difference_below():
+    console = plain()
+    spectran = cell(
+        "spectran",
+        metrics={"test/ndcg_10": Spread(0.15, 0.0025), "trial/parameters": Spread(2_214_912, None)},
+        published={"test/ndcg_10": 0.12, "trial/parameters": 2_210_000},
+        note="as [printed]",
+    )
+    metrics = ("test/ndcg_10", "trial/parameters")
+    report.comparison(console, Comparison("valid/x", ("way",), metrics, (cell("none"), spectran), ("s: a [note]",)))
+    assert cells(console) == [
+        ["none", "2", "24", "0.7500±0.0125", "0.1250", ""],
+        ["spectran", "2", "24", "0.7500±0.0125", "0.1500±0.0025", "2,214,912"],
+        ["", "", "", "", "0.1200+25.0%", "2,210,000+0.2%"],
+    ]
+    assert text(console).splitlines()[-3:] == [
+        "second line of a cell: as published, and how far ours lies from it",
+        "published spectran: as [printed]",
+        "s: a [note]",
+    ]
+
+
+def test_what_all_cells_share_stands_in_a_line_of_its_own():
+    console = plain()
+    toys = [Cell("s", {"data": "toys", "way": way}, {}, 1, 0, Spread(0.5, None), {}, {}, "", (0,)) for way in "ab"]
+    report.comparison(console, Comparison("valid/x", ("data", "way"), (), tuple(toys), ()))
+    assert cells(console) == [["a", "1", "1", "0.5000"], ["b", "1", "1", "0.5000"]]
+    assert text(console).splitlines()[-1] == "all cells: data toys"
+
+
+def test_cells_of_two_sweeps_that_are_named_alike_are_told_apart_by_the_sweep():
+    console = plain()
+    alike = [Cell(sweep, {"way": "a"}, {}, 1, 0, Spread(0.5, None), {}, {}, "", (0,)) for sweep in ("one", "two")]
+    report.comparison(console, Comparison("valid/x", ("way",), (), tuple(alike), ()))
+    assert cells(console) == [["one", "1", "1", "0.5000"], ["two", "1", "1", "0.5000"]]
+
+
+def test_a_comparison_without_published_values_does_not_speak_of_them():
+    console = plain()
+    report.comparison(console, Comparison("valid/x", ("way",), ("test/ndcg_10",), (cell("none"),), ()))
+    assert "published" not in text(console)
+
+
+def test_pairs_are_a_line_each_and_what_is_left_out_is_said():
+    console = plain()
+    pair = Pair("spectran", "none", 0.5, 0.25, 0.25, 0.125, 0.375, 0.0123, 0.0246, 4895, 4895)
+    report.pairs(console, PairedTests(20, (pair,), ("a is in no pair: [why]",)), "runs/pairs.csv")
+    assert "paired differences of test/ndcg_20, 4895 rows of 4895 users" in text(console)
+    assert cells(console) == [["spectran", "none", "+0.2500", "+0.1250to+0.3750", "0.012", "0.025", "4895"]]
+    assert text(console).splitlines()[-1] == "a is in no pair: [why]"
+
+
+def test_of_very_many_pairs_the_file_holds_the_rest():
+    console = plain()
+    pair = Pair("a", "b", 0.5, 0.25, 0.25, 0.125, 0.375, 0.01, 0.02, 10, 10)
+    report.pairs(console, PairedTests(20, (pair,) * 75, ()), "runs/pairs.csv")
+    assert len(cells(console)) == 60
+    assert text(console).splitlines()[-1] == "15 more pairs: runs/pairs.csv"

@@ -1,76 +1,143 @@
-"""The table of a sweep."""
+"""`python -m platform.results`: several sweeps as one table with paired tests, each only read."""
 
 import csv
+import os
+import subprocess
+import sys
 from collections.abc import Callable
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
-from platform import results
-from platform.runners.ledger import Ledger
-from platform.study import Study
+from platform.results import main
+
+ROOT = Path(__file__).parents[2]
+SWEEP = """\
+name: {name}
+trainable: tests.trainables.curve
+metric: {{name: valid/ndcg_10, goal: maximize}}
+num_trials: 2
+parameters:
+  data.name: toys
+  {name}: {{values: [one, two]}}
+compare: {{by: [data.name, {name}]}}
+"""
+
+
+class Files:
+    """Two sweep files, learned and floors, of two ways each."""
+
+    def __init__(self, folder: Path, write_trial: Callable[..., Path]) -> None:
+        self.folder, self._write = folder, write_trial
+        for name in ("learned", "floors"):
+            (folder / f"{name}.yaml").write_text(SWEEP.format(name=name))
+
+    def __getitem__(self, name: str) -> str:
+        return str(self.folder / f"{name}.yaml")
+
+    def play(self, name: str, folder: str | None = None, count: int = 2) -> Path:
+        """Put complete trials of a sweep into its folder, which may have another name."""
+        sweep = self.folder / "runs" / (folder or name)
+        for number, way in enumerate(("one", "two")[:count]):
+            ranks = [1 + number, 2, 40]
+            self._write(sweep, number, {"data.name": "toys", name: way}, [0.5], {"test/ndcg_10": 0.25}, ranks=ranks)
+        return sweep
 
 
 @pytest.fixture
-def played(sweep) -> Callable[..., SimpleNamespace]:
-    """A sweep of five trials: two complete, one pruned, one failed, one running."""
-
-    def play(*overrides: str) -> SimpleNamespace:
-        here = sweep("early_stopping=none", "method=random", *overrides)
-        study = Study(here.spec, here.space, here.folder)
-        ledger = Ledger(here.spec, study, here.folder, here.folder)
-        for _ in range(5):
-            ledger.next_task(cpus=1, gpus=0)
-        objective = here.spec.metrics[0].name
-        for number, value in enumerate((0.3, 0.4, 0.8, 0.5, 0.6)):
-            ledger.report(number, 1, {objective: value, "test/ndcg_10": 0.01})
-        ledger.report(0, 2, {"test/ndcg_10": value / 2})
-        ledger.finish(0, {"trial/seconds": 1.0})
-        ledger.finish(1, {})
-        study.prune(2, {"state": "PRUNED", "reason": "early stopping", "time": 1e10})
-        ledger.report(3, 2, {objective: float("nan")})
-        return SimpleNamespace(**vars(here), study=study)
-
-    return play
+def files(tmp_path, write_trial, monkeypatch) -> Files:
+    monkeypatch.setenv("SWEEP_STORAGE", str(tmp_path / "runs"))
+    return Files(tmp_path, write_trial)
 
 
-def test_complete_trials_come_first_by_objective_then_the_others_by_number(played):
-    here = played()
-    rows = results.rows(here.study, here.folder)
-    assert [(row.number, row.state) for row in rows] == [
-        (1, "COMPLETE"),
-        (0, "COMPLETE"),
-        (2, "PRUNED"),
-        (3, "FAIL"),
-        (4, "RUNNING"),
-    ]
-    assert [row.objective for row in rows] == [(0.4,), (0.3,), (0.8,), (0.5,), (0.6,)]
-
-
-def test_the_smallest_is_best_where_it_is_to_be(played):
-    here = played("metric={name: valid/hr_10, goal: minimize}")
-    assert [row.number for row in results.rows(here.study, here.folder)][:2] == [0, 1]
-
-
-def test_a_row_says_what_was_swept_why_it_ended_and_the_test_values_of_complete_trials_only(played):
-    here = played("parameters.steps=4")
-    rows = {row.number: row for row in results.rows(here.study, here.folder)}
-    assert set(rows[0].swept) - {"part.bend"} == {"x", "width", "part.name"}
-    assert ("part.bend" in rows[0].swept) == (rows[0].swept["part.name"] == "curved")
-    assert rows[0].test == {"test/ndcg_10": 0.3}
-    assert all(row.test == {} for row in rows.values() if row.state != "COMPLETE")
-    assert rows[3].reason == "non-finite objective: valid/ndcg_10 = nan at step 2"
-    assert rows[4].reason == ""
-    assert rows[4].seconds is None
-    assert 0 <= rows[0].seconds < 60
-
-
-def test_the_table_is_written_with_a_column_for_each_thing(played, tmp_path):
-    here = played()
-    path = results.write_csv(results.rows(here.study, here.folder), ["valid/ndcg_10"], tmp_path / "results.csv")
+def column(path: Path, *names: str) -> list[tuple[str, ...]]:
     with path.open() as stream:
-        table = list(csv.DictReader(stream))
-    head = ["trial", "state", "reason", "valid/ndcg_10", "part.name", "width", "x", "test/ndcg_10", "seconds"]
-    assert [name for name in table[0] if name != "part.bend"] == head
-    assert (table[0]["trial"], table[0]["valid/ndcg_10"]) == ("1", "0.4")
-    assert table[-1]["seconds"] == ""
+        return [tuple(line[name] for name in names) for line in csv.DictReader(stream)]
+
+
+def test_two_sweeps_are_one_table_with_all_pairs_written_beside_the_first(files, capsys):
+    first, second = files.play("learned"), files.play("floors")
+    assert main([files["learned"], files["floors"]]) == 0
+    out = capsys.readouterr().out
+    assert "test values of each cell's best setting" in out
+    assert "paired differences of test/ndcg_10, 3 rows of 3 users" in out
+    assert out.splitlines()[-1] == f"written: {first}/comparison.csv, {first}/pairs.csv"
+    assert column(first / "comparison.csv", "sweep", "data.name", "learned", "floors") == [
+        ("learned", "toys", "one", ""),
+        ("learned", "toys", "two", ""),
+        ("floors", "toys", "", "one"),
+        ("floors", "toys", "", "two"),
+    ]
+    assert len(column(first / "pairs.csv", "first", "second")) == 6
+    assert not (second / "pairs.csv").exists()
+
+
+def test_set_after_a_file_is_for_that_file_and_before_all_for_all(files, capsys):
+    first = files.play("learned", "learned-office")
+    files.play("floors", "floors-office")
+    named = [files["learned"], "--set", "name=learned-office", files["floors"], "--set=name=floors-office"]
+    assert main(["--set", "num_trials=5", *named]) == 0
+    assert column(first / "comparison.csv", "sweep") == [("learned-office",)] * 2 + [("floors-office",)] * 2
+    out = capsys.readouterr().out
+    assert "learned-office: 2 of 5 trials have ended\n" in out
+    assert "floors-office: 2 of 5 trials have ended\n" in out
+
+
+def test_a_sweep_that_has_not_begun_is_said_and_the_others_are_shown(files, capsys, tmp_path):
+    folder = files.play("floors", count=1)
+    assert main([files["learned"], files["floors"]]) == 0
+    out = capsys.readouterr().out
+    assert "learned: 0 of 2 trials have ended\nlearned: no trial is complete\n" in out
+    assert out.splitlines()[-1] == f"written: {folder}/comparison.csv, {folder}/pairs.csv"
+    assert not (tmp_path / "runs" / "learned").exists()
+
+
+def test_without_any_complete_trial_it_ends_with_1_and_writes_nothing(files, capsys, tmp_path):
+    assert main([files["learned"]]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == (
+        f"a table must have a complete trial, but got none; see: python -m platform.sweep {files['learned']}\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_problems_of_all_files_are_told_at_once_with_exit_code_2(files, capsys, tmp_path):
+    Path(files["learned"]).write_text(SWEEP.format(name="learned").rpartition("compare")[0])
+    floors = [files["floors"], files["floors"], "--set", "num_trials=x"]
+    assert main([files["learned"], *floors, str(tmp_path / "no.yaml")]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == (
+        f"{files['learned']}:1: compare: must say which parameters define a line of the table, but is not there; write "
+        "compare: {by: [adapter.name]}"
+    )
+    assert told[1].startswith("--set num_trials=x: num_trials: must be a whole number")
+    assert told[2].startswith(f"{tmp_path}/no.yaml: must be a sweep file, but there is none")
+    assert len(told) == 3
+
+
+def test_one_sweep_named_twice_is_refused(files, capsys):
+    assert main([files["floors"], files["floors"]]) == 2
+    assert capsys.readouterr().err == (
+        "floors: must be named once, but is the sweep of several files; give each its name with --set name=...\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["--set", "name=x"], ["--sat", "x"]])
+def test_a_command_line_without_a_file_shows_how_it_is_used(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "FILE [--set KEY=VALUE ...]" in capsys.readouterr().err
+
+
+def test_the_command_takes_neither_ray_nor_mlflow_nor_torch(files):
+    files.play("floors")
+    code = (
+        "import sys; from platform.results import main; code = main(sys.argv[1:]); "
+        "print({'ray', 'mlflow', 'torch'} & set(sys.modules)); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, files["floors"]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "set()"

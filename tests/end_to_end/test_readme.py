@@ -1,5 +1,6 @@
 """Every command and every example of the README runs."""
 
+import gzip
 import os
 import re
 import shlex
@@ -37,7 +38,7 @@ def run(line: str, storage: Path, *more: str) -> subprocess.CompletedProcess[str
 
 
 def test_the_readme_has_the_commands_that_the_tests_below_know():
-    known = {"python -m pytest", "mlflow ui", "python -m trainables", "platform.sweep"}
+    known = {"python -m pytest", "mlflow ui", "python -m trainables", "platform.sweep", "platform.results"}
     assert len(SWEEPS) >= 5
     assert [line for line in COMMANDS if not any(part in line for part in known)] == []
 
@@ -54,14 +55,57 @@ def test_a_sweep_can_be_checked_and_planned(line, tmp_path):
 def test_a_sweep_runs_to_its_table(line, tmp_path, request):
     if "SWEEP_DATA" in line:
         request.getfixturevalue("real_data")
-    done = run(line, tmp_path, "--set", "num_trials=2", "--set", "parameters.fit.epochs=2")
+    epochs = [] if "floors" in line else ["--set", "parameters.fit.epochs=2"]
+    done = run(line, tmp_path, "--set", "num_trials=2", *epochs)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "best trials" in done.stdout
     assert "mlflow ui --backend-store-uri sqlite:///" in done.stdout
 
 
+@pytest.mark.slow
+def test_finished_sweeps_become_one_table_with_paired_tests(tmp_path):
+    (line,) = [line for line in COMMANDS if "platform.results" in line]
+    for file in re.findall(r"sweeps/\S+", line):
+        epochs = [] if "floors" in file else ["--set", "parameters.fit.epochs=1"]
+        made = run(f"python -m platform.sweep {file} --address inline", tmp_path, "--set", "num_trials=2", *epochs)
+        assert made.returncode == 0, made.stderr
+    done = run(line, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "transitions" in done.stdout
+    assert len((tmp_path / "spectran-vs-baselines" / "pairs.csv").read_text().splitlines()) > 1
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "trainables.data" in line])
+def test_a_public_dump_becomes_a_data_set(line, tmp_path, monkeypatch):
+    words = shlex.split(line)
+    dumps = [Path(word) for word in words if Path(word).suffix in {".gz", ".tsv"}]
+    reviews = "".join(
+        f'{{"reviewerID": "u{user}", "asin": "b{(user + step) % 6}", "unixReviewTime": {step}, "overall": 5.0}}\n'
+        for user in range(6)
+        for step in range(6)
+    )
+    clicks = "".join(f"{user}\tu{user}\t11/11/2019 9:0{user}:00 AM\tn0 n1 n2 n3\tn4-1 n5-0\n" for user in range(6))
+    contents = {
+        "reviews_Beauty_5.json.gz": reviews,
+        "meta_Beauty.json.gz": "".join(f"{{'asin': 'b{item}', 'title': 'Soap {item}'}}\n" for item in range(6)),
+        "behaviors.tsv": clicks,
+        "news.tsv": "".join(f"n{item}\tnews\tlocal\tTitle {item}\t\t\t\t\n" for item in range(6)),
+    }
+    for path in dumps:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(tmp_path / path, "wt") as stream:
+            stream.write(contents[path.name])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *words[1:]]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    name = words[words.index("--name") + 1]
+    assert (tmp_path / "data" / name / f"{name}.inter").read_text().count("\n") > 20
+
+
 def test_one_trial_runs_without_ray(tmp_path):
-    (line,) = [line for line in COMMANDS if "python -m trainables" in line]
+    (line,) = [line for line in COMMANDS if "python -m trainables " in line]
     done = run(line, tmp_path, "--folder", str(tmp_path / "single"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"valid/ndcg_20"') == 2

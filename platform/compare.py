@@ -1,0 +1,259 @@
+"""Finished trials as a paper's table: for each cell the best setting by validation, and its test values over seeds.
+
+A cell is what shares the values of `compare.by`. Its settings, all other parameters but `seed`, compete by the mean of
+the objective over their seeds; only those with the most seeds do. Test values are those of the winner alone.
+
+All is read from the trials' own files, so that a sweep that runs can be read too: no lock is taken, no study opened.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from platform.journal import TrialFiles, all_trials
+from platform.parameters import Choice, Constant, occurrences
+from platform.published import Published, as_text
+from platform.space import Space
+from platform.spec import SweepSpec
+
+SEED = "seed"
+NAME = "comparison.csv"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A complete trial: its flat values, the objective at its best report, and its `test/` and `trial/` metrics."""
+
+    files: TrialFiles
+    values: Mapping[str, Any]
+    objective: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A value over seeds."""
+
+    mean: float
+    deviation: float | None
+    """Standard deviation of the sample, in the value's unit; None for one seed."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Mean and standard deviation of at least one value."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table."""
+
+    sweep: str
+    by: Mapping[str, Any]
+    """Parameter -> value; None where the cell's trials have no such parameter."""
+    setting: Mapping[str, Any]
+    """What the winner's trials share of the other swept parameters."""
+    settings: int
+    """Settings that competed."""
+    fewer_seeds: int
+    """Settings that did not, as they have fewer seeds."""
+    objective: Spread
+    metrics: Mapping[str, Spread]
+    """`test/` and `trial/` metric -> value of the winner over its seeds."""
+    published: Mapping[str, float]
+    note: str
+    """What the published line says under `note`."""
+    trials: tuple[TrialFiles, ...]
+    """The winner's, one a seed."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The table of one or more sweeps."""
+
+    objective: str
+    by: tuple[str, ...]
+    metrics: tuple[str, ...]
+    """What is shown of each cell: published ones in their file's order, then the other `test/` ones."""
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...]
+    """What a reader must know beside it, one sentence each."""
+
+    def label(self, cell: Cell) -> str:
+        """A cell in a few words: the values in which the cells differ, as many as tell them all apart."""
+        differ = [n for n in self.by if len({text for other in self.cells if (text := as_text(other.by.get(n)))}) > 1]
+        for names in (differ, list(self.by)):
+            labels = [_label(other, names) for other in self.cells]
+            if len(set(labels)) == len(labels) and all(labels):
+                return _label(cell, names)
+        return f"{cell.sweep}: {_label(cell, self.by)}"
+
+
+def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
+    """The table of sweeps that have `compare`, each with its folder; a cell is named by its own sweep's `by`."""
+    sweeps = list(sweeps)
+    cells: list[Cell] = []
+    notes: list[str] = []
+    metrics: dict[str, None] = {}
+    for spec, folder in sweeps:
+        printed = spec.published()
+        metrics |= dict.fromkeys(printed.metrics if printed else ())
+        found = _cells(spec, finished(spec, folder), printed)
+        cells += found
+        notes += _notes(spec, folder, found)
+        if spec.metrics[0] != sweeps[0][0].metrics[0]:
+            notes.append(f"{spec.name}: settings were chosen by {spec.metrics[0].name} ({spec.metrics[0].goal})")
+    metrics |= dict.fromkeys(sorted(name for cell in cells for name in cell.metrics if name.startswith("test/")))
+    return Comparison(
+        objective=sweeps[0][0].metrics[0].name,
+        by=tuple(dict.fromkeys(name for spec, _ in sweeps for name in _by(spec))),
+        metrics=tuple(name for name in metrics if any(name in cell.metrics for cell in cells)),
+        cells=tuple(cells),
+        notes=tuple(notes),
+    )
+
+
+def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
+    """The complete trials of the sweep in `folder`, by number."""
+    objective, sign = spec.metrics[0].name, _sign(spec)
+    found: list[Finished] = []
+    for files in all_trials(folder):
+        if files.read("end.json").get("state") != "COMPLETE":
+            continue
+        metrics: dict[str, float] = {}
+        values: list[float] = []
+        for line in files.lines():
+            metrics |= {n: v for n, v in line["metrics"].items() if n.startswith(("test/", "trial/")) and v is not None}
+            values += [line["metrics"][objective]] if line["metrics"].get(objective) is not None else []
+        if values:
+            best = sign * max(sign * value for value in values)
+            found.append(Finished(files, files.read("trial.json").get("values", {}), best, metrics))
+    return found
+
+
+def write(comparison: Comparison, folder: Path) -> Path:
+    """Write the table as `comparison.csv`, a column for each thing; differences in percent of what was published."""
+    published = any(cell.published for cell in comparison.cells)
+    parts = ["mean", "sd", *(["published", "difference_percent"] if published else [])]
+    head = ["sweep", *comparison.by, "setting", "settings", "seeds", "trials"]
+    head += [f"{comparison.objective} mean", f"{comparison.objective} sd"]
+    lines = [[*head, *(f"{name} {part}" for name in comparison.metrics for part in parts), "note"]]
+    for cell in comparison.cells:
+        line: list[Any] = [cell.sweep, *(as_text(cell.by.get(name)) for name in comparison.by)]
+        line += [json.dumps(dict(cell.setting)), cell.settings, len(cell.trials)]
+        line += [" ".join(str(files.number) for files in cell.trials), cell.objective.mean, cell.objective.deviation]
+        for name in comparison.metrics:
+            spread, printed = cell.metrics.get(name), cell.published.get(name)
+            line += [spread.mean, spread.deviation] if spread else [None, None]
+            line += [printed, difference(spread, printed)] if published else []
+        lines.append([*line, cell.note])
+    return write_lines(lines, folder / NAME)
+
+
+def write_lines(lines: Iterable[Sequence[Any]], path: Path) -> Path:
+    """Write a CSV file whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    with draft.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(lines)
+    draft.rename(path)
+    return path
+
+
+def difference(spread: Spread | None, published: float | None) -> float | None:
+    """How far a mean lies above what was published, in percent of it."""
+    return 100 * (spread.mean / published - 1) if spread and published else None
+
+
+def _label(cell: Cell, names: Iterable[str]) -> str:
+    return " / ".join(text for name in names if (text := as_text(cell.by.get(name))))
+
+
+def _cells(spec: SweepSpec, trials: Sequence[Finished], printed: Published | None) -> list[Cell]:
+    by = _by(spec)
+    groups: dict[tuple[str, ...], list[Finished]] = {}
+    for trial in trials:
+        groups.setdefault(tuple(as_text(trial.values.get(name)) for name in by), []).append(trial)
+    order = _order(spec)
+    keys = sorted(groups, key=lambda key: [_place(order[name], text) for name, text in zip(by, key, strict=True)])
+    return [_cell(spec, key, groups[key], printed) for key in keys]
+
+
+def _cell(spec: SweepSpec, key: tuple[str, ...], trials: Sequence[Finished], printed: Published | None) -> Cell:
+    by, sign = _by(spec), _sign(spec)
+    settings: dict[str, dict[str, Finished]] = {}
+    for trial in trials:
+        others = {name: value for name, value in trial.values.items() if name not in by and name != SEED}
+        seeds = settings.setdefault(json.dumps(others, sort_keys=True), {})
+        seeds.setdefault(as_text(trial.values.get(SEED)), trial)  # the same point again would count twice
+    most = max(map(len, settings.values()))
+    competing = [tuple(seeds.values()) for seeds in settings.values() if len(seeds) == most]
+    winner = max(competing, key=lambda seeds: sign * statistics.fmean(trial.objective for trial in seeds))
+    swept = Space.of(spec).swept
+    shared = winner[0].values
+    names = set.intersection(*(set(trial.metrics) for trial in winner))
+    return Cell(
+        sweep=spec.name,
+        by={name: shared.get(name) for name in by},
+        setting={n: shared[n] for n in swept if n in shared and n not in by and n != SEED},
+        settings=len(competing),
+        fewer_seeds=len(settings) - len(competing),
+        objective=Spread.of([trial.objective for trial in winner]),
+        metrics={name: Spread.of([trial.metrics[name] for trial in winner]) for name in sorted(names)},
+        published=printed.values.get(key, {}) if printed else {},
+        note=printed.notes.get(key, "") if printed else "",
+        trials=tuple(trial.files for trial in winner),
+    )
+
+
+def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
+    ends = Counter(files.read("end.json").get("state") for files in all_trials(folder))
+    ended = sum(count for state, count in ends.items() if state in ("COMPLETE", "PRUNED", "FAIL"))
+    found: list[str] = []
+    if ended < spec.num_trials or ends["FAIL"]:
+        failed = f", {ends['FAIL']} of them failed" if ends["FAIL"] else ""
+        found.append(f"{ended} of {spec.num_trials} trials have ended{failed}")
+    if not cells:
+        found.append("no trial is complete")
+    if fewer := sum(cell.fewer_seeds for cell in cells):
+        found.append(f"{fewer} settings with fewer seeds than others of their cell did not compete")
+    seeds = sorted({len(cell.trials) for cell in cells})
+    if len(seeds) > 1:
+        found.append(f"cells have between {seeds[0]} and {seeds[-1]} seeds")
+    return [f"{spec.name}: {text}" for text in found]
+
+
+def _by(spec: SweepSpec) -> tuple[str, ...]:
+    assert spec.compare is not None, "a sweep without compare has no cells"
+    return spec.compare.by
+
+
+def _sign(spec: SweepSpec) -> int:
+    return 1 if spec.metrics[0].goal == "maximize" else -1
+
+
+def _order(spec: SweepSpec) -> dict[str, list[str]]:
+    """Parameter of a cell -> its values in the order of the file."""
+    order: dict[str, list[str]] = {name: [] for name in _by(spec)}
+    for here in occurrences(spec.parameters):
+        if here.name in order and isinstance(here.parameter, Choice | Constant):
+            values = here.parameter.values if isinstance(here.parameter, Choice) else (here.parameter.value,)
+            order[here.name] += [as_text(value) for value in values]
+    return order
+
+
+def _place(known: Sequence[str], text: str) -> tuple[int, float, str]:
+    """Where a value stands: absent ones first, then those of the file, then numbers by size, then the rest."""
+    if not text or text in known:
+        return (known.index(text) if text else -1), 0.0, text
+    try:
+        return len(known), float(text), text
+    except ValueError:
+        return len(known) + 1, 0.0, text

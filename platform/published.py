@@ -1,0 +1,127 @@
+"""The numbers that a paper printed: one CSV line a cell of its table, which `compare.published` of a sweep file names.
+
+Columns are parameters (`data.name`), metrics (`test/ndcg_20`, as a share of 1) and `note`. Where a method has no such
+parameter, or the paper no such number, the field is empty.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from platform.errors import did_you_mean
+
+NOTE = "note"
+
+Cell: TypeAlias = tuple[str, ...]
+"""The values of the parameters that define a cell, as text."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was printed, by cell."""
+
+    metrics: tuple[str, ...]
+    """Names in the order of the file."""
+    values: Mapping[Cell, Mapping[str, float]]
+    """Cell -> metric -> number, numbers that were not printed left out."""
+    notes: Mapping[Cell, str]
+    """Cell -> what its line says under `note`, where it says something."""
+
+
+def as_text(value: Any) -> str:
+    """A parameter's value as such a file writes it: `true`, `0.1`, `sasrec`, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value).strip()
+    return f"{number:.12g}" if math.isfinite(number) else str(value)
+
+
+def read(path: Path, by: Sequence[str], problem: Callable[[str], None]) -> Published | None:
+    """What the file holds for the cells of `by`; None, and each problem told, where it cannot be used.
+
+    Args:
+        path: the CSV file.
+        by: names of the parameters that define a cell; each must be a column.
+        problem: called with `rule, but got value; remedy`.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            head, *lines = list(csv.reader(stream)) or [[]]
+    except OSError as error:
+        near = sorted(str(other) for other in path.parent.glob("*.csv"))
+        remedy = f"there are {', '.join(near)}" if near else "the path is taken from the sweep file's folder"
+        problem(f"must be a CSV file that can be read, but {path} gave {error.strerror!r}; {remedy}")
+        return None
+    except (UnicodeDecodeError, csv.Error) as error:
+        problem(f"must be a CSV file in UTF-8, but {path} gave {error}; save it as one")
+        return None
+    told = _head_problems(path, head, by)
+    for text in told:
+        problem(text)
+    return None if told else _read_lines(path, head, lines, by, problem)
+
+
+def _head_problems(path: Path, head: Sequence[str], by: Sequence[str]) -> list[str]:
+    found = [
+        f"must have a column for each of compare.by, but {path.name} has none for {name!r}; {did_you_mean(name, head)}"
+        for name in by
+        if name not in head
+    ]
+    if not any("/" in name for name in head):
+        found.append(f"must have a column of a metric such as test/ndcg_20, but {path.name} has none; add one")
+    found += [f"must name each column once, but {path.name} has {name!r} again; remove one" for name in _twice(head)]
+    return found
+
+
+def _read_lines(
+    path: Path, head: Sequence[str], lines: Iterable[Sequence[str]], by: Sequence[str], problem: Callable[[str], None]
+) -> Published | None:
+    metrics = tuple(name for name in head if "/" in name)
+    values: dict[Cell, dict[str, float]] = {}
+    notes: dict[Cell, str] = {}
+    told: list[str] = []
+    for number, line in enumerate(lines, 2):
+        where = f"line {number} of {path.name}"
+        if line and len(line) != len(head):
+            told.append(f"must have {len(head)} fields a line, but {where} has {len(line)}; one for each column")
+        if len(line) != len(head):
+            continue
+        fields = dict(zip(head, line, strict=True))
+        cell = tuple(as_text(fields[name]) for name in by)
+        if cell in values:
+            told.append(f"must have one line a cell, but {where} has {' / '.join(cell)} again; remove one")
+            continue
+        printed = {name: fields[name].strip() for name in metrics if fields[name].strip()}
+        told += [
+            f"must have numbers under {name}, but {where} has {text!r}; write a plain number, or nothing"
+            for name, text in printed.items()
+            if _number(text) is None
+        ]
+        values[cell] = {name: _number(text) or 0.0 for name, text in printed.items()}
+        if note := fields.get(NOTE, "").strip():
+            notes[cell] = note
+    for text in told:
+        problem(text)
+    return None if told else Published(metrics, values, notes)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return [name for index, name in enumerate(names) if name in names[:index]]

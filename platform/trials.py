@@ -1,0 +1,81 @@
+"""A sweep's trials as one table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from platform.journal import TrialFiles
+from platform.study import END, Study
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial: its swept values, how it ended, its objective values and its test metrics (complete trials only)."""
+
+    number: int
+    state: str
+    reason: str
+    objective: tuple[float, ...] | None
+    swept: dict[str, Any]
+    test: dict[str, float]
+    seconds: float | None
+    best: bool = False
+    """Whether no other trial beats it: the best one, or on the Pareto front of several metrics."""
+
+
+def rows(study: Study, folder: Path) -> list[Row]:
+    """Every trial of the sweep in `folder`, best first: complete ones by objective, then the others by number."""
+    sign = -1 if study.spec.metrics[0].goal == "maximize" else 1
+    best = {trial.number for trial in study.best()}
+    table = [replace(_row(study, folder, trial), best=trial.number in best) for trial in study.trials()]
+    return sorted(
+        table,
+        key=lambda row: (
+            row.state != "COMPLETE",
+            sign * row.objective[0] if row.state == "COMPLETE" and row.objective else 0.0,
+            row.number,
+        ),
+    )
+
+
+def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Path:
+    """Write the table with one column a swept parameter, objective and test metric."""
+    swept = sorted({name for row in table for name in row.swept})
+    test = sorted({name for row in table for name in row.test})
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["trial", "state", "reason", *objective, *swept, *test, "seconds"])
+        for row in table:
+            values = row.objective or ("",) * len(objective)
+            cells = [*(row.swept.get(name, "") for name in swept), *(row.test.get(name, "") for name in test)]
+            writer.writerow([row.number, row.state, row.reason, *values, *cells, row.seconds])
+    return path
+
+
+def _row(study: Study, folder: Path, trial: Any) -> Row:
+    values = study.values(trial)
+    end = trial.user_attrs.get(END, {})
+    complete = trial.state.name == "COMPLETE"
+    last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
+    objective = tuple(trial.values) if complete else (last,) if last is not None else None
+    started = TrialFiles(folder, trial.number).read("trial.json").get("started")
+    return Row(
+        number=trial.number,
+        state=trial.state.name,
+        reason=end.get("reason", ""),
+        objective=objective,
+        swept={name: values[name] for name in study.space.swept if name in values},
+        test=_test_metrics(folder, trial.number) if complete else {},
+        seconds=end["time"] - started if end and started else None,
+    )
+
+
+def _test_metrics(folder: Path, number: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for line in TrialFiles(folder, number).lines():
+        found.update({name: value for name, value in line["metrics"].items() if name.startswith("test/")})
+    return found

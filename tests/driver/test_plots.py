@@ -1,0 +1,29 @@
+"""Tables of numbers among a trial's artifacts are drawn; anything else is left alone."""
+
+from pathlib import Path
+
+from platform import plots
+
+
+def test_a_table_of_numbers_becomes_a_page_of_its_curves(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "weights.csv").write_text("dimension,principal,subordinate\n1,0.5,2\n2,0.25,3\n")
+    plots.tables(tmp_path)
+    page = (tmp_path / "deep" / "weights.html").read_text()
+    assert '"name":"principal"' in page.replace(": ", ":")
+    assert '"name":"subordinate"' in page.replace(": ", ":")
+    assert "0.25" in page
+    assert "dimension" in page
+
+
+def test_what_is_no_table_of_numbers_is_left_alone(tmp_path: Path) -> None:
+    for name, text in {
+        "words": "a,b\n1,x\n",
+        "one": "a\n1\n",
+        "empty": "",
+        "head": "a,b\n",
+        "torn": "a,b\n1,2\n3\n",
+    }.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    plots.tables(tmp_path)
+    assert list(tmp_path.glob("*.html")) == []

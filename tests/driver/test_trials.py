@@ -1,0 +1,76 @@
+"""The table of a sweep."""
+
+import csv
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from platform import trials
+from platform.runners.ledger import Ledger
+from platform.study import Study
+
+
+@pytest.fixture
+def played(sweep) -> Callable[..., SimpleNamespace]:
+    """A sweep of five trials: two complete, one pruned, one failed, one running."""
+
+    def play(*overrides: str) -> SimpleNamespace:
+        here = sweep("early_stopping=none", "method=random", *overrides)
+        study = Study(here.spec, here.space, here.folder)
+        ledger = Ledger(here.spec, study, here.folder, here.folder)
+        for _ in range(5):
+            ledger.next_task(cpus=1, gpus=0)
+        objective = here.spec.metrics[0].name
+        for number, value in enumerate((0.3, 0.4, 0.8, 0.5, 0.6)):
+            ledger.report(number, 1, {objective: value, "test/ndcg_10": 0.01})
+        ledger.report(0, 2, {"test/ndcg_10": value / 2})
+        ledger.finish(0, {"trial/seconds": 1.0})
+        ledger.finish(1, {})
+        study.prune(2, {"state": "PRUNED", "reason": "early stopping", "time": 1e10})
+        ledger.report(3, 2, {objective: float("nan")})
+        return SimpleNamespace(**vars(here), study=study)
+
+    return play
+
+
+def test_complete_trials_come_first_by_objective_then_the_others_by_number(played):
+    here = played()
+    rows = trials.rows(here.study, here.folder)
+    assert [(row.number, row.state) for row in rows] == [
+        (1, "COMPLETE"),
+        (0, "COMPLETE"),
+        (2, "PRUNED"),
+        (3, "FAIL"),
+        (4, "RUNNING"),
+    ]
+    assert [row.objective for row in rows] == [(0.4,), (0.3,), (0.8,), (0.5,), (0.6,)]
+
+
+def test_the_smallest_is_best_where_it_is_to_be(played):
+    here = played("metric={name: valid/hr_10, goal: minimize}")
+    assert [row.number for row in trials.rows(here.study, here.folder)][:2] == [0, 1]
+
+
+def test_a_row_says_what_was_swept_why_it_ended_and_the_test_values_of_complete_trials_only(played):
+    here = played("parameters.steps=4")
+    rows = {row.number: row for row in trials.rows(here.study, here.folder)}
+    assert set(rows[0].swept) - {"part.bend"} == {"x", "width", "part.name"}
+    assert ("part.bend" in rows[0].swept) == (rows[0].swept["part.name"] == "curved")
+    assert rows[0].test == {"test/ndcg_10": 0.3}
+    assert all(row.test == {} for row in rows.values() if row.state != "COMPLETE")
+    assert rows[3].reason == "non-finite objective: valid/ndcg_10 = nan at step 2"
+    assert rows[4].reason == ""
+    assert rows[4].seconds is None
+    assert 0 <= rows[0].seconds < 60
+
+
+def test_the_table_is_written_with_a_column_for_each_thing(played, tmp_path):
+    here = played()
+    path = trials.write_csv(trials.rows(here.study, here.folder), ["valid/ndcg_10"], tmp_path / "results.csv")
+    with path.open() as stream:
+        table = list(csv.DictReader(stream))
+    head = ["trial", "state", "reason", "valid/ndcg_10", "part.name", "width", "x", "test/ndcg_10", "seconds"]
+    assert [name for name in table[0] if name != "part.bend"] == head
+    assert (table[0]["trial"], table[0]["valid/ndcg_10"]) == ("1", "0.4")
+    assert table[-1]["seconds"] == ""
