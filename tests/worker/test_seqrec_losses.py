@@ -1,4 +1,4 @@
-"""InfoNCE against a loop over examples, and negatives that are uniform over exactly the items allowed."""
+"""InfoNCE and BCE against loops over examples, and negatives that are uniform over exactly the items allowed."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainables.seqrec.items import Table
-from trainables.seqrec.losses import draw_negatives, info_nce
+from trainables.seqrec.losses import bce, draw_negatives, info_nce
 
 exclusions = st.lists(st.lists(st.integers(0, 12), min_size=5, max_size=5), min_size=1, max_size=6)
 
@@ -54,3 +54,11 @@ def test_info_nce_equals_a_loop_over_examples(cosine: bool) -> None:
     candidate_BS = torch.cat([target_B[:, None], negative_BK], dim=1)
     loss = info_nce(Table(table_ID).scores(hidden_BD, candidate_BS, cosine=cosine), temperature=0.5)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bce_is_the_mean_over_targets_plus_the_mean_over_negatives() -> None:
+    positive_N, negative_N = torch.tensor([0.0, 2.0, -3.0]), torch.tensor([1.0, -1.0, 0.5])
+    expected = sum(math.log1p(math.exp(-x)) for x in positive_N.tolist()) / 3
+    expected += sum(math.log1p(math.exp(x)) for x in negative_N.tolist()) / 3
+    assert float(bce(positive_N, negative_N)) == pytest.approx(expected, rel=1e-6)
+    assert float(bce(torch.tensor([200.0]), torch.tensor([300.0]))) == pytest.approx(300.0)  # no overflow, no NaN

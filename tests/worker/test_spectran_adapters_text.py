@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from trainables.data.batches import Batch
-from trainables.spectran.adapters.morec import MoRecItems
+from trainables.seqrec.text import TextItems
 from trainables.spectran.adapters.rlmrec import RLMRecItems, in_batch_info_nce
 from trainables.spectran.adapters.unisrec import UniSRecItems
 from trainables.spectran.adapters.whitenrec import WhitenRecItems, whiten
@@ -38,7 +38,7 @@ def spread(module: torch.nn.Module, std: float = 0.3) -> None:
 
 
 def test_morec_is_gelu_of_a_linear_map_of_the_scaled_text() -> None:
-    items = MoRecItems(tensor(), dim=DIM, scale=5.0, generator=generator())
+    items = TextItems(tensor(), dim=DIM, scale=5.0, generator=generator())
     spread(items)
     first = items.project.first
     expected_ID = functional.gelu(5 * tensor() @ first.weight.T + first.bias)
@@ -47,7 +47,7 @@ def test_morec_is_gelu_of_a_linear_map_of_the_scaled_text() -> None:
 
 
 def test_morec_stacks_layers_with_dropout_between_them() -> None:
-    items = MoRecItems(tensor(), dim=DIM, layers=3, dropout=0.5, generator=generator())
+    items = TextItems(tensor(), dim=DIM, layers=3, dropout=0.5, generator=generator())
     spread(items)
     vector_ID = functional.gelu(items.project.first(tensor()))
     for layer in items.project.others:

@@ -113,7 +113,7 @@ def test_every_setting_trains(tmp_path: Path, stages: Stages, values: dict[str, 
     assert 0 < trial.reports[1][1]["test/hr_20"] < 1
 
 
-@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "hstu"])
+@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "hstu", "gru4rec", "caser"])
 @pytest.mark.parametrize(
     "adapter",
     ["none", "morec", "unisrec", "rlmrec", "llm_esr", "whitenrec", "llminit", "alphafuse", "spectran"],

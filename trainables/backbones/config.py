@@ -50,3 +50,44 @@ class HSTU:
     final_norm: bool = True
     """Whether states leave a LayerNorm. The original has none, and scores by cosine at temperature .05; similarity
     `dot` expects states as long as layer-normalised ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRU4Rec:
+    """Recurrent network over the history (Hidasi et al., ICLR 2016)."""
+
+    name: Literal["gru4rec"] = "gru4rec"
+    layers: Annotated[int, at_least(1)] = 1
+    """GRU layers (one, as in the original and RecBole; PAD does not say)."""
+    hidden: Annotated[int, at_least(1)] | None = None
+    """Width of the GRU's own state; null: dim (LLM-ESR's port; RecBole has 128 for items of 64)."""
+    dense: bool = True
+    """Whether a linear layer leads from the GRU's state to the scored one (RecBole's and PAD's evaluator have it)."""
+    final_norm: bool = False
+    """Whether states leave a LayerNorm. No port has one; similarity `dot` expects states as long as it leaves them."""
+
+    def __post_init__(self) -> None:
+        if self.hidden is not None and not self.dense:
+            raise ValueError(
+                f"backbone.hidden needs backbone.dense, but got hidden {self.hidden} and dense false; "
+                "set backbone.dense to true or backbone.hidden to null"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caser:
+    """Convolutions over the history (Tang and Wang, WSDM 2018)."""
+
+    name: Literal["caser"] = "caser"
+    filters_horizontal: Annotated[int, at_least(1)] = 2
+    """Horizontal filters of each height (PAD's released default; the original has 16, RecBole 8)."""
+    filters_vertical: Annotated[int, at_least(1)] = 2
+    """Vertical filters (PAD's released default; the original and RecBole have 4)."""
+    heights: tuple[Annotated[int, at_least(1)], ...] | None = None
+    """Heights of the horizontal filters, items each reads; null: every one from 1 to data.max_history (the original and
+    RecBole, whose names PAD's evaluator has; DROS's port has 2, 3, 4)."""
+    final_relu: bool = True
+    """Whether a ReLU follows the dense layer (the original; PAD's evaluator of the plain model has it, that of the one
+    with PAD has not, so that the published gain holds this difference too)."""
+    final_norm: bool = False
+    """Whether states leave a LayerNorm. No port has one; similarity `dot` expects states as long as it leaves them."""

@@ -37,6 +37,10 @@ class Fit:
     """Adam's L2 term on all parameters; the paper tries 1e-4, 1e-5, 1e-6 and 0."""
     dropout: Annotated[float, between(0, 1, open_high=True)] = 0.5
     """Share of units dropped in the backbone; the paper tries 0 to .5 in steps of .1."""
+    optimiser: Literal["adam", "adamw"] = "adam"
+    """Whether weight decay is part of the gradient (SpecTran) or apart from it (PAD)."""
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's weights are tested; PAD's released code tests the last."""
 
 
 @dataclass(frozen=True, kw_only=True)

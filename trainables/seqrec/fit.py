@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -51,9 +51,12 @@ def fit(
     batch_size: int,
     learning_rate: float,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
+    undecayed: Sequence[nn.Parameter] = (),
     objective: str = OBJECTIVE,
+    keep: Literal["best", "last"] = "best",
 ) -> Progress:
-    """Train ``model`` in place and leave it at its best epoch.
+    """Train ``model`` in place and leave it at its best epoch, or the last.
 
     Every epoch reports ``train/loss``, what ``evaluate`` returns, ``trial/examples_per_second`` (of training alone) and
     ``trial/seconds``, then saves. A trial that was cut off carries on and reports the numbers that it would have
@@ -70,8 +73,11 @@ def fit(
         patience: epochs without a better ``objective`` after which training ends.
         batch_size: rows per optimiser step.
         learning_rate: Adam's.
-        weight_decay: Adam's L2 term, on all parameters.
+        weight_decay: Adam's L2 term, on all parameters but ``undecayed``.
+        decoupled: whether weights decay by themselves instead (AdamW).
+        undecayed: parameters of ``model`` that do not decay.
         objective: the metric to maximise, one of ``evaluate``'s.
+        keep: which epoch's weights ``model`` is left with.
 
     Raises:
         ValueError: there is no training row, or the trial has several ranks.
@@ -81,7 +87,7 @@ def fit(
         raise ValueError("training needs at least one row, but got none; raise data.keep_last or use longer histories")
     if trial.world_size != 1:
         raise ValueError(f"this training runs on one rank, but got {trial.world_size}; set resources.workers to 1")
-    optimiser = adam(model, learning_rate, weight_decay)
+    optimiser = adam(model, learning_rate, weight_decay, decoupled=decoupled, undecayed=undecayed)
     progress, best = _restore(model, optimiser, trial.load())
     while not progress.ended(epochs, patience):
         started = time.perf_counter()
@@ -103,14 +109,28 @@ def fit(
         speed = {"trial/examples_per_second": len(rows) / (trained - started), "trial/seconds": progress.seconds}
         trial.report(epoch, {"train/loss": mean_loss, **metrics, **speed})
         trial.save(_state(model, optimiser, progress, best))
-    model.load_state_dict(best)
+    if keep == "best":
+        model.load_state_dict(best)
     model.eval()
     return progress
 
 
-def adam(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Adam:
-    """Adam over all parameters of ``model`` in one fused kernel, a quarter of the plain one's time on a CPU."""
-    return torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+def adam(
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    *,
+    decoupled: bool = False,
+    undecayed: Sequence[nn.Parameter] = (),
+) -> torch.optim.Adam:
+    """Adam over all trained parameters of ``model`` in one fused kernel, a quarter of the plain one's time on a CPU."""
+    spared = {id(parameter) for parameter in undecayed}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": [p for p in trained if id(p) not in spared]}]
+    if spared:
+        groups.append({"params": [p for p in trained if id(p) in spared], "weight_decay": 0.0})
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    return kind(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
 
 def write_weights(path: Path, model: nn.Module) -> None:

@@ -36,11 +36,15 @@ class Table:
 
     Args:
         table_ID: vectors of all I items, or of some.
-        place_I: int64, the row of ``table_ID`` that holds each item's vector; None where row i holds item i.
+        index_N: int64, the item of each row of ``table_ID``; None where row i holds item i.
+        place_I: int64, its inverse: the row that holds an item's vector.
     """
 
-    def __init__(self, table_ID: torch.Tensor, place_I: torch.Tensor | None = None) -> None:
+    def __init__(
+        self, table_ID: torch.Tensor, index_N: torch.Tensor | None = None, place_I: torch.Tensor | None = None
+    ) -> None:
         self.table_ID = table_ID
+        self.index_N = index_N
         self.place_I = place_I
 
     def vectors(self, index: torch.Tensor) -> torch.Tensor:
@@ -85,7 +89,7 @@ class Items(Protocol):
         needed_N = needed_N.unique()
         place_I = torch.zeros(self.num_items, dtype=torch.int64, device=needed_N.device)
         place_I[needed_N] = torch.arange(len(needed_N), device=needed_N.device)
-        return Table(self.rows(needed_N), place_I)
+        return Table(self.rows(needed_N), needed_N, place_I)
 
     def encode(self, encoder: Encoder, vectors_BLW: torch.Tensor, held_BL: torch.Tensor) -> torch.Tensor:
         """States (N, W) of the vectors of some sequences.

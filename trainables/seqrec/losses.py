@@ -1,4 +1,4 @@
-"""The objective of SpecTran's experiments: InfoNCE over the target and uniformly drawn negatives."""
+"""Objectives over a target and uniformly drawn negatives: InfoNCE (SpecTran), binary cross-entropy (PAD)."""
 
 import torch
 from torch.nn import functional
@@ -48,3 +48,13 @@ def info_nce(score_NS: torch.Tensor, *, temperature: float = 1.0) -> torch.Tenso
         temperature: divides the scores.
     """
     return -functional.log_softmax(score_NS / temperature, dim=1)[:, 0].mean()
+
+
+def bce(positive_N: torch.Tensor, negative_N: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy of targets and as many negatives, each a mean, added up (PAD eq. 1, one negative each).
+
+    Args:
+        positive_N: scores of the targets.
+        negative_N: scores of the negatives.
+    """
+    return functional.softplus(-positive_N).mean() + functional.softplus(negative_N).mean()

@@ -1,5 +1,6 @@
 """What a training step reads and predicts: which positions, which targets, which negatives."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -9,7 +10,8 @@ import torch
 from trainables.data.batches import Batch
 from trainables.seqrec.evaluate import Score
 from trainables.seqrec.items import Encoder, Items, Lookup, Table, all_scores
-from trainables.seqrec.losses import draw_negatives, info_nce
+from trainables.seqrec.layers import pack
+from trainables.seqrec.losses import bce, draw_negatives, info_nce
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Examples:
     target_N: torch.Tensor
     """int64, what each state has to predict."""
     row_N: torch.Tensor
-    """int64, the row of the batch that each target belongs to."""
+    """int64, the row of the batch that each target belongs to, in ascending order; at most L examples a row."""
     encoder: Encoder
     """From the sequence's vectors (B, L, D) to the states (N, D)."""
 
@@ -39,8 +41,15 @@ class Backbone(Protocol):
         """The states (B, D) that predict what comes after the sequences; ``mask_BL`` is True where there is an item."""
 
 
+class Causal(Backbone, Protocol):
+    """A backbone that also gives the states of all positions, none of which has seen what comes after it."""
+
+    def forward(self, vectors_BLD: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
+        """The states (B, L, D); ``mask_BL`` is True where there is an item."""
+
+
 def next_item(backbone: Backbone) -> Reading:
-    """One prediction a row: the target, from the state after the history (SASRec, HSTU)."""
+    """One prediction a row: the target, from the state after the history."""
 
     def read(batch: Batch, generator: torch.Generator) -> Examples:
         held_BL = batch.history_BL != 0
@@ -50,6 +59,30 @@ def next_item(backbone: Backbone) -> Reading:
             target_N=batch.target_B,
             row_N=torch.arange(len(batch), device=held_BL.device),
             encoder=lambda vectors_BLD: backbone.last(vectors_BLD, held_BL),
+        )
+
+    return read
+
+
+def every_position(backbone: Causal) -> Reading:
+    """One prediction an item of the history: what comes next, at the last one the target (SASRec's own, PAD).
+
+    A row whose history is empty predicts nothing.
+
+    Args:
+        backbone: a causal one. A bidirectional one would see what it has to predict.
+    """
+
+    def read(batch: Batch, generator: torch.Generator) -> Examples:
+        held_BL = batch.history_BL != 0
+        index_N = held_BL.flatten().nonzero().squeeze(1)
+        following_BL = torch.cat([batch.history_BL[:, 1:], batch.target_B[:, None]], dim=1)
+        return Examples(
+            sequence_BL=batch.history_BL,
+            held_BL=held_BL,
+            target_N=following_BL.flatten()[index_N],
+            row_N=index_N // held_BL.shape[1],
+            encoder=lambda vectors_BLD: pack(backbone.forward(vectors_BLD, held_BL).flatten(0, 1), index_N),
         )
 
     return read
@@ -92,6 +125,52 @@ def sampled_loss(
         return mean if extra is None else mean + extra
 
     return loss
+
+
+def bce_loss(items: Items, backbone: Backbone, read: Reading) -> Callable[[Batch, torch.Generator], torch.Tensor]:
+    """The loss of a batch: BCE of every example and one negative (:func:`bce`), plus the items' own penalty.
+
+    A score is the plain dot product; ranking, which divides all of them by sqrt(W), orders items alike.
+
+    Args:
+        items: item vectors.
+        backbone: sequence encoder.
+        read: what a batch asks to predict.
+    """
+
+    def loss(batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        examples = read(batch, generator)
+        negative_N = unseen_negatives(batch, examples, items.num_items, generator)
+        candidate_N2 = torch.stack([examples.target_N, negative_N], dim=1)
+        lookup = items.lookup(torch.cat([examples.sequence_BL.flatten(), candidate_N2.flatten()]))
+        state_NW = items.encode(examples.encoder, lookup.vectors(examples.sequence_BL), examples.held_BL)
+        score_N2 = lookup.scores(state_NW, candidate_N2) * math.sqrt(state_NW.shape[1])
+        mean = bce(score_N2[:, 0], score_N2[:, 1])
+        extra = items.penalty(batch, lookup, lambda history_BL: after(items, backbone, lookup, history_BL))
+        return mean if extra is None else mean + extra
+
+    return loss
+
+
+def unseen_negatives(batch: Batch, examples: Examples, num_items: int, generator: torch.Generator) -> torch.Tensor:
+    """A negative for each example, drawn uniformly from the items outside its row's history and target, int64 (N,).
+
+    Args:
+        batch: the rows.
+        examples: what they ask to predict.
+        num_items: I, padding included.
+        generator: on the batch's device.
+
+    Raises:
+        ValueError: a row could have no item outside it.
+    """
+    seen_BE = torch.cat([batch.history_BL, batch.target_B[:, None]], dim=1)
+    draws = examples.sequence_BL.shape[1]
+    negative_BL = draw_negatives(num_items, draws, seen_BE, generator)  # a row's examples share its exclusions
+    count_B = torch.bincount(examples.row_N, minlength=len(batch))
+    turn_N = torch.arange(len(examples.row_N), device=examples.row_N.device)
+    turn_N = turn_N - (count_B.cumsum(0) - count_B)[examples.row_N]
+    return negative_BL[examples.row_N, turn_N]
 
 
 def after(items: Items, backbone: Backbone, lookup: Lookup, history_BL: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from trainables.backbones.config import HSTU, BERT4Rec, SASRec
+from trainables.backbones.config import HSTU, BERT4Rec, Caser, GRU4Rec, SASRec
 from trainables.config import at_least
 from trainables.data.config import Data
 from trainables.seqrec.config import METRICS, Fit, InfoNCE
@@ -22,7 +22,7 @@ class Config:
     """Width of item vectors and states, d (§4.1.5)."""
     data: Data = field(default_factory=Data)
     """Data set, split and text vectors."""
-    backbone: SASRec | BERT4Rec | HSTU = field(default_factory=SASRec)
+    backbone: SASRec | BERT4Rec | HSTU | GRU4Rec | Caser = field(default_factory=SASRec)
     """Encoder of the history."""
     adapter: Adapter = field(default_factory=SpecTran)
     """How text becomes item vectors."""
@@ -32,9 +32,10 @@ class Config:
     """Training loop."""
 
     def __post_init__(self) -> None:
-        if self.dim % self.backbone.heads:
+        heads = getattr(self.backbone, "heads", 1)
+        if self.dim % heads:
             raise ValueError(
-                f"backbone.heads must divide dim, but got backbone.heads {self.backbone.heads} and dim {self.dim}; "
+                f"backbone.heads must divide dim, but got backbone.heads {heads} and dim {self.dim}; "
                 "choose heads among the divisors of dim"
             )
         refuse_widths(self.adapter, self.dim)

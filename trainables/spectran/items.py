@@ -1,7 +1,5 @@
 """The item vectors that a config asks for: its adapter, with the stages that the adapter builds on."""
 
-import warnings
-
 import numpy as np
 import torch
 
@@ -10,11 +8,11 @@ from trainables.data.splits import Rows, seen_items
 from trainables.data.text import text_stage
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.randomness import generator_for
+from trainables.seqrec.text import TextItems, mapped, mean_length
 from trainables.spectran.adapters import config as adapters
 from trainables.spectran.adapters.alphafuse import AlphaFuseItems, weighted_coordinates
 from trainables.spectran.adapters.llm_esr import LLMESRItems, similar_users
 from trainables.spectran.adapters.llminit import rescaled, start_table
-from trainables.spectran.adapters.morec import MoRecItems
 from trainables.spectran.adapters.rlmrec import RLMRecItems
 from trainables.spectran.adapters.spectran import SpectralItems
 from trainables.spectran.adapters.unisrec import UniSRecItems
@@ -24,7 +22,7 @@ from trainables.spectran.spectrum import spectrum
 from trainables.stages import StageResult, Stages
 from trainables.trial import Trial
 
-Made = IdItems | MoRecItems | UniSRecItems | RLMRecItems | LLMESRItems | WhitenRecItems | AlphaFuseItems | SpectralItems
+Made = IdItems | TextItems | UniSRecItems | RLMRecItems | LLMESRItems | WhitenRecItems | AlphaFuseItems | SpectralItems
 """All of them `Items` and `nn.Module`, which no one type says."""
 
 
@@ -47,7 +45,7 @@ def make_items(config: Config, sequences: Sequences, train: Rows, trial: Trial) 
     text = text_stage(sequences, config.data, stages)
     match adapter:
         case adapters.MoRec():
-            return MoRecItems(
+            return TextItems(
                 mapped(text["vectors"]),
                 dim=dim,
                 layers=adapter.layers,
@@ -236,15 +234,3 @@ def times_met(sequences: Sequences, train: Rows) -> np.ndarray:
     rows = Rows(**{name: column[last] for name, column in vars(train).items()})
     met = np.concatenate([seen_items(sequences, rows).items, rows.target_N])
     return np.bincount(met, minlength=sequences.num_items)
-
-
-def mean_length(vectors_IV: np.ndarray) -> float:
-    """Mean length of the items' text vectors, padding's left out; 1 where all are zero."""
-    return float(np.linalg.norm(vectors_IV[1:], axis=1).mean()) or 1.0
-
-
-def mapped(array: np.ndarray) -> torch.Tensor:
-    """A tensor on a stage's memory map: no copy, so trials share the pages; never to be written."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)

@@ -73,6 +73,8 @@ def run(config: Config, trial: Trial) -> None:
         batch_size=config.fit.batch_size,
         learning_rate=config.fit.learning_rate,
         weight_decay=config.fit.weight_decay,
+        decoupled=config.fit.optimiser == "adamw",
+        keep=config.fit.keep,
     )
     started = time.perf_counter()
     rank_N = ranks(splits.test)

@@ -26,7 +26,7 @@ from torch.nn import functional
 from trainables.data.batches import Batch
 from trainables.seqrec.items import Encoder, Items, Lookup
 from trainables.seqrec.layers import linear
-from trainables.spectran.adapters.projection import scaled_linear
+from trainables.seqrec.text import scaled_linear
 from trainables.stages import Arrays, stage
 
 HEADS = 2

@@ -19,7 +19,7 @@ from torch.nn import functional
 from trainables.data.batches import Batch
 from trainables.seqrec.items import Items, Lookup
 from trainables.seqrec.layers import linear, normal
-from trainables.spectran.adapters.projection import scaled_linear
+from trainables.seqrec.text import scaled_linear
 
 
 class RLMRecItems(nn.Module, Items):

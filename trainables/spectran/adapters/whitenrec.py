@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from trainables.seqrec.items import Items
-from trainables.spectran.adapters.projection import Projection
+from trainables.seqrec.text import Projection
 from trainables.stages import Arrays, stage
 
 
