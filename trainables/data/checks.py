@@ -48,6 +48,18 @@ def problems(data: Data) -> list[str]:
     return found
 
 
+def item_count(data: Data) -> int | None:
+    """Items of the data set, padding left out; None where its files are missing or broken."""
+    if data.name == synthetic.NAME:
+        return synthetic.ITEMS
+    try:
+        folder = atomic.locate(data.name, data.root)
+    except DataError:  # told by `problems`
+        return None
+    paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
+    return _read(*paths, _signature(*paths)).items
+
+
 def _split_problems(data: Data, files: Found, inter: Path) -> list[str]:
     if files.lengths_U is None:
         return []

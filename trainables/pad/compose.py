@@ -1,0 +1,178 @@
+"""What each method is made of: experts, a gate over them, the phases behind them, a loss of its own."""
+
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from trainables.data.sequences import Sequences
+from trainables.data.splits import Splits
+from trainables.data.text import text_stage
+from trainables.pad import ctrl, phases
+from trainables.pad.config import CTRL, MAKE, PAD, SMEM, Config, DisCo, Hybrid, Id, MoRec, Single
+from trainables.pad.curve import steps
+from trainables.pad.disco import DisCoItems, apart_and_sufficient
+from trainables.pad.experts import FusedItems
+from trainables.pad.gate import FrequencyGate, GlobalGate, NetworkGate
+from trainables.pad.make import ComplementGate
+from trainables.pad.training import Penalty
+from trainables.seqrec.items import IdItems, Items
+from trainables.seqrec.randomness import generator_for
+from trainables.seqrec.text import TextItems
+from trainables.stages import StageResult
+from trainables.trial import Trial
+
+ID, ALIGNED, TEXT = "id", "aligned", "text"
+
+CHOSEN = {
+    "all": (ID, ALIGNED, TEXT),
+    "no_id": (ALIGNED, TEXT),
+    "no_aligned": (ID, TEXT),
+    "no_text": (ID, ALIGNED),
+    "id": (ID,),
+    "aligned": (ALIGNED,),
+    "text": (TEXT,),
+}
+"""Experts of the last phase, by the setting `method.experts` (Figure 5b)."""
+
+Expert = tuple[IdItems | TextItems | FusedItems | DisCoItems, nn.Module]
+"""Item vectors, and the backbone that reads them."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every part of a trial works on."""
+
+    config: Config
+    trial: Trial
+    sequences: Sequences
+    splits: Splits
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A model before its last phase."""
+
+    experts: dict[str, Expert]
+    """By name, in the order of the gate's columns."""
+    gate: nn.Module | None = None
+    """None for one expert."""
+    steps: int = 0
+    """Steps that the phases before took."""
+    penalty: Penalty | None = None
+    """A loss beside the recommendation loss of the last phase."""
+    first: StageResult | None = None
+    """What phase 1 gave, for diagnostics; None for a method without one."""
+    text: TextItems | None = None
+    """Text vectors that no expert reads, for diagnostics: those that CTRL matched IDs with."""
+
+
+def compose(material: Material) -> Composition:
+    """The model of ``material.config.method``, its earlier phases trained or read."""
+    config, num_items = material.config, material.sequences.num_items
+    match config.method:
+        case Id():
+            return Composition({ID: phases.id_expert(config, num_items)})
+        case MoRec():
+            return Composition({TEXT: phases.text_expert(config, text_of(material)["vectors"])})
+        case Hybrid():
+            return Composition({ALIGNED: phases.aligned_expert(config, num_items, text_of(material)["vectors"], None)})
+        case CTRL():
+            return contrasted(material, config.method)
+        case MAKE():
+            return joined(material, config.method)
+        case DisCo():
+            return disentangled(material, config.method)
+        case Single():
+            return single(material, config.method)
+        case SMEM() | PAD():
+            return triple(material, config.method)
+
+
+def contrasted(material: Material, method: CTRL) -> Composition:
+    """CTRL: one expert after matching IDs with text, or while (:mod:`trainables.pad.ctrl`)."""
+    config, text = material.config, text_of(material)
+    if method.joint:
+        items, backbone = phases.aligned_expert(config, material.sequences.num_items, text["vectors"], None)
+        return Composition({ALIGNED: (items, backbone)}, penalty=ctrl.beside(items, method))
+    expert, first = ctrl.matching(config, material.trial, material.sequences, material.splits, text)
+    return Composition({ID: expert}, steps=steps(first), first=first, text=ctrl.matched_text(config, text, first))
+
+
+def joined(material: Material, method: MAKE) -> Composition:
+    """MAKE: a text expert from its own phase 1, beside a fresh ID expert (:mod:`trainables.pad.make`)."""
+    config, text = material.config, text_of(material)
+    expert = phases.text_expert(config, text["vectors"])
+    first = phases.phase1(config, material.trial, material.sequences, material.splits, text=text)
+    phases.load(*expert, first)
+    gate = ComplementGate(method.buckets) if method.complement else FrequencyGate((ID, TEXT), method.buckets)
+    return Composition({ID: phases.id_expert(config, material.sequences.num_items), TEXT: expert}, gate, steps(first))
+
+
+def disentangled(material: Material, method: DisCo) -> Composition:
+    """DisCo: one expert of four parts, and their losses (:mod:`trainables.pad.disco`)."""
+    config, vectors_IV = material.config, text_of(material)["vectors"]
+    kinds = ("inner", "inter")
+    sources: list[Items] = [
+        *(phases.id_items(config, material.sequences.num_items, f"id {kind}") for kind in kinds),
+        *(phases.text_items(config, vectors_IV, f"text {kind}") for kind in kinds),
+    ]
+    items = DisCoItems(sources, dropout=config.text.dropout, generator=generator_for(config.seed, "disco"))
+    penalty = apart_and_sufficient(
+        items,
+        disentanglement=method.disentanglement,
+        sufficiency=method.sufficiency,
+        negatives=method.negatives,
+    )
+    return Composition({ALIGNED: (items, phases.expert_backbone(config, "id backbone"))}, penalty=penalty)
+
+
+def single(material: Material, method: Single) -> Composition:
+    """One expert of §4.6.1, with or without what comes before; its phases are those of SMEM and PAD."""
+    if method.phases == "bce":
+        return Composition({ID: phases.id_expert(material.config, material.sequences.num_items)})
+    same = SMEM(experts="id") if method.phases == "tune" else PAD(experts="aligned", gamma=method.gamma)
+    return triple(replace(material, config=replace(material.config, method=same)), same)
+
+
+def triple(material: Material, method: SMEM | PAD) -> Composition:
+    """Three experts behind a gate (§3.3), or those of them that take part."""
+    config, num_items, text = material.config, material.sequences.num_items, text_of(material)
+    where = material.trial, material.sequences, material.splits
+    chosen = CHOSEN[method.experts]
+    found: dict[str, Expert] = {}
+    offset, first = 0, None
+    if ID in chosen or ALIGNED in chosen:
+        first = phases.phase1(config, *where)
+        offset = steps(first)
+        if ID in chosen:
+            found[ID] = phases.id_expert(config, num_items)
+            phases.load(*found[ID], first)
+        if ALIGNED in chosen:
+            second = phases.phase2(config, *where, text, first)
+            offset += steps(second)
+            found[ALIGNED] = phases.aligned_expert(config, num_items, text["vectors"], None)
+            phases.load(*found[ALIGNED], second)
+    if TEXT in chosen:
+        found[TEXT] = phases.text_expert(config, text["vectors"])
+        if method.pretrain_text:
+            alone = phases.phase1(config, *where, text=text, name="phase1_text", before=offset)
+            offset += steps(alone)
+            phases.load(*found[TEXT], alone)
+    gate = make_gate(config, method, tuple(found)) if len(found) > 1 else None
+    return Composition(found, gate, offset, first=first)
+
+
+def make_gate(config: Config, method: SMEM | PAD, names: tuple[str, ...]) -> nn.Module:
+    """The gate over experts of these names."""
+    match method.gate:
+        case "global":
+            return GlobalGate(names)
+        case "network":
+            return NetworkGate(config.dim, len(names), method.buckets, generator=generator_for(config.seed, "gate"))
+        case "frequency":
+            return FrequencyGate(names, method.buckets)
+
+
+def text_of(material: Material) -> StageResult:
+    """The text vectors' stage."""
+    return text_stage(material.sequences, material.config.data, material.trial.stages)

@@ -1,0 +1,93 @@
+"""PAD and the methods beside it: experts x backbone x BCE, in one to three phases; README has the equations."""
+
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.data.batches import Batch
+from trainables.data.sequences import load
+from trainables.data.splits import Rows, seen_items, split
+from trainables.pad.artifacts import write_diagnostics
+from trainables.pad.buckets import buckets, group_metrics, groups, item_frequency, target_groups
+from trainables.pad.compose import Material, compose
+from trainables.pad.config import BUCKETS, OBJECTIVE, Config
+from trainables.pad.experts import JoinedBackbone, JoinedItems, gated_scores
+from trainables.seqrec.config import TOP_K
+from trainables.seqrec.evaluate import rank_targets, write_ranks
+from trainables.seqrec.fit import fit, write_weights
+from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.objectives import bce_loss, every_position
+from trainables.trial import Trial
+
+
+def run(config: Config, trial: Trial) -> None:
+    """Train one configuration through all of its phases and report the test split once, at the best epoch of the last.
+
+    Phases 1 and 2 report as ``phase1/...`` and ``phase2/...``, on one axis of steps with the last, whose metrics are
+    the trial's own. The test metrics come for all users and for those whose target is a warm, median or cold item,
+    with ``trial/parameters`` and ``trial/inference_seconds``. Artifacts: ``ranks.npy`` and ``best.safetensors``
+    and what :func:`write_diagnostics` writes.
+
+    Raises:
+        ValueError: the data have no items of some kind that the settings need.
+    """
+    sequences = load(config.data, trial.stages)
+    trial.tag("data.fingerprint", sequences.fingerprint)
+    splits = split(sequences, config.data)
+    trial.tag("data.rows", splits.fingerprint)
+    frequency_I = item_frequency(sequences, splits.train)
+    group_N = target_groups(groups(frequency_I), splits.test, "test")
+    made = compose(Material(config, trial, sequences, splits))
+    bucket_I = buckets(frequency_I, getattr(config.method, "buckets", BUCKETS))
+    items = JoinedItems([expert[0] for expert in made.experts.values()], torch.from_numpy(bucket_I), made.gate)
+    backbone = JoinedBackbone([expert[1] for expert in made.experts.values()])
+    model = nn.ModuleDict({"item": items, "backbone": backbone}).to(trial.device)
+
+    def ranks(rows: Rows) -> np.ndarray:
+        return rank_targets(
+            gated_scores(items, backbone),
+            rows,
+            num_items=sequences.num_items,
+            device=trial.device,
+            seen=seen_items(sequences, rows) if config.data.mask_seen else None,
+        )
+
+    recommend = bce_loss(items, backbone, every_position(backbone))
+
+    def loss(batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        mean = recommend(batch, generator)
+        return mean if made.penalty is None else mean + made.penalty(batch, generator)
+
+    done = fit(
+        model,
+        loss=loss,
+        rows=splits.train,
+        evaluate=lambda: ranking_metrics("valid", ranks(splits.valid), TOP_K),
+        trial=trial.phase("", offset=made.steps),
+        epochs=config.fit.epochs,
+        patience=config.fit.patience,
+        batch_size=config.fit.batch_size,
+        learning_rate=config.fit.learning_rate,
+        weight_decay=config.fit.weight_decay,
+        decoupled=config.fit.optimiser == "adamw",
+        undecayed=tuple(made.gate.parameters()) if made.gate else (),
+        objective=OBJECTIVE,
+        keep=config.fit.keep,
+    )
+    started = time.perf_counter()
+    rank_N = ranks(splits.test)
+    seconds = time.perf_counter() - started
+    write_ranks(trial.artifact("ranks.npy"), splits.test, rank_N)
+    write_weights(trial.artifact("best.safetensors"), model)
+    trial.report(
+        made.steps + (done.best_epoch if config.fit.keep == "best" else done.epoch),
+        {
+            **ranking_metrics("test", rank_N, TOP_K),
+            **group_metrics("test", rank_N, group_N, TOP_K),
+            "trial/parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "trial/inference_seconds": seconds,
+            **write_diagnostics(made, items, splits.train, frequency_I, trial),
+        },
+    )

@@ -1,0 +1,112 @@
+"""The training of one phase before the last: what it reports and leaves, so that a stage can keep it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainables.data.batches import Batch
+from trainables.data.sequences import Sequences
+from trainables.data.splits import Splits, seen_items
+from trainables.pad.config import OBJECTIVE, Config, Phase
+from trainables.pad.curve import Curve
+from trainables.pad.experts import FusedItems
+from trainables.seqrec.config import TOP_K
+from trainables.seqrec.evaluate import rank_targets
+from trainables.seqrec.fit import Loss, fit
+from trainables.seqrec.items import IdItems
+from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.objectives import bce_loss, every_position, next_scores
+from trainables.seqrec.text import TextItems
+from trainables.stages import Arrays
+from trainables.trial import Trial
+
+Penalty = Callable[[Batch, torch.Generator], torch.Tensor]
+"""A loss beside the recommendation loss."""
+
+
+class Training:
+    """What the training of a phase is made of.
+
+    Args:
+        config: dropout, batch size, optimiser and data settings are read.
+        phase: epochs, patience, learning rate and weight decay.
+        sequences: all interactions.
+        splits: training and validation rows.
+        trial: where it reports, device and checkpoints.
+    """
+
+    def __init__(self, config: Config, phase: Phase, sequences: Sequences, splits: Splits, trial: Trial) -> None:
+        self.config, self.phase, self.sequences, self.splits, self.trial = config, phase, sequences, splits, trial
+
+    def run(
+        self,
+        items: IdItems | TextItems | FusedItems,
+        backbone: nn.Module,
+        folder: Path,
+        *,
+        penalty: Penalty | None = None,
+        anchored: bool = True,
+    ) -> Arrays:
+        """Train one expert by BCE; returns the kept weights by name, and the curve.
+
+        Args:
+            items: item vectors.
+            backbone: what reads them.
+            folder: checkpoints and the curve so far.
+            penalty: a loss beside the recommendation loss.
+            anchored: whether the recommendation loss takes part.
+        """
+        model = nn.ModuleDict({"item": items, "backbone": backbone}).to(self.trial.device)
+        recommend = bce_loss(items, backbone, every_position(backbone))  # type: ignore[arg-type]
+
+        def loss(batch: Batch, generator: torch.Generator) -> torch.Tensor:
+            total = recommend(batch, generator) if anchored else torch.zeros((), device=batch.target_B.device)
+            return total if penalty is None else total + penalty(batch, generator)
+
+        valid = self.splits.valid
+        seen = seen_items(self.sequences, valid) if self.config.data.mask_seen else None
+
+        def evaluate() -> dict[str, float]:
+            score = next_scores(items, backbone, cosine=False)  # type: ignore[arg-type]
+            ranks = rank_targets(score, valid, num_items=items.num_items, device=self.trial.device, seen=seen)
+            return ranking_metrics("valid", ranks, TOP_K)
+
+        return self.fit(model, loss, evaluate, OBJECTIVE, folder)
+
+    def fit(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        evaluate: Callable[[], Mapping[str, float]],
+        objective: str,
+        folder: Path,
+    ) -> Arrays:
+        """Train by any loss; returns the kept weights by name, and the curve.
+
+        Args:
+            model: its parameters are trained; on the trial's device.
+            loss: of a batch.
+            evaluate: metrics of the model as it is.
+            objective: the metric to maximise.
+            folder: checkpoints and the curve so far.
+        """
+        recorded = Curve(folder, self.trial)
+        fit(
+            model,
+            loss=loss,
+            rows=self.splits.train,
+            evaluate=evaluate,
+            trial=recorded,
+            epochs=self.phase.epochs,
+            patience=self.phase.patience,
+            batch_size=self.config.fit.batch_size,
+            learning_rate=self.phase.learning_rate,
+            weight_decay=self.phase.weight_decay,
+            decoupled=self.config.fit.optimiser == "adamw",
+            objective=objective,
+            keep=self.config.fit.keep,
+        )
+        weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+        return weights | recorded.arrays()
