@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from platform.runners.ledger import Ended, Ledger
 from platform.spec import SweepSpec
 from platform.trials import Row
 
+_OF_ALL_ROWS = re.compile(r"test/[a-z]+_\d+")
+"""Test metrics of a whole split; those of groups of rows (`test/hr_10_cold`) would make a table too wide to read."""
 _SHOWN = 5
 _STATUS_SHOWN = 4
 _PAIRS_SHOWN = 60
@@ -206,13 +209,16 @@ def _comparison_table(shown: Comparison, by: Sequence[str]) -> Table:
     named_alike = len({tuple(as_text(cell.by.get(name)) for name in by) for cell in shown.cells}) < len(shown.cells)
     for name in [*(["sweep"] if named_alike else []), *by]:
         table.add_column(name)
-    for name in ("seeds", "settings", shown.objective, *shown.metrics):
+    metrics = [
+        name for name in shown.metrics if _OF_ALL_ROWS.fullmatch(name) or any(name in c.published for c in shown.cells)
+    ]
+    for name in ("seeds", "settings", shown.objective, *metrics):
         table.add_column(name, justify="right")
     for cell in shown.cells:
         named = [cell.sweep] if named_alike else []
         named += [as_text(cell.by.get(name)) for name in by]
         counts = [str(len(cell.trials)), str(cell.settings)]
-        values = [_spread(cell.objective), *(_beside_published(cell, name) for name in shown.metrics)]
+        values = [_spread(cell.objective), *(_beside_published(cell, name) for name in metrics)]
         table.add_row(*map(escape, [*named, *counts, *values]))
     return table
 

@@ -2,24 +2,40 @@
 
 A *stage* is a pure module-level function of named inputs that returns arrays. Its key hashes the function's name and
 version and exactly the inputs it receives, so that a parameter which the stage does not read can never change the key.
+
+Beside a result ``<key>/`` lie, while it is computed, ``<key>.lock`` (an advisory lock of the operating system, which
+ends with its holder however that dies), ``<key>.owner`` (who holds it, for people only: nothing is decided by it) and
+``<key>.scratch/`` (partial work). The folder may be on NFS where its locks are real ones (v4, or v3 with its lock
+daemon; not ``nolock``, not ``local_lock``): a dead node's lock then ends with its lease, a minute or two later. Where a
+lock is lost while its holder lives, a result may be computed twice, but the first one stays and is whole.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
 
 Arrays = dict[str, np.ndarray]
+Say = Callable[[str], None]
+
+_POLL_S = 0.2
+
+_computing: ContextVar[frozenset[Path]] = ContextVar("computing", default=frozenset())
+"""Folders of the results that this thread is computing now."""
 
 
 @dataclass(frozen=True)
@@ -73,30 +89,90 @@ class Stages:
 
     Args:
         folder: where results live, one sub-folder a key; made when first needed.
+        owner: who computes what is computed through this object, as those who wait for it are told (``trial 3``).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owner: str = "") -> None:
         self.folder = folder
+        self.owner = owner
 
-    def get(self, compute: Callable[..., Arrays], inputs: Mapping[str, Any]) -> StageResult:
-        """Return ``compute(**inputs)``, from disk where any trial has computed it before.
+    def get(
+        self,
+        compute: Callable[..., Arrays],
+        inputs: Mapping[str, Any],
+        *,
+        context: Mapping[str, Any] | None = None,
+        status: Say | None = None,
+        scratch: bool = False,
+    ) -> StageResult:
+        """Return ``compute(**inputs, **context)``, from disk where any trial has computed it before.
+
+        Of those who ask at once, in whatever thread, process or node, one computes and the others wait. Where it dies,
+        fails or is stopped without a result, one of those who wait takes over.
 
         Args:
             compute: a function marked with :func:`stage`.
             inputs: plain JSON values, :class:`File` or :class:`StageResult`, by argument name. A file reaches
                 ``compute`` as its path, a result as the mapping itself.
+            context: further arguments that can not change the result and so are no part of the key, such as the trial
+                to report to. Only who computes uses its own.
+            status: told in a few words whom this call waits for, again each time it looks, and whose work it takes
+                over; told "" at the end. What it raises ends the waiting.
+            scratch: hand ``compute`` a ``folder`` for partial work, such as checkpoints. It outlives whoever computes,
+                so that the next one carries on from there, and is removed once there is a result. What lies in it must
+                be written so that a kill leaves it readable, as :mod:`trainables.checkpoint` does.
 
         Raises:
-            TypeError: ``compute`` is not marked, or an input has no stable fingerprint.
+            TypeError: ``compute`` is not marked, an input has no stable fingerprint, or an argument is given twice.
+            RuntimeError: ``compute`` asks for the very result that it computes.
         """
         key = stage_key(compute, inputs)
-        folder = self.folder / key
-        if not (folder / MANIFEST).exists():
+        folder, partial = self.folder.absolute() / key, self.folder.absolute() / f"{key}.scratch"
+        arguments = _arguments(compute, inputs, context or {}, {"folder": partial} if scratch else {})
+        if not _is_published(folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f"{key}.lock"):
-                if not (folder / MANIFEST).exists():
-                    _publish(folder, compute, inputs)
+            with self._turn(folder, compute.__name__, status or _say_nothing) as ours:
+                if ours:
+                    if scratch:
+                        partial.mkdir(exist_ok=True)
+                    _publish(folder, compute, arguments)
+        if scratch:
+            shutil.rmtree(partial, ignore_errors=True)  # there is a result, so nobody works there any more
         return StageResult(folder, key)
+
+    @contextlib.contextmanager
+    def _turn(self, folder: Path, name: str, say: Say) -> Iterator[bool]:
+        """Wait until ``folder`` is there or is this caller's to compute; gives whether it is the latter."""
+        if folder in _computing.get():
+            raise RuntimeError(
+                f"a stage must not need its own result, but {name} asks for {folder.name} while it computes it; "
+                "give the inner call other inputs"
+            )
+        lock, note = FileLock(f"{folder}.lock"), Path(f"{folder}.owner")
+        token = _computing.set(_computing.get() | {folder})
+        waited, owner, ours = False, "", False
+        try:
+            while not _is_published(folder) and not _taken(lock):
+                waited, owner = True, _read(note) or owner
+                say(f"waits for {name}, computed by {owner}" if owner else f"waits for {name}")
+                time.sleep(_POLL_S)
+            with os.scandir(folder.parent):  # over NFS this drops what the node remembers of a folder
+                ours = lock.is_locked and not _is_published(folder)
+            if ours:
+                owner = _read(note) or owner  # a note that is still there was left by whoever died
+                if waited := waited or bool(owner):
+                    say(f"takes over {name} from {owner}" if owner else "")
+                process = f"process {os.getpid()} on {socket.gethostname()}"
+                note.write_text(f"{self.owner} ({process})" if self.owner else process)
+            yield ours
+            if waited:
+                say("")
+        finally:
+            _computing.reset(token)
+            if ours:
+                with contextlib.suppress(OSError):
+                    note.unlink()
+            lock.release()
 
 
 def stage_key(compute: Callable[..., Arrays], inputs: Mapping[str, Any]) -> str:
@@ -125,11 +201,50 @@ def _identity(name: str, value: Any) -> Any:
     return value
 
 
-def _publish(folder: Path, compute: Callable[..., Arrays], inputs: Mapping[str, Any]) -> None:
+def _arguments(
+    compute: Callable[..., Arrays], inputs: Mapping[str, Any], context: Mapping[str, Any], own: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What ``compute`` is called with, each name from one place only."""
+    for name in [*context, *own]:
+        if name in inputs or (name in context and name in own):
+            raise TypeError(
+                f"an argument of a stage must come from its inputs, its context or its scratch folder, but {name} of "
+                f"{compute.__qualname__} comes from two of them; rename one"
+            )
+    plain = {name: value.path if isinstance(value, File) else value for name, value in inputs.items()}
+    return {**plain, **context, **own}
+
+
+def _say_nothing(text: str) -> None:
+    """The status of who gives none."""
+
+
+def _is_published(folder: Path) -> bool:
+    return (folder / MANIFEST).exists()
+
+
+def _taken(lock: FileLock) -> bool:
+    """Take ``lock`` if nobody holds it."""
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True
+
+
+def _read(note: Path) -> str:
+    """Who computes, in words; empty where nobody does, or between two owners."""
+    try:
+        return note.read_text()
+    except OSError:
+        return ""
+
+
+def _publish(folder: Path, compute: Callable[..., Arrays], arguments: Mapping[str, Any]) -> None:
     """Compute into a folder of its own and rename it into place, the manifest written last."""
     for left in folder.parent.glob(f".{folder.name}.*"):  # by a crash of whoever held the lock before
-        shutil.rmtree(left)
-    arrays = compute(**{name: value.path if isinstance(value, File) else value for name, value in inputs.items()})
+        shutil.rmtree(left, ignore_errors=True)
+    arrays = compute(**arguments)
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     draft.mkdir(parents=True)
     for name, array in arrays.items():
@@ -137,7 +252,13 @@ def _publish(folder: Path, compute: Callable[..., Arrays], inputs: Mapping[str, 
             np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
             stream.flush()
             os.fsync(stream.fileno())
-    (draft / MANIFEST).write_text(json.dumps({"arrays": list(arrays)}))
+    with (draft / MANIFEST).open("w") as manifest:
+        json.dump({"arrays": list(arrays)}, manifest)
+        manifest.flush()
+        os.fsync(manifest.fileno())
+    if _is_published(folder):  # by a second holder of a lock that was lost: its readers have it open
+        shutil.rmtree(draft)
+        return
     if folder.exists():  # left by a crash before its manifest
         shutil.rmtree(folder)
     draft.rename(folder)

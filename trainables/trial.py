@@ -5,6 +5,7 @@ A trainable reports first and saves after, so that a crash between the two redoe
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ OUT_OF_MEMORY = "out of memory"
 RETIRED = "worker retired"
 
 Metrics = Mapping[str, float]
+
+_METRIC_WORDS = ("train", "valid", "test", "trial")
+"""What the metrics of a trial that has no phases begin with."""
 
 
 class TrialStopped(BaseException):
@@ -45,6 +49,8 @@ class Trial(Protocol):
     world_size: int
     folder: Path
     """The trial's own folder in the storage."""
+    checkpoints: Path
+    """Where ``save`` and ``load`` keep the checkpoints."""
     stages: Stages
     micro_batch_divisor: int
     """Divide the micro-batch by this and accumulate, after an attempt ran out of memory."""
@@ -57,10 +63,21 @@ class Trial(Protocol):
         """
 
     def status(self, text: str) -> None:
-        """Show ``text`` in the progress line of this trial."""
+        """Show ``text`` in the progress line of this trial; "" takes it away again."""
 
-    def phase(self, name: str) -> "Trial":
-        """A Trial for one phase of this one: its own checkpoints, metric prefix ``name/`` and step offset."""
+    def phase(self, name: str, offset: int = 0, *, checkpoints: Path | None = None) -> "Trial":
+        """A Trial for one phase of this one: ``name/`` before each metric, steps counted on, checkpoints of its own.
+
+        Args:
+            name: letters, digits and underscores, none of the words that metrics begin with; "" for the phase whose
+                metrics are the trial's own (``valid/...``), which is the only one that search and early stopping see.
+            offset: how many steps the phases before it take; added to each step reported.
+            checkpoints: where ``save`` and ``load`` keep them, such as the scratch folder of a stage; by default a
+                folder of the phase's name in the trial's own, and for "" the trial's own.
+
+        Raises:
+            ValueError: the name does not do for a phase, or the offset is negative.
+        """
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep ``state`` (nested dicts and lists of tensors and plain values) as the newest checkpoint."""
@@ -99,16 +116,18 @@ class LocalTrial:
         send: Callable[[int, dict[str, float]], None] | None = None,
     ) -> None:
         self.folder = folder
+        self.checkpoints = folder / "checkpoints"
         self.seed = seed
         self.number = number
         self.attempt = attempt
         self.device = device
         self.rank = rank
         self.world_size = world_size
-        self.stages = stages or Stages(folder / "stages")
+        self.stages = Stages(stages.folder if stages else folder / "stages", owner=f"trial {number}")
         self.micro_batch_divisor = micro_batch_divisor
         self.reports: list[tuple[int, dict[str, float]]] = []
         self._send = send
+        self._status: str | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def report(self, step: int, metrics: Metrics) -> None:
@@ -122,19 +141,21 @@ class LocalTrial:
 
     def status(self, text: str) -> None:
         """See :meth:`Trial.status`."""
-        (self.folder / STATUS).write_text(text)
+        if text != self._status:  # who waits says the same again and again
+            (self.folder / STATUS).write_text(text)
+            self._status = text
 
-    def phase(self, name: str) -> "Phase":
+    def phase(self, name: str, offset: int = 0, *, checkpoints: Path | None = None) -> "Phase":
         """See :meth:`Trial.phase`."""
-        return Phase(self, name)
+        return Phase(self, name, offset, checkpoints=checkpoints)
 
     def save(self, state: dict[str, Any]) -> None:
         """See :meth:`Trial.save`."""
-        checkpoint.save(self.folder / "checkpoints", state)
+        checkpoint.save(self.checkpoints, state)
 
     def load(self) -> dict[str, Any] | None:
         """See :meth:`Trial.load`."""
-        return checkpoint.load(self.folder / "checkpoints")
+        return checkpoint.load(self.checkpoints)
 
     def artifact(self, name: str) -> Path:
         """See :meth:`Trial.artifact`."""
@@ -154,10 +175,19 @@ class LocalTrial:
 class Phase:
     """One phase of a trial: ``name/`` before each metric, its own checkpoints, steps counted on from ``offset``.
 
-    Metrics of a phase never start with ``valid/``, so that neither search nor early stopping sees them.
+    Metrics of a named phase never start with ``valid/``, so that neither search nor early stopping sees them. A phase
+    of a phase adds its name and offset to those of the outer one.
     """
 
-    def __init__(self, trial: Trial, name: str, offset: int = 0) -> None:
+    def __init__(self, trial: Trial, name: str, offset: int = 0, *, checkpoints: Path | None = None) -> None:
+        if name and (not re.fullmatch(r"\w+", name, re.ASCII) or name in _METRIC_WORDS):
+            raise ValueError(
+                f"a phase must be named by letters, digits and underscores and not {', '.join(_METRIC_WORDS)}, "
+                f"but got {name!r}; take a word like phase1"
+            )
+        if offset < 0:
+            raise ValueError(f"a phase's offset must be at least 0, but got {offset}; give the steps before the phase")
+        self.checkpoints = checkpoints or (trial.checkpoints / name if name else trial.checkpoints)
         self._trial = trial
         self._name = name
         self._offset = offset
@@ -167,27 +197,24 @@ class Phase:
 
     def report(self, step: int, metrics: Metrics) -> None:
         """See :meth:`Trial.report`."""
-        self._trial.report(self._offset + step, {f"{self._name}/{key}": value for key, value in metrics.items()})
+        prefix = f"{self._name}/" if self._name else ""
+        self._trial.report(self._offset + step, {f"{prefix}{key}": value for key, value in metrics.items()})
 
     def status(self, text: str) -> None:
         """See :meth:`Trial.status`."""
-        self._trial.status(f"{self._name}: {text}")
+        self._trial.status(f"{self._name}: {text}" if self._name and text else text)
 
-    def phase(self, name: str) -> "Phase":
+    def phase(self, name: str, offset: int = 0, *, checkpoints: Path | None = None) -> "Phase":
         """See :meth:`Trial.phase`."""
-        return Phase(self, name)
+        return Phase(self, name, offset, checkpoints=checkpoints)
 
     def save(self, state: dict[str, Any]) -> None:
         """See :meth:`Trial.save`."""
-        checkpoint.save(self._checkpoints, state)
+        checkpoint.save(self.checkpoints, state)
 
     def load(self) -> dict[str, Any] | None:
         """See :meth:`Trial.load`."""
-        return checkpoint.load(self._checkpoints)
-
-    @property
-    def _checkpoints(self) -> Path:
-        return Path(self._trial.folder) / "checkpoints" / self._name
+        return checkpoint.load(self.checkpoints)
 
 
 def last_report(folder: Path) -> tuple[int, dict[str, float]] | None:

@@ -1,13 +1,18 @@
 """Every Trial keeps the same promises: in this process, as a phase, and under Ray."""
 
 import logging
+import os
+import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from trainables import on_ray
+from trainables.stages import stage
 from trainables.trial import LocalTrial, Trial, TrialStopped
 
 Sent = list[tuple[int, dict[str, float]]]
@@ -26,6 +31,11 @@ def _phase(folder: Path, sent: Sent, stop_at: int) -> Trial:
     return _local(folder, sent, stop_at).phase("pretrain")
 
 
+def _last_phase(folder: Path, sent: Sent, stop_at: int) -> Trial:
+    """A phase whose metrics are the trial's own, with its checkpoints elsewhere."""
+    return _local(folder, sent, stop_at).phase("", checkpoints=folder / "scratch")
+
+
 def _ray(folder: Path, sent: Sent, stop_at: int) -> Trial:
     """The Trial that a Ray worker makes, over a session that answers as Tune's does."""
 
@@ -42,7 +52,13 @@ def _ray(folder: Path, sent: Sent, stop_at: int) -> Trial:
     )
 
 
-@pytest.fixture(params=[_local, _phase, _ray], ids=["local", "phase", "ray"])
+def _ray_phase(folder: Path, sent: Sent, stop_at: int) -> Trial:
+    return _ray(folder, sent, stop_at).phase("pretrain")
+
+
+@pytest.fixture(
+    params=[_local, _phase, _last_phase, _ray, _ray_phase], ids=["local", "phase", "last phase", "ray", "ray phase"]
+)
 def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Sent, int], Trial]:
     from ray import tune
 
@@ -122,15 +138,88 @@ def test_tags_and_status_are_left_for_the_driver(make, tmp_path):
     assert (tmp_path / "status").read_text().endswith("epoch 1")
 
 
-def test_a_phase_has_its_own_prefix_and_checkpoints(tmp_path):
+def test_a_status_is_taken_away_by_an_empty_one(make, tmp_path):
+    trial = make(tmp_path, [], -1)
+    trial.status("waits for phase1")
+    trial.status("")
+    assert (tmp_path / "status").read_text() == ""
+
+
+def test_those_who_wait_for_a_result_are_told_which_trial_computes_it(make, tmp_path):
+    trial = make(tmp_path, [], -1)
+    result = trial.stages.get(told, {"number": 1}, context={"folder": trial.stages.folder, "status": trial.status})
+    assert bytes(result["owner"]).decode() == f"trial 0 (process {os.getpid()} on {socket.gethostname()})"
+
+
+@stage(version=1)
+def told(number, folder, status):
+    """Who computes this, as those who wait read it."""
+    (note,) = folder.glob("told-*.owner")
+    return {"owner": np.frombuffer(note.read_bytes(), np.uint8)}
+
+
+def test_a_phase_has_its_own_prefix_and_checkpoints_and_counts_steps_on(make, tmp_path):
     sent: Sent = []
-    trial = _local(tmp_path, sent, -1)
-    phase = trial.phase("pretrain")
+    trial = make(tmp_path, sent, -1)
+    phase = trial.phase("align", offset=8)
+    trial.report(8, {"valid/hr_10": 0.25})
     phase.report(1, {"valid/hr_10": 0.5})
     phase.save({"phase": 1})
-    assert sent == [(1, {"pretrain/valid/hr_10": 0.5})]
+    (_, ((name, _),)), (step, metrics) = ((step, tuple(metrics.items())) for step, metrics in sent)
+    assert step == 9
+    assert metrics == ((f"{name.removesuffix('valid/hr_10')}align/valid/hr_10", 0.5),)
     assert trial.load() is None
-    assert trial.phase("pretrain").load() == {"phase": 1}
+    assert trial.phase("align").load() == {"phase": 1}
+    assert trial.phase("other").load() is None
+    assert (phase.number, phase.seed, phase.folder) == (trial.number, trial.seed, trial.folder)
+
+
+def test_the_phase_without_a_name_reports_as_the_trial_and_keeps_its_checkpoints_there(make, tmp_path):
+    sent: Sent = []
+    trial = make(tmp_path, sent, -1)
+    phase = trial.phase("", offset=11)
+    trial.report(14, {"test/hr_10": 0.5})
+    phase.report(3, {"test/hr_10": 0.5})
+    assert sent[0] == sent[1]
+    phase.save({"step": 3})
+    assert trial.load() == {"step": 3}
+    phase.status("epoch 3")
+    assert (tmp_path / "status").read_text().removeprefix("pretrain: ") == "epoch 3"
+
+
+def test_a_phases_checkpoints_lie_where_it_is_told(make, tmp_path):
+    trial = make(tmp_path, [], -1)
+    trial.phase("align", checkpoints=tmp_path / "stage").save({"step": 2})
+    assert [path.name for path in (tmp_path / "stage").iterdir()] == ["000000.pt"]
+    assert trial.phase("align").load() is None
+    assert trial.phase("pretrain", checkpoints=tmp_path / "stage").load() == {"step": 2}
+
+
+def test_a_phase_of_a_phase_adds_name_offset_and_checkpoints_to_the_outer_ones(tmp_path):
+    sent: Sent = []
+    outer = _local(tmp_path, sent, -1).phase("phase1", offset=2)
+    inner, moved = outer.phase("text", offset=3), outer.phase("", checkpoints=tmp_path / "stage")
+    inner.report(1, {"loss": 0.5})
+    moved.report(1, {"loss": 0.5})
+    assert sent == [(6, {"phase1/text/loss": 0.5}), (3, {"phase1/loss": 0.5})]
+    inner.save({"step": 1})
+    assert outer.load() is None
+    assert (tmp_path / "checkpoints" / "phase1" / "text" / "000000.pt").exists()
+    inner.status("epoch 1")
+    assert (tmp_path / "status").read_text() == "phase1: text: epoch 1"
+    inner.status("")
+    assert (tmp_path / "status").read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["valid", "test", "train", "trial", "a/b", "..", "phase 1", "γ"])
+def test_a_phases_name_that_is_no_word_or_the_metrics_own_is_refused(make, tmp_path, name):
+    with pytest.raises(ValueError, match=rf"must be named by letters, .* but got {re.escape(repr(name))}; take a word"):
+        make(tmp_path, [], -1).phase(name)
+
+
+def test_steps_of_a_phase_do_not_run_backwards(make, tmp_path):
+    with pytest.raises(ValueError, match=r"offset must be at least 0, but got -1; give the steps before the phase"):
+        make(tmp_path, [], -1).phase("align", offset=-1)
 
 
 def test_ranks_other_than_the_first_report_nothing(tmp_path):

@@ -1,5 +1,9 @@
 """The sweeps that are shipped: each can be loaded, checked and, where it is a paper's table, has exactly its cells."""
 
+import json
+import shlex
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +17,28 @@ from platform.spec import load
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 FILES = sorted(str(file.relative_to(SWEEPS)) for file in SWEEPS.rglob("*.yaml"))
 TABLES = [file for file in FILES if file.startswith("paper/")]
+PAD = [file for file in TABLES if "/pad_" in file]
+
+SHARED = """
+import json, sys
+from trainables.config import build
+from trainables.pad.config import Config
+from trainables.pad.phases import align_settings, pretrain_settings
+
+points = [build(Config, point) for point in json.load(sys.stdin)]
+for read in (pretrain_settings, align_settings):
+    print(len({json.dumps(read(point), sort_keys=True) for point in points}))
+"""
+
+
+def commands(file):
+    """The sweep commands in a file's comment, as lists of overrides."""
+    lines = [line[1:].strip() for line in (SWEEPS / file).read_text().splitlines() if line.startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ").splitlines()
+    words = [shlex.split(line) for line in joined if "python -m platform.sweep" in line]
+    for told in words:
+        assert told[told.index("platform.sweep") + 1] == f"sweeps/{file}"
+    return [[told[index + 1] for index, word in enumerate(told) if word == "--set"] for told in words]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -31,6 +57,63 @@ def test_a_shipped_sweep_has_nothing_against_it_but_data_that_are_not_there(file
 def test_the_trials_of_a_grid_are_as_many_as_its_points(file):
     spec = load(SWEEPS / file)
     assert sum(1 for _ in space_of(spec).grid()) == spec.num_trials
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_commands_that_a_file_tells_are_sweeps_of_their_own_name_that_run_all_their_points(file):
+    first, *others = commands(file)
+    assert first == []
+    for overrides in others:
+        spec = load(SWEEPS / file, overrides)
+        assert spec.name != load(SWEEPS / file).name
+        assert spec.method != "grid" or sum(1 for _ in space_of(spec).grid()) == spec.num_trials
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if "pad_" in file])
+def test_the_real_commands_of_pad_have_nothing_against_them(file, real_data, monkeypatch):
+    monkeypatch.setenv("SWEEP_DATA", str(real_data))
+    _, overrides = commands(file)
+    spec, _ = open_sweep(SWEEPS / file, overrides)
+    assert spec.parameters["data.name"].value == "amazon-prime-pantry-2018"
+
+
+@pytest.mark.parametrize("file", PAD)
+def test_pads_tables_and_figures_have_its_protocol(file):
+    spec = load(SWEEPS / file)
+    assert [(metric.name, metric.goal) for metric in spec.metrics] == [("valid/hr_10", "maximize")]
+    assert spec.early_stopping.type == "none"
+    for point in space_of(spec).grid():
+        protocol = (point["data.keep_last"], point["data.max_history"], point["data.mask_seen"])
+        assert protocol == (23, 20, True)
+        assert point["data.text"] == f"{point['data.name']}.minilm-l6-v2.npy"
+
+
+@pytest.mark.parametrize(
+    ("file", "trials"), [("pad_table2", 6), ("pad_table3", 6), ("pad_figure4", 3), ("pad_figure5", 3)]
+)
+def test_every_cell_of_pads_tables_and_figures_has_the_same_number_of_trials(file, trials):
+    spec = load(SWEEPS / "paper" / f"{file}.yaml")
+    cells = Counter(tuple(as_text(point.get(name)) for name in spec.compare.by) for point in space_of(spec).grid())
+    assert set(cells.values()) == {trials}
+
+
+@pytest.mark.parametrize(
+    ("file", "pretrainings", "alignments"),
+    [
+        ("pad_gamma.yaml", 2, 12),
+        ("pad_kernels.yaml", 2, 12),
+        ("pad_experts.yaml", 2, 2),
+        ("paper/pad_figure4.yaml", 3, 12),
+        ("paper/pad_figure5.yaml", 3, 15),
+    ],
+)
+def test_trials_share_the_phases_that_a_file_says_they_share(file, pretrainings, alignments):
+    """What a phase reads is the trainable's to say, and takes torch; figure 4 by its settings, on each data set."""
+    points = json.dumps([point | {"data.name": "synthetic"} for point in space_of(load(SWEEPS / file)).grid()])
+    told = subprocess.run(
+        [sys.executable, "-c", SHARED], input=points, cwd=SWEEPS.parent, capture_output=True, text=True
+    )
+    assert told.stdout.split() == [str(pretrainings), str(alignments)], told.stderr
 
 
 @pytest.mark.parametrize("file", TABLES)
@@ -59,6 +142,13 @@ def test_the_papers_methods_get_the_same_number_of_trials_in_each_cell():
         ("spectran_table4", ("amazon-beauty-2014", "sasrec", "alphafuse", "16"), "test/hr_20", 0.0714),
         ("spectran_table5", ("amazon-toys-2014", "sasrec", "llm_esr"), "trial/seconds", 38.41),
         ("spectran_table6", ("amazon-office-2014", "sasrec", "spectran"), "trial/subordinate_weight", 52.93),
+        ("pad_table2", ("amazon-prime-pantry-2018", "sasrec", "id"), "test/hr_10", 0.026338),
+        ("pad_table2", ("amazon-electronics-2018", "sasrec", "make"), "test/ndcg_10", 0.004611),
+        ("pad_table2", ("mind", "sasrec", "pad"), "test/hr_10", 0.186703),
+        ("pad_table3", ("amazon-prime-pantry-2018", "caser", "id"), "test/ndcg_10", 0.004136),
+        ("pad_table3", ("mind", "gru4rec", "pad"), "test/hr_10", 0.165762),
+        ("pad_figure4", ("amazon-electronics-2018", "sasrec", "smem", ""), "test/ndcg_10", 0.014287),
+        ("pad_figure5", ("mind", "sasrec", "pad", "gaussian", "all", "frequency"), "test/ndcg_10", 0.101515),
     ],
 )
 def test_what_was_printed_is_found_under_our_names(file, cell, metric, printed):
@@ -70,11 +160,19 @@ def test_the_papers_own_slip_is_noted():
     assert list(notes) == [(name, "sasrec", "rlmrec", "128") for name in ("amazon-toys-2014", "amazon-beauty-2014")]
 
 
+@pytest.mark.parametrize("file", ["pad_figure4", "pad_figure5"])
+def test_a_cell_without_a_printed_number_says_why(file):
+    published = load(SWEEPS / "paper" / f"{file}.yaml").published()
+    silent = [cell for cell, values in published.values.items() if not values]
+    assert silent
+    assert all("bar" in published.notes[cell] for cell in silent)
+
+
 def test_every_published_number_is_a_share_a_size_or_nothing():
     from platform.published import read
 
     files = sorted((SWEEPS / "paper" / "published").glob("*.csv"))
-    assert len(files) == 10
+    assert len(files) == 12
     for file in files:
         told: list[str] = []
         by = [name for name in file.read_text().splitlines()[0].split(",") if "/" not in name and name != "note"]

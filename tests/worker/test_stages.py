@@ -1,5 +1,6 @@
 """Shared results: the key is the function and its inputs and nothing else; computed once; never half there."""
 
+import functools
 import multiprocessing
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.stages import MANIFEST, File, StageResult, Stages, stage, stage_key
+from trainables.stages import MANIFEST, File, StageResult, Stages, _publish, _taken, stage, stage_key
 
 
 @stage(version=1)
@@ -181,3 +182,102 @@ def test_processes_that_ask_at_once_compute_once(stages, calls):
     for process in asking:
         process.join()
     assert calls.read_text() == "x"
+
+
+@stage(version=1)
+def reported(values, say, weight=1):
+    """Tell the context, which is no part of the result."""
+    say(f"computes {values}")
+    return {"sum": np.array([sum(values) * weight])}
+
+
+@stage(version=1)
+def tallied(total, folder, stop_at):
+    """Count to `total` with a file for each step done; fail before the step `stop_at`."""
+    for step in range(len(list(folder.iterdir())), total):
+        if step == stop_at:
+            raise RuntimeError(f"stopped before step {step}")
+        (folder / str(step)).touch()
+    return {"steps": np.array([total])}
+
+
+@stage(version=1)
+def itself(stages, depth):
+    """Ask for another result, and at depth 0 for its own."""
+    stages.get(itself, {"depth": max(depth - 1, 0)}, context={"stages": stages})
+    return {"depth": np.array([depth])}
+
+
+def test_the_context_reaches_the_stage_and_no_key(stages):
+    said: list[str] = []
+    for say in (said.append, None):  # the second is never called: there is a result
+        result = stages.get(reported, {"values": [1, 2]}, context={"say": say})
+        assert result["sum"].tolist() == [3]
+        assert result.fingerprint == stage_key(reported, {"values": [1, 2]})
+    assert said == ["computes [1, 2]"]
+
+
+@pytest.mark.parametrize(
+    ("context", "scratch", "name"),
+    [({"values": 1}, False, "values"), ({"folder": 1}, True, "folder")],
+)
+def test_an_argument_has_one_source_though_there_is_a_result_already(stages, context, scratch, name):
+    stages.get(scaled, {"values": [1], "factor": 2})
+    rule = "must come from its inputs, its context or its scratch folder"
+    with pytest.raises(TypeError, match=f"{rule}, but {name} of scaled comes from two of them; rename one"):
+        stages.get(scaled, {"values": [1], "factor": 2}, context=context, scratch=scratch)
+
+
+def test_work_that_failed_half_way_is_carried_on_from_its_scratch_folder_which_goes_when_there_is_a_result(stages):
+    inputs = {"total": 5}
+    scratch = stages.folder / f"{stage_key(tallied, inputs)}.scratch"
+    with pytest.raises(RuntimeError, match="stopped before step 3"):
+        stages.get(tallied, inputs, context={"stop_at": 3}, scratch=True)
+    assert sorted(path.name for path in scratch.iterdir()) == ["0", "1", "2"]
+    assert sorted(path.suffix for path in stages.folder.iterdir()) == [".lock", ".scratch"]
+    result = stages.get(tallied, inputs, context={"stop_at": 2}, scratch=True)  # step 2 is not done again
+    assert result["steps"].tolist() == [5]
+    assert not scratch.exists()
+
+
+def test_a_scratch_folder_that_a_crash_left_beside_its_result_is_removed_by_the_next_who_asks(stages):
+    inputs = {"total": 1}
+    for _ in range(2):
+        result = stages.get(tallied, inputs, context={"stop_at": None}, scratch=True)
+        assert sorted(path.suffix for path in stages.folder.iterdir()) == ["", ".lock"]
+        left = result.folder.with_name(f"{result.folder.name}.scratch")
+        left.mkdir()
+        (left / "0").touch()
+
+
+def test_a_stage_that_asks_for_its_own_result_is_refused_and_one_that_asks_for_another_is_not(stages):
+    with pytest.raises(RuntimeError, match=r"must not need its own result, but itself asks for itself-\w{24} while"):
+        stages.get(itself, {"depth": 2}, context={"stages": Stages(stages.folder)})
+    assert {path.suffix for path in stages.folder.iterdir()} == {".lock"}
+
+
+def test_a_result_that_comes_between_the_look_and_the_lock_is_not_computed_again(stages, calls, monkeypatch):
+    inputs = {"values": [1, 2], "factor": 3}
+    folder = stages.folder / stage_key(scaled, inputs)
+
+    def late(lock):
+        _publish(folder, scaled, inputs)
+        return _taken(lock)
+
+    monkeypatch.setattr("trainables.stages._taken", late)
+    assert stages.get(scaled, inputs)["scaled"].tolist() == [3.0, 6.0]
+    assert calls.read_text() == "x"
+
+
+def test_where_a_lock_was_lost_the_first_result_stays_and_the_second_is_dropped(stages):
+    """As over NFS after a partition: another node has published while this one still computed."""
+    inputs = {"values": [1, 2], "factor": 3}
+    folder = stages.folder / stage_key(scaled, inputs)
+
+    @functools.wraps(scaled)
+    def overtaken(values, factor):
+        _publish(folder, scaled, inputs)
+        return {"scaled": np.full(2, 9.0)}
+
+    assert stages.get(overtaken, inputs)["scaled"].tolist() == [3.0, 6.0]
+    assert sorted(path.name for path in stages.folder.iterdir()) == [folder.name, f"{folder.name}.lock"]

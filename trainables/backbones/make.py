@@ -11,7 +11,6 @@ from trainables.backbones.sasrec import SASRec
 from trainables.seqrec.cloze import cloze
 from trainables.seqrec.objectives import Reading, next_item
 
-
 AnyBackbone = SASRec | BERT4Rec | HSTU | GRU4Rec | Caser
 
 

@@ -27,7 +27,7 @@ from torch.nn import functional
 from trainables.data.batches import Batch
 from trainables.pad.training import Penalty
 from trainables.seqrec.items import Items
-from trainables.seqrec.layers import Dropout, linear
+from trainables.seqrec.layers import Dropout, deep_linear
 from trainables.seqrec.losses import bce, draw_negatives
 
 PARTS = ("id inner", "id inter", "text inner", "text inter")
@@ -51,8 +51,8 @@ class DisCoItems(nn.Module, Items):
         super().__init__()
         self.num_items, self.width = sources[0].num_items, sources[0].width
         self.sources = nn.ModuleList(sources)  # type: ignore[arg-type]
-        self.dense = nn.ModuleList(_xavier(self.width, self.width, generator) for _ in PARTS)
-        self.fusion = _xavier(len(PARTS) * self.width, self.width, generator)
+        self.dense = nn.ModuleList(deep_linear(self.width, self.width, generator) for _ in PARTS)
+        self.fusion = deep_linear(len(PARTS) * self.width, self.width, generator)
         self.dropout = Dropout(dropout)
         self.bounds = nn.ModuleList(CLUB(self.width, generator=generator) for _ in APART)
         self.tellers = nn.ModuleList(Discriminator(self.width, generator=generator) for _ in PARTS)
@@ -80,9 +80,9 @@ class CLUB(nn.Module):
     def __init__(self, dim: int, *, generator: torch.Generator) -> None:
         super().__init__()
         hidden = max(dim // 2, 1)
-        self.mean = nn.Sequential(_xavier(dim, hidden, generator), nn.ReLU(), _xavier(hidden, dim, generator))
+        self.mean = nn.Sequential(deep_linear(dim, hidden, generator), nn.ReLU(), deep_linear(hidden, dim, generator))
         self.log_variance = nn.Sequential(
-            _xavier(dim, hidden, generator), nn.ReLU(), _xavier(hidden, dim, generator), nn.Tanh()
+            deep_linear(dim, hidden, generator), nn.ReLU(), deep_linear(hidden, dim, generator), nn.Tanh()
         )
 
     def forward(self, x_ND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -157,10 +157,3 @@ def apart_and_sufficient(items: DisCoItems, *, disentanglement: float, sufficien
         return total
 
     return penalty
-
-
-def _xavier(width_in: int, width_out: int, generator: torch.Generator) -> nn.Linear:
-    """A linear layer that keeps the length of what passes, as PAD's and DisCo's do: three in a row are on the way."""
-    layer = linear(width_in, width_out, generator)
-    nn.init.xavier_normal_(layer.weight, generator=generator)
-    return layer

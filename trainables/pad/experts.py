@@ -14,7 +14,7 @@ from torch.nn import functional
 from trainables.data.batches import Batch
 from trainables.seqrec.evaluate import Score
 from trainables.seqrec.items import IdItems, Items, Table, all_scores
-from trainables.seqrec.layers import Dropout, linear
+from trainables.seqrec.layers import Dropout, deep_linear
 from trainables.seqrec.objectives import Backbone, after
 
 Gate = Callable[[Sequence[torch.Tensor], torch.Tensor], torch.Tensor]
@@ -37,7 +37,7 @@ class FusedItems(nn.Module, Items):
         super().__init__()
         self.num_items, self.width = ids.num_items, ids.width
         self.ids, self.text = ids, text
-        self.fusion = linear(ids.width + text.width, self.width, generator)
+        self.fusion = deep_linear(ids.width + text.width, self.width, generator)
         self.dropout = Dropout(dropout)
 
     def rows(self, index_N: torch.Tensor | None = None) -> torch.Tensor:

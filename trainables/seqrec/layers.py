@@ -28,6 +28,16 @@ def linear(width_in: int, width_out: int, generator: torch.Generator) -> nn.Line
     return layer
 
 
+def deep_linear(width_in: int, width_out: int, generator: torch.Generator) -> nn.Linear:
+    """A linear layer that keeps the length of what passes (xavier-normal), for stacks without a norm or a residual.
+
+    Weights from N(0, .02^2) would shrink it tenfold a layer: five leave vectors of length .001 (infra/decisions/0005).
+    """
+    layer = linear(width_in, width_out, generator)
+    nn.init.xavier_normal_(layer.weight, generator=generator)
+    return layer
+
+
 class Dropout(nn.Module):
     """Dropout whose mask costs a tenth of ``nn.Dropout``'s on a CPU, where drawing it outweighs the layer around it.
 

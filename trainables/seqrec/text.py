@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainables.seqrec.items import Items
-from trainables.seqrec.layers import Dropout, linear
+from trainables.seqrec.layers import Dropout, deep_linear, linear
 
 
 class Projection(nn.Module):
@@ -20,7 +20,8 @@ class Projection(nn.Module):
         layers: at least 1; those after the first are D to D.
         scale: what the text is multiplied by.
         dropout: rate before every layer but the first.
-        generator: draws the initial weights from N(0, .02^2).
+        generator: draws the initial weights: the first layer's from N(0, .02^2), so that ``scale`` says how long item
+            vectors are at first, the others' so that they keep it.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Projection(nn.Module):
         super().__init__()
         self.scale = scale
         self.first = linear(text_width, dim, generator)
-        self.others = nn.ModuleList(linear(dim, dim, generator) for _ in range(layers - 1))
+        self.others = nn.ModuleList(deep_linear(dim, dim, generator) for _ in range(layers - 1))
         self.dropout = Dropout(dropout)
 
     def forward(self, text_NV: torch.Tensor) -> torch.Tensor:
