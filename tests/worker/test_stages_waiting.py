@@ -89,13 +89,19 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
+def interruptible(target: Callable[..., object], *arguments: object) -> None:
+    """Run ``target`` with SIGINT as a terminal's process has it; a job in the background starts with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    target(*arguments)
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., BaseProcess]]:
     """Call with `ask`'s arguments for a process that runs it."""
     started: list[BaseProcess] = []
 
     def begin(*arguments: object, target: Callable[..., object] = ask) -> BaseProcess:
-        process = fork.Process(target=target, args=arguments)
+        process = fork.Process(target=interruptible, args=(target, *arguments))
         process.start()
         started.append(process)
         return process
