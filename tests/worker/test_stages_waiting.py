@@ -17,9 +17,8 @@ import pytest
 from trainables.stages import MANIFEST, Stages, stage, stage_key
 from trainables.trial import LocalTrial, TrialStopped
 
-TOTAL = 5
-HELD = 3
-"""The step before which whoever computes waits for the file `go`."""
+TOTAL, HELD = 5, 3
+"""How many steps there are, and the step before which whoever computes waits for the file `go`."""
 
 fork = multiprocessing.get_context("fork")
 
@@ -89,19 +88,14 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
-def interruptible(target: Callable[..., object], *arguments: object) -> None:
-    """Run ``target`` with SIGINT as a terminal's process has it; a job in the background starts with it ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    target(*arguments)
-
-
 @pytest.fixture
 def start() -> Iterator[Callable[..., BaseProcess]]:
     """Call with `ask`'s arguments for a process that runs it."""
     started: list[BaseProcess] = []
 
     def begin(*arguments: object, target: Callable[..., object] = ask) -> BaseProcess:
-        process = fork.Process(target=interruptible, args=(target, *arguments))
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # inherited; a job in the background has it ignored
+        process = fork.Process(target=target, args=arguments)
         process.start()
         started.append(process)
         return process

@@ -20,7 +20,7 @@ Position = Literal["taylor", "singular_values", "identity", "none"]
 QUERY_KEY_STD = 0.1
 """Of the first Q and K (§4.1.5)."""
 
-GATHER_COST = 12
+GATHER_COST = 20
 """Multiplications of a matrix product that take as long as reading one number of a row of U for one candidate, forward
 and backward (tests/benchmarks/adapters.py)."""
 
