@@ -19,8 +19,8 @@ from trainables.pad.diagnostics import (
     gate_weights,
     history_pairs,
     kendall_tau,
-    write_curves,
 )
+from trainables.seqrec.curves import write_curves
 
 MakeSequences = Callable[..., Sequences]
 

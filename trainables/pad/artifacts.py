@@ -14,8 +14,9 @@ from trainables.data.splits import Rows
 from trainables.pad.buckets import buckets, groups
 from trainables.pad.compose import ALIGNED, ID, TEXT, Composition
 from trainables.pad.config import BUCKETS, GROUPS
-from trainables.pad.diagnostics import distance_histograms, gate_weights, history_pairs, kendall_tau, write_curves
+from trainables.pad.diagnostics import distance_histograms, gate_weights, history_pairs, kendall_tau
 from trainables.pad.experts import FusedItems, JoinedItems
+from trainables.seqrec.curves import write_curves
 from trainables.seqrec.items import IdItems, Items
 from trainables.seqrec.randomness import seed_for
 from trainables.seqrec.text import TextItems

@@ -1,13 +1,10 @@
 """What PAD looks at beside rankings: what alignment did to distances between items (§4.2, §4.3), what its gate does.
 
-Each function gives plain arrays; :func:`write_curves` makes a CSV of them whose first column is the horizontal axis, so
+Each function gives plain arrays; ``seqrec.curves`` makes a CSV of them whose first column is the horizontal axis, so
 that the driver draws it. Shape letters beside the common ones: P pairs of items, B buckets, E experts, H bins.
 """
 
-import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -190,19 +187,3 @@ def gate_weights(weight_IE: np.ndarray, bucket_I: np.ndarray) -> np.ndarray:
     np.add.at(sums_BE, bucket_I, weight_IE)
     size_B1 = np.bincount(bucket_I)[:, None]
     return np.divide(sums_BE, size_B1, out=np.full_like(sums_BE, np.nan), where=size_B1 > 0)[1:]
-
-
-def write_curves(path: Path, axis: tuple[str, np.ndarray], curves: Mapping[str, np.ndarray]) -> None:
-    """Write a CSV: the axis first, then one column a curve.
-
-    Args:
-        path: the file.
-        axis: name and values of the horizontal axis, such as ``("bucket", [1, 2, ...])``.
-        curves: name -> values, as many as the axis has.
-    """
-    name, values = axis
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow((name, *curves))
-        lines = zip(values, *curves.values(), strict=True)
-        writer.writerows([f"{value:.6g}" for value in line] for line in lines)

@@ -16,7 +16,7 @@ from trainables.pad.config import BUCKETS, OBJECTIVE, Config
 from trainables.pad.experts import JoinedBackbone, JoinedItems, gated_scores
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_targets, write_ranks
-from trainables.seqrec.fit import fit, write_weights
+from trainables.seqrec.fit import fit, parameters, write_weights
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import bce_loss, every_position
 from trainables.trial import Trial
@@ -86,7 +86,7 @@ def run(config: Config, trial: Trial) -> None:
         {
             **ranking_metrics("test", rank_N, TOP_K),
             **group_metrics("test", rank_N, group_N, TOP_K),
-            "trial/parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "trial/parameters": parameters(model),
             "trial/inference_seconds": seconds,
             **write_diagnostics(made, items, splits.train, frequency_I, trial),
         },

@@ -133,6 +133,11 @@ def adam(
     return kind(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
 
+def parameters(model: nn.Module) -> int:
+    """How many numbers training changes."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 def write_weights(path: Path, model: nn.Module) -> None:
     """Write the model's weights as safetensors, readable without this code."""
     from safetensors.torch import save_file

@@ -3,13 +3,10 @@
 Each table is a CSV whose first column is the horizontal axis; the driver draws it.
 """
 
-import csv
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-
 import numpy as np
 import torch
 
+from trainables.seqrec.curves import write_curves
 from trainables.seqrec.items import Items
 from trainables.spectran.adapters.spectran import SpectralItems
 from trainables.trial import Trial
@@ -31,14 +28,12 @@ def write_diagnostics(items: Items, trial: Trial) -> dict[str, float]:
     """
     with torch.inference_mode():
         share_D = cumulative_shares(items.rows()[1:].cpu().numpy())
-        numbers = range(1, len(share_D) + 1)
-        shares = zip(numbers, share_D, strict=True)
-        _write(trial.artifact("singular_values.csv"), ("dimension", "cumulative_share"), shares)
+        _write_by_dimension(trial, "singular_values.csv", {"cumulative_share": share_D})
         summary = {"trial/top_10_share": float(share_D[min(TOP, len(share_D)) - 1])}
         if isinstance(items, SpectralItems) and items.query_DK is not None:
             principal_D, subordinate_D = spectral_weights(items)
-            table = zip(range(1, len(principal_D) + 1), principal_D, subordinate_D, strict=True)
-            _write(trial.artifact("spectral_weights.csv"), ("dimension", "principal", "subordinate"), table)
+            weights = {"principal": principal_D, "subordinate": subordinate_D}
+            _write_by_dimension(trial, "spectral_weights.csv", weights)
             summary["trial/principal_weight"] = float(principal_D.mean())
             summary["trial/subordinate_weight"] = float(subordinate_D.mean())
     return summary
@@ -63,8 +58,6 @@ def spectral_weights(items: SpectralItems) -> tuple[np.ndarray, np.ndarray]:
     return mixture_DR.diagonal().cpu().numpy(), subordinate_D.cpu().numpy()
 
 
-def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[float]]) -> None:
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(header)
-        writer.writerows([f"{value:.6g}" for value in line] for line in lines)
+def _write_by_dimension(trial: Trial, name: str, curves: dict[str, np.ndarray]) -> None:
+    dimensions = np.arange(1, len(next(iter(curves.values()))) + 1)
+    write_curves(trial.artifact(name), ("dimension", dimensions), curves)

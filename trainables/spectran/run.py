@@ -10,7 +10,7 @@ from trainables.data.sequences import load
 from trainables.data.splits import Rows, seen_items, split
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_targets, write_ranks
-from trainables.seqrec.fit import fit, write_weights
+from trainables.seqrec.fit import fit, parameters, write_weights
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import next_scores, sampled_loss
 from trainables.seqrec.randomness import generator_for
@@ -84,8 +84,3 @@ def run(config: Config, trial: Trial) -> None:
     costs = {"trial/parameters": parameters(model), "trial/inference_seconds": seconds}
     diagnostics = write_diagnostics(items, trial)
     trial.report(done.best_epoch, ranking_metrics("test", rank_N, TOP_K) | costs | diagnostics)
-
-
-def parameters(model: nn.Module) -> int:
-    """How many numbers training changes."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
