@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -218,6 +220,23 @@ class Sweeps:
 @pytest.fixture
 def sweeps(tmp_path: Path, package: str) -> Sweeps:
     return Sweeps(tmp_path, package)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Call with MiB for a folder on a disk of that size; the test skips where none may be mounted."""
+    folder = tmp_path / "disk"
+
+    def mount(mebibytes: int) -> Path:
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "none", str(folder)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("no small disk: this user may not mount a tmpfs")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
