@@ -1,0 +1,1 @@
+"""HatLLM: hierarchical attention masks on a language model, and the methods beside it."""

@@ -1,0 +1,85 @@
+"""The engine of a trial takes the optimiser steps: one interface, with DeepSpeed behind it or without.
+
+    engine = make_engine(model, config.engine, learning_rate=..., steps=..., trial=trial, batch_size=...)
+    for part in the step's micro-batches of this rank:        # exactly engine.micro_batches of them
+        engine.backward(loss(engine.module, part))            # a mean over the part's rows
+    engine.step()
+
+Only parameters that require gradients are trained, kept and restored. A state holds them in fp32 under the module's own
+names, with AdamW's two moments; it is the same for both engines and for any number of ranks, so that a trial may carry
+on under another engine, stage or rank count.
+"""
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from trainables.hatllm.engine_config import EngineConfig
+from trainables.trial import Trial
+
+State = dict[str, Any]
+"""``steps`` (optimiser steps done), ``parameters``, ``exp_avg`` and ``exp_avg_sq``: name -> fp32 tensor on the CPU."""
+
+
+class Engine(Protocol):
+    """Optimiser steps over the trained parameters of a module."""
+
+    module: nn.Module
+    """What to call for the forward pass."""
+    micro_batches: int
+    """Micro-batches of this rank in one optimiser step."""
+
+    def backward(self, loss: Tensor, share: float | None = None) -> None:
+        """Add the gradient of one micro-batch.
+
+        Args:
+            loss: a mean over the micro-batch's rows.
+            share: the micro-batch's rows over this rank's rows of the step; by default ``1 / micro_batches``.
+        """
+
+    def step(self) -> None:
+        """Average over the ranks, clip, take the optimiser step, move the learning rate on, zero the gradients."""
+
+    def state(self) -> State:
+        """What ``restore`` takes, whole on every rank; all ranks must call it together."""
+
+    def restore(self, state: State) -> None:
+        """Go on from ``state``; all ranks must call it together.
+
+        Raises:
+            ValueError: the state's trained parameters are not this module's.
+        """
+
+    def close(self) -> None:
+        """Free what the engine holds; the module itself is the caller's."""
+
+
+def make_engine(
+    module: nn.Module,
+    settings: EngineConfig,
+    *,
+    learning_rate: float,
+    steps: int,
+    trial: Trial,
+    batch_size: int | None = None,
+) -> Engine:
+    """The engine that ``settings`` name, over the parameters of ``module`` that require gradients.
+
+    Args:
+        module: on the trial's device already; it is trained in place.
+        settings: accumulation, clipping, schedule and, for DeepSpeed, ZeRO.
+        learning_rate: the schedule's peak.
+        steps: optimiser steps of the whole training.
+        trial: device, ranks and the divisor of micro-batches after a lack of memory.
+        batch_size: rows of one optimiser step over all ranks, to be compared with the DeepSpeed JSON's.
+
+    Raises:
+        ValueError: nothing in ``module`` is trained, or the settings contradict the DeepSpeed JSON or themselves.
+    """
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ValueError("an engine must have something to train, but got a module without a trained parameter")
+    if settings.name == "torch":
+        from trainables.hatllm.torch_engine import TorchEngine
+
+        return TorchEngine(module, settings, learning_rate=learning_rate, steps=steps, trial=trial)
+    raise ValueError("engine.name must be torch as yet, but got 'deepspeed'; set engine.name: torch")
