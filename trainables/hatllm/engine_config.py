@@ -18,7 +18,7 @@ class EngineConfig:
     zero_stage: Annotated[int, between(0, 3)] | None = None
     """What ZeRO splits over the ranks: 0 nothing, 1 optimiser state, 2 and gradients, 3 and parameters; null: 2."""
     offload: Literal["none", "optimiser", "all"] | None = None
-    """What ZeRO keeps in the host's memory: optimiser state (stages 1 to 3), or parameters too (stage 3); null: none."""
+    """What ZeRO keeps in the host's memory: optimiser state (from stage 1), or parameters too (stage 3); null: none."""
     file: str | None = None
     """A DeepSpeed JSON, such as infra/deepspeed/zero2.json, from here or from the root of the repository."""
     precision: Literal["fp32", "bf16"] | None = None
