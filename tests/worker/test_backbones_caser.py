@@ -1,11 +1,7 @@
-"""Caser: against every window convolved by itself, and what padding, later items and one position must not do."""
-
-import math
+"""Caser: against every window convolved by itself; what all causal backbones must do is in test_backbones.py."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.nn import functional
 
 from trainables.backbones.caser import Caser
@@ -134,58 +130,6 @@ def test_heights_count_once_and_in_any_order() -> None:
     assert torch.equal(backbone((4, 2, 3, 2))(vectors_BLD, mask_BL), backbone((2, 3, 4))(vectors_BLD, mask_BL))
 
 
-@given(seed=st.integers(0, 1000), size=st.sampled_from([1e-3, 1.0, 1e6, math.inf]))
-@settings(max_examples=30, deadline=None)
-def test_what_stands_at_padding_changes_no_state_bit_for_bit(seed: int, size: float) -> None:
-    model, (vectors_BLD, mask_BL) = backbone(), histories()
-    noise_BLD = size * torch.randn(vectors_BLD.shape, generator=torch.Generator().manual_seed(seed))
-    garbage_BLD = torch.where(mask_BL[:, :, None], vectors_BLD, noise_BLD)
-    assert torch.equal(model(garbage_BLD, mask_BL), model(vectors_BLD, mask_BL))
-    assert torch.equal(model.last(garbage_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
-
-
-@given(held=st.lists(st.integers(1, LENGTH), min_size=ROWS, max_size=ROWS), heights=st.sets(st.integers(1, LENGTH)))
-@settings(max_examples=12, deadline=None)
-def test_left_padding_and_the_other_rows_change_no_state(held: list[int], heights: set[int]) -> None:
-    model, (vectors_BLD, _) = backbone(tuple(heights) or None), histories()
-    mask_BL = torch.arange(LENGTH) >= LENGTH - torch.tensor(held)[:, None]
-    long_BLD, last_BD = model(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL)
-    for row, count in enumerate(held):
-        alone_1TD, alone_1T = vectors_BLD[row : row + 1, -count:], torch.ones(1, count, dtype=torch.bool)
-        torch.testing.assert_close(long_BLD[row, -count:], model(alone_1TD, alone_1T)[0], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(last_BD[row], model.last(alone_1TD, alone_1T)[0], atol=1e-5, rtol=1e-5)
-
-
-def test_states_at_padding_are_zero() -> None:
-    vectors_BLD, mask_BL = histories()
-    assert not backbone()(vectors_BLD, mask_BL)[~mask_BL].any()
-
-
-def test_a_later_item_changes_no_earlier_state() -> None:
-    model, (vectors_BLD, _) = backbone(), histories()
-    mask_BL = torch.ones(ROWS, LENGTH, dtype=torch.bool)
-    before_BLD = model(vectors_BLD, mask_BL)
-    for position in range(LENGTH):
-        changed_BLD = vectors_BLD.clone()
-        changed_BLD[:, position] += torch.randn(DIM, generator=torch.Generator().manual_seed(position))
-        moved_BL = (model(changed_BLD, mask_BL) - before_BLD).abs().amax(dim=2) > 1e-5
-        assert not moved_BL[:, :position].any()
-        assert moved_BL[:, position:].all()
-
-
-@pytest.mark.parametrize("heights", [None, (2, 3, 4), (6,), (1,)])
-def test_last_equals_the_last_state_of_all_and_so_do_its_gradients(heights: tuple[int, ...] | None) -> None:
-    vectors_BLD, mask_BL = histories()
-    gradients = []
-    for read in (lambda model, x: model(x, mask_BL)[:, -1], lambda model, x: model.last(x, mask_BL)):
-        model, x_BLD = backbone(heights), vectors_BLD.clone().requires_grad_()
-        states_BD = read(model, x_BLD)
-        (states_BD * torch.arange(DIM)).sum().backward()
-        gradients.append((states_BD, x_BLD.grad, *(parameter.grad for parameter in model.parameters())))
-    for whole, short in zip(*gradients, strict=True):
-        torch.testing.assert_close(short, whole, atol=1e-4, rtol=1e-4)
-
-
 @pytest.mark.parametrize("heights", [None, (2, 3), (1,)])
 def test_gradients_equal_those_of_every_window_convolved_by_itself(heights: tuple[int, ...] | None) -> None:
     x_LD = torch.randn(LENGTH, DIM, generator=torch.Generator().manual_seed(3))
@@ -204,33 +148,11 @@ def test_gradients_equal_those_of_every_window_convolved_by_itself(heights: tupl
         torch.testing.assert_close(together, apart, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("final_norm", [False, True])
-def test_gradients_reach_every_row_of_every_parameter(final_norm: bool) -> None:
-    model, (_, mask_BL) = backbone(dropout=0.1, final_norm=final_norm), histories()
-    vectors_BLD = torch.randn(10 * ROWS, LENGTH, DIM, generator=torch.Generator().manual_seed(2))
-    (model(vectors_BLD, mask_BL.repeat(10, 1)) * torch.arange(1, DIM + 1)).sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.flatten(1).any(dim=1).all() if parameter.dim() > 1 else parameter.grad.all(), name
-
-
 def test_without_the_final_relu_states_have_both_signs() -> None:
     vectors_BLD, mask_BL = histories()
     plain, bent = (backbone(final_relu=relu).last(vectors_BLD, mask_BL) for relu in (False, True))
     assert (plain < 0).any()
     assert torch.equal(bent, functional.relu(plain))
-
-
-def test_the_last_position_counts_as_held_even_in_an_empty_history() -> None:
-    states_BD = backbone().last(torch.zeros(2, LENGTH, DIM), torch.zeros(2, LENGTH, dtype=torch.bool))
-    assert torch.isfinite(states_BD).all()
-
-
-def test_dropout_acts_in_training_only() -> None:
-    model, (vectors_BLD, mask_BL) = backbone(dropout=0.5), histories()
-    assert not torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
-    model.eval()
-    assert torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
 
 
 def test_initial_weights_follow_the_generator_alone_and_are_as_wide_as_torchs() -> None:

@@ -1,11 +1,7 @@
-"""GRU4Rec: against the cell written as a loop, and what padding, later items and reading one position must not do."""
-
-import math
+"""GRU4Rec: against the cell written as a loop; what all causal backbones must do is in test_backbones.py."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from trainables.backbones.gru4rec import GRU4Rec
 
@@ -83,79 +79,6 @@ def test_parameters_at_width_128(hidden: int | None, dense: bool, final_norm: bo
 def test_a_state_of_another_width_needs_the_dense_layer() -> None:
     with pytest.raises(ValueError, match=r"hidden must be dim without a dense layer, but got hidden 5 and dim 12"):
         backbone(hidden=5, dense=False)
-
-
-@given(seed=st.integers(0, 1000), size=st.sampled_from([1e-3, 1.0, 1e6, math.inf]))
-@settings(max_examples=30, deadline=None)
-def test_what_stands_at_padding_changes_no_state_bit_for_bit(seed: int, size: float) -> None:
-    model, (vectors_BLD, mask_BL) = backbone(layers=2), histories()
-    noise_BLD = size * torch.randn(vectors_BLD.shape, generator=torch.Generator().manual_seed(seed))
-    garbage_BLD = torch.where(mask_BL[:, :, None], vectors_BLD, noise_BLD)
-    assert torch.equal(model(garbage_BLD, mask_BL), model(vectors_BLD, mask_BL))
-    assert torch.equal(model.last(garbage_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
-
-
-@given(held=st.lists(st.integers(1, LENGTH), min_size=ROWS, max_size=ROWS), more=st.integers(0, 4))
-@settings(max_examples=12, deadline=None)
-def test_left_padding_and_the_other_rows_change_no_state(held: list[int], more: int) -> None:
-    model, (vectors_BLD, _) = backbone(layers=2), histories()
-    wide_BLD = torch.cat([torch.full((ROWS, more, DIM), 9.0), vectors_BLD], dim=1)
-    mask_BL = torch.arange(more + LENGTH) >= more + LENGTH - torch.tensor(held)[:, None]
-    long_BLD = model(wide_BLD, mask_BL)
-    for row, count in enumerate(held):
-        alone_1TD = model(vectors_BLD[row : row + 1, -count:], torch.ones(1, count, dtype=torch.bool))
-        torch.testing.assert_close(long_BLD[row, -count:], alone_1TD[0], atol=1e-5, rtol=1e-5)
-
-
-def test_states_at_padding_are_zero() -> None:
-    vectors_BLD, mask_BL = histories()
-    assert not backbone()(vectors_BLD, mask_BL)[~mask_BL].any()
-
-
-def test_a_later_item_changes_no_earlier_state() -> None:
-    model, (vectors_BLD, _) = backbone(layers=2), histories()
-    mask_BL = torch.ones(ROWS, LENGTH, dtype=torch.bool)
-    before_BLD = model(vectors_BLD, mask_BL)
-    for position in range(LENGTH):
-        changed_BLD = vectors_BLD.clone()
-        changed_BLD[:, position] += torch.randn(DIM, generator=torch.Generator().manual_seed(position))
-        moved_BL = (model(changed_BLD, mask_BL) - before_BLD).abs().amax(dim=2) > 1e-6
-        assert not moved_BL[:, :position].any()
-        assert moved_BL[:, position:].all()
-
-
-@pytest.mark.parametrize(("layers", "dense"), [(1, True), (2, True), (1, False)])
-def test_last_equals_the_last_state_of_all_and_so_do_its_gradients(layers: int, dense: bool) -> None:
-    vectors_BLD, mask_BL = histories()
-    gradients = []
-    for read in (lambda model, x: model(x, mask_BL)[:, -1], lambda model, x: model.last(x, mask_BL)):
-        model, x_BLD = backbone(layers=layers, dense=dense), vectors_BLD.clone().requires_grad_()
-        states_BD = read(model, x_BLD)
-        (states_BD * torch.arange(DIM)).sum().backward()
-        gradients.append((states_BD, x_BLD.grad, *(parameter.grad for parameter in model.parameters())))
-    for whole, short in zip(*gradients, strict=True):
-        torch.testing.assert_close(short, whole, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("final_norm", [False, True])
-def test_gradients_reach_every_row_of_every_parameter(final_norm: bool) -> None:
-    model, (vectors_BLD, mask_BL) = backbone(layers=2, dropout=0.1, final_norm=final_norm), histories()
-    (model(vectors_BLD, mask_BL) * torch.arange(1, DIM + 1)).sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.flatten(1).any(dim=1).all() if parameter.dim() > 1 else parameter.grad.all(), name
-
-
-def test_the_last_position_counts_as_held_even_in_an_empty_history() -> None:
-    states_BD = backbone().last(torch.zeros(2, LENGTH, DIM), torch.zeros(2, LENGTH, dtype=torch.bool))
-    assert torch.isfinite(states_BD).all()
-
-
-def test_dropout_acts_in_training_only() -> None:
-    model, (vectors_BLD, mask_BL) = backbone(dropout=0.5), histories()
-    assert not torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
-    model.eval()
-    assert torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
 
 
 def test_a_final_norm_leaves_states_of_length_sqrt_dim_from_the_start() -> None:

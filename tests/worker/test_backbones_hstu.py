@@ -1,11 +1,9 @@
-"""HSTU: against a loop over positions and heads, and what padding, later items and reading one position must not do."""
+"""HSTU: against a loop over positions and heads; what all causal backbones must do is in test_backbones.py."""
 
 import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.nn import functional
 
 from trainables.backbones.hstu import HSTU, Block
@@ -94,74 +92,6 @@ def test_without_scale_the_input_is_the_plain_vectors() -> None:
     vectors_BLD, mask_BL = histories()
     scaled = backbone(scale=True)(vectors_BLD / math.sqrt(DIM), mask_BL)
     torch.testing.assert_close(backbone(scale=False)(vectors_BLD, mask_BL), scaled, atol=1e-5, rtol=1e-5)
-
-
-@given(seed=st.integers(0, 1000), size=st.sampled_from([1e-3, 1.0, 1e6, math.inf]))
-@settings(max_examples=30, deadline=None)
-def test_what_stands_at_padding_changes_no_state_bit_for_bit(seed: int, size: float) -> None:
-    model, (vectors_BLD, mask_BL) = backbone(2), histories()
-    noise_BLD = size * torch.randn(vectors_BLD.shape, generator=torch.Generator().manual_seed(seed))
-    garbage_BLD = torch.where(mask_BL[:, :, None], vectors_BLD, noise_BLD)
-    assert torch.equal(model(garbage_BLD, mask_BL), model(vectors_BLD, mask_BL))
-    assert torch.equal(model.last(garbage_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
-
-
-def test_left_padding_changes_no_state() -> None:
-    model, (vectors_BLD, mask_BL) = backbone(2), histories()
-    long_BLD = model(vectors_BLD, mask_BL)
-    for row, held in enumerate(mask_BL.sum(dim=1).tolist()):
-        short_BLD = model(vectors_BLD[row : row + 1, -held:], mask_BL[row : row + 1, -held:])
-        torch.testing.assert_close(short_BLD[0], long_BLD[row, -held:], atol=1e-5, rtol=1e-5)
-
-
-def test_states_at_padding_are_zero() -> None:
-    vectors_BLD, mask_BL = histories()
-    assert not backbone()(vectors_BLD, mask_BL)[~mask_BL].any()
-
-
-def test_a_later_item_changes_no_earlier_state() -> None:
-    model, (vectors_BLD, _) = backbone(2), histories()
-    mask_BL = torch.ones(ROWS, LENGTH, dtype=torch.bool)
-    before_BLD = model(vectors_BLD, mask_BL)
-    for position in range(LENGTH):
-        changed_BLD = vectors_BLD.clone()
-        changed_BLD[:, position] += torch.randn(DIM, generator=torch.Generator().manual_seed(position))
-        moved_BL = (model(changed_BLD, mask_BL) - before_BLD).abs().amax(dim=2) > 1e-5
-        assert not moved_BL[:, :position].any()
-        assert moved_BL[:, position:].all()
-
-
-@pytest.mark.parametrize(("heads", "blocks"), [(1, 2), (3, 2), (2, 1)])
-def test_last_equals_the_last_state_of_all_and_so_do_its_gradients(heads: int, blocks: int) -> None:
-    vectors_BLD, mask_BL = histories()
-    gradients = []
-    for read in (lambda model, x: model(x, mask_BL)[:, -1], lambda model, x: model.last(x, mask_BL)):
-        model, x_BLD = backbone(heads, blocks=blocks), vectors_BLD.clone().requires_grad_()
-        states_BD = read(model, x_BLD)
-        (states_BD * torch.arange(DIM)).sum().backward()
-        gradients.append((states_BD, x_BLD.grad, *(parameter.grad for parameter in model.parameters())))
-    for whole, short in zip(*gradients, strict=True):
-        torch.testing.assert_close(short, whole, atol=2e-4, rtol=1e-4)
-
-
-def test_gradients_reach_every_row_of_every_parameter() -> None:
-    model, (vectors_BLD, mask_BL) = backbone(2, dropout=0.1), histories()
-    (model(vectors_BLD, mask_BL) * torch.arange(1, DIM + 1)).sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.flatten(1).any(dim=1).all() if parameter.dim() > 1 else parameter.grad.all(), name
-
-
-def test_the_last_position_counts_as_held_even_in_an_empty_history() -> None:
-    states_BD = backbone().last(torch.zeros(2, LENGTH, DIM), torch.zeros(2, LENGTH, dtype=torch.bool))
-    assert torch.isfinite(states_BD).all()
-
-
-def test_dropout_acts_in_training_only() -> None:
-    model, (vectors_BLD, mask_BL) = backbone(dropout=0.5), histories()
-    assert not torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
-    model.eval()
-    assert torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
 
 
 def test_states_start_as_long_as_a_layer_norm_leaves_them() -> None:

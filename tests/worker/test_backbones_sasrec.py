@@ -1,4 +1,4 @@
-"""SASRec: against torch's own encoder, and the three things that its shortcuts must not change."""
+"""SASRec: against torch's own encoder; what all causal backbones must do is in test_backbones.py."""
 
 import math
 
@@ -60,63 +60,6 @@ def test_without_scale_the_input_is_the_plain_vectors() -> None:
     vectors_BLD, mask_BL = histories()
     scaled = backbone(scale=True)(vectors_BLD / math.sqrt(DIM), mask_BL)
     torch.testing.assert_close(backbone(scale=False)(vectors_BLD, mask_BL), scaled, atol=1e-5, rtol=1e-5)
-
-
-def test_what_stands_at_padding_changes_no_state_bit_for_bit() -> None:
-    model, (vectors_BLD, mask_BL) = backbone(2), histories()
-    garbage_BLD = torch.where(mask_BL[:, :, None], vectors_BLD, 1e6)
-    assert torch.equal(model(garbage_BLD, mask_BL), model(vectors_BLD, mask_BL))
-    assert torch.equal(model.last(garbage_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
-
-
-def test_left_padding_changes_no_state() -> None:
-    model, (vectors_BLD, mask_BL) = backbone(2), histories()
-    long_BLD = model(vectors_BLD, mask_BL)
-    for row, held in enumerate(mask_BL.sum(dim=1).tolist()):
-        short_BLD = model(vectors_BLD[row : row + 1, -held:], mask_BL[row : row + 1, -held:])
-        torch.testing.assert_close(short_BLD[0], long_BLD[row, -held:], atol=1e-5, rtol=1e-5)
-
-
-def test_states_at_padding_are_zero() -> None:
-    vectors_BLD, mask_BL = histories()
-    assert not backbone()(vectors_BLD, mask_BL)[~mask_BL].any()
-
-
-def test_a_later_item_changes_no_earlier_state() -> None:
-    model, (vectors_BLD, _) = backbone(), histories()
-    mask_BL = torch.ones(ROWS, LENGTH, dtype=torch.bool)
-    before_BLD = model(vectors_BLD, mask_BL)
-    for position in range(LENGTH):
-        changed_BLD = vectors_BLD.clone()
-        changed_BLD[:, position] += torch.randn(DIM, generator=torch.Generator().manual_seed(position))
-        moved_BL = (model(changed_BLD, mask_BL) - before_BLD).abs().amax(dim=2) > 1e-4
-        assert not moved_BL[:, :position].any()
-        assert moved_BL[:, position].all()
-
-
-@pytest.mark.parametrize(("heads", "blocks"), [(1, 2), (3, 2), (2, 1)])
-def test_last_equals_the_last_state_of_all_and_so_do_its_gradients(heads: int, blocks: int) -> None:
-    vectors_BLD, mask_BL = histories()
-    gradients = []
-    for read in (lambda model, x: model(x, mask_BL)[:, -1], lambda model, x: model.last(x, mask_BL)):
-        model, x_BLD = backbone(heads, blocks=blocks), vectors_BLD.clone().requires_grad_()
-        states_BD = read(model, x_BLD)
-        (states_BD * torch.arange(DIM)).sum().backward()
-        gradients.append((states_BD, x_BLD.grad, *(parameter.grad for parameter in model.parameters())))
-    for whole, short in zip(*gradients, strict=True):
-        torch.testing.assert_close(short, whole, atol=2e-4, rtol=1e-4)
-
-
-def test_the_last_position_counts_as_held_even_in_an_empty_history() -> None:
-    states_BD = backbone().last(torch.zeros(2, LENGTH, DIM), torch.zeros(2, LENGTH, dtype=torch.bool))
-    assert torch.isfinite(states_BD).all()
-
-
-def test_dropout_acts_in_training_only() -> None:
-    model, (vectors_BLD, mask_BL) = backbone(dropout=0.5), histories()
-    assert not torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
-    model.eval()
-    assert torch.equal(model.last(vectors_BLD, mask_BL), model.last(vectors_BLD, mask_BL))
 
 
 def test_initial_weights_are_small_and_follow_the_generator_alone() -> None:
