@@ -19,7 +19,8 @@ from rich.text import Text
 from platform.compare import Cell, Comparison, Spread, difference
 from platform.pairs import LEVEL, PairedTests
 from platform.published import as_text
-from platform.runners.ledger import Ended, Ledger
+from platform.runners.ledger import Ledger
+from platform.runners.live import Ended
 from platform.spec import SweepSpec
 from platform.trials import Row
 

@@ -81,7 +81,8 @@ class Study:
             )
         except Exception as error:
             raise SweepError(
-                f"study: must be a storage that opens, but got {error!r}; see `study:` and `storage:`"
+                f"study: must be a storage that opens, but got {error.__cause__ or error!r}; "
+                "see `study:` and `storage:`"
             ) from error
         created = IDENTITY not in self._study.user_attrs
         self._check_identity(created)

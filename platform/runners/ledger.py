@@ -11,11 +11,12 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from platform.journal import TrialFiles
+from platform.runners.limits import Watch, is_limit
+from platform.runners.live import Ended, Live
 from platform.spec import SweepSpec
 from platform.study import Asked, Study
 from platform.tracking import Tracker
@@ -23,39 +24,8 @@ from trainables.trial import EXCEPTION, FINISHED, RETIRED
 
 INTERRUPTED = "INTERRUPTED"
 WORKER_LOST = "worker lost"
-TIME_LIMIT = "time limit"
-NON_FINITE = "non-finite objective"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Live:
-    """A trial that runs now."""
-
-    asked: Asked
-    files: TrialFiles
-    started: float
-    attempt: int = 0
-    """How often it was started before."""
-    failures: int = 0
-    valued: int = 0
-    """Reports so far that held the objective."""
-    best: tuple[float, ...] | None = None
-    """The objective values at the report that is best by the first metric."""
-    step: int = 0
-    seen: set[tuple[int, frozenset[str]]] = field(default_factory=set)
-    last_failure: tuple[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What the progress display is told of a trial's end."""
-
-    number: int
-    state: str
-    reason: str
-    values: tuple[float, ...] | None
 
 
 class Ledger:
@@ -88,8 +58,7 @@ class Ledger:
         self._stages = stages
         self._tracker = tracker
         self._on_end = on_end
-        self._started = time.monotonic()
-        self._names = [metric.name for metric in spec.metrics]
+        self._watch = Watch(spec.limits)
         self._counted = len(study.trials())
         self._failed = sum(1 for trial in study.trials() if trial.state.name == "FAIL")
         self._waiting: deque[Live] = deque()
@@ -123,17 +92,13 @@ class Ledger:
         live = self.live.get(number)
         if live is None:
             return False
-        key = (step, frozenset(metrics))
-        if key not in live.seen:
+        if live.is_new(step, metrics):
             live.files.append(step, metrics)
-            live.seen.add(key)
-            live.step = step
-            if not self._judge(live, metrics):
+            if not self._judge(live, step, metrics):
                 return False
         self._ship(live)
-        minutes = self.spec.limits.max_minutes_per_trial
-        if minutes and time.monotonic() - live.started > 60 * minutes:
-            self._end(live, "PRUNED", f"{TIME_LIMIT} (max_minutes_per_trial {minutes:g})")
+        if over := self._watch.of_trial(live):
+            self._end(live, "PRUNED", over)
             return False
         if self._check_limits():
             self._end(live, "PRUNED", self.closing or "")
@@ -145,10 +110,10 @@ class Ledger:
         live = self.live.get(number)
         if live is None:
             return
-        if metrics and (live.step, frozenset(metrics)) not in live.seen:
+        if metrics and live.is_new(live.step, metrics):
             live.files.append(live.step, metrics)
         if live.best is None:
-            self._end(live, "FAIL", f"it never reported {' and '.join(self._names)}")
+            self._end(live, "FAIL", f"it never reported {' and '.join(metric.name for metric in self.spec.metrics)}")
         else:
             self._end(live, "COMPLETE", FINISHED)
 
@@ -193,7 +158,7 @@ class Ledger:
     @property
     def _is_limited(self) -> bool:
         """Whether a limit closes the sweep; where a grid is used up, trials that wait are still run."""
-        return (self.closing or "").startswith("limits.")
+        return is_limit(self.closing)
 
     def _ask(self) -> Live | None:
         if self._counted >= self.spec.num_trials:
@@ -214,12 +179,10 @@ class Ledger:
         broken: str | None = None
         for line in live.files.lines():
             metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
-            live.seen.add((line["step"], frozenset(metrics)))
-            live.step = line["step"]
-            values = self._value(live, metrics)
+            values = live.count(line["step"], metrics, self.spec.metrics)
             if values is not None:
                 self.study.record(asked.number, live.valued, values[0])
-                broken = broken or self._not_finite(live, values)
+                broken = broken or live.not_finite(values, self.spec.metrics)
         end = live.files.read("end.json")
         if broken and not end:
             end = {"state": "FAIL", "reason": broken, "time": time.time()}
@@ -229,23 +192,12 @@ class Ledger:
         else:
             self._waiting.append(live)
 
-    def _value(self, live: Live, metrics: Mapping[str, float]) -> tuple[float, ...] | None:
-        """Count a report's objective values, where it has them."""
-        if not all(name in metrics for name in self._names):
-            return None
-        values = tuple(metrics[name] for name in self._names)
-        live.valued += 1
-        sign = 1 if self.spec.metrics[0].goal == "maximize" else -1
-        if live.best is None or sign * values[0] > sign * live.best[0]:
-            live.best = values
-        return values
-
-    def _judge(self, live: Live, metrics: Mapping[str, float]) -> bool:
+    def _judge(self, live: Live, step: int, metrics: Mapping[str, float]) -> bool:
         """Whether the trial goes on after a new report."""
-        values = self._value(live, metrics)
+        values = live.count(step, metrics, self.spec.metrics)
         if values is None:
             return True
-        if broken := self._not_finite(live, values):
+        if broken := live.not_finite(values, self.spec.metrics):
             self._end(live, "FAIL", broken)
             return False
         pruned = self.study.report(live.asked.number, live.valued, values[0])
@@ -253,12 +205,6 @@ class Ledger:
             self._end(live, "PRUNED", f"early stopping ({self.spec.early_stopping.type}) {pruned}")
             return False
         return True
-
-    def _not_finite(self, live: Live, values: tuple[float, ...]) -> str | None:
-        if all(math.isfinite(value) for value in values):
-            return None
-        shown = ", ".join(f"{name} = {value}" for name, value in zip(self._names, values, strict=True))
-        return f"{NON_FINITE}: {shown} at step {live.step}"
 
     def _end(self, live: Live, state: str, reason: str) -> None:
         end = {"state": state, "reason": reason, "time": time.time()}
@@ -280,14 +226,9 @@ class Ledger:
 
     def _check_limits(self) -> bool:
         """Whether the sweep is closing, because a limit says so."""
-        limits = self.spec.limits
         if self.closing:
             return self._is_limited
-        hours = (time.monotonic() - self._started) / 3600
-        if limits.max_hours and hours > limits.max_hours:
-            self.closing = f"limits.max_hours {limits.max_hours:g} is reached"
-        elif limits.max_failed_trials is not None and self._failed > limits.max_failed_trials:
-            self.closing = f"limits.max_failed_trials {limits.max_failed_trials} is exceeded"
+        self.closing = self._watch.of_sweep(self._failed)
         return self.closing is not None
 
     def _ship(self, live: Live) -> None:

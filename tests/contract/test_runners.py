@@ -12,7 +12,8 @@ import pytest
 from platform.check import space_of
 from platform.journal import TrialFiles
 from platform.runners import inline, tune
-from platform.runners.ledger import Ended, Ledger
+from platform.runners.ledger import Ledger
+from platform.runners.live import Ended
 from platform.spec import load
 from platform.storage import open_folder
 from platform.study import Study

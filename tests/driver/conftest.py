@@ -20,10 +20,12 @@ import pytest
 from platform.destination import Destination
 from platform.errors import InvalidSweep
 from platform.journal import TrialFiles
-from platform.runners.ledger import Ended, Ledger
+from platform.runners.ledger import Ledger
+from platform.runners.live import Ended
 from platform.spec import load
 from platform.study import Study
 from platform.tracking import Tracker
+from tests.servers import free_port
 
 NO_STOPPING = ("early_stopping=none", "method=random")
 TAGS = {"version.torch": "2.13.0", "mlflow.source.git.commit": "abc"}
@@ -119,12 +121,6 @@ class Line:
             while data := source.recv(65536):
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from platform.journal import TrialFiles
-from platform.runners.ledger import Ended, Ledger
+from platform.runners.ledger import Ledger
+from platform.runners.live import Ended
 
 
 def start(ledger: Ledger) -> dict[str, Any] | None:

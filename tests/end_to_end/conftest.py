@@ -1,16 +1,19 @@
-"""What the end-to-end tests share: the command in a process of its own, its end, and a store to start from."""
+"""What the end-to-end tests share: the command in a process of its own, its end, a store to start from, a database."""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from tests.servers import Postgres, pg_binaries
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +61,21 @@ def ended() -> Callable[..., SimpleNamespace]:
         return SimpleNamespace(code=process.returncode, out=out, err=err)
 
     return ended
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server, started; the test skips where Debian's package `postgresql` is not installed."""
+    if (binaries := pg_binaries()) is None:
+        pytest.skip("no PostgreSQL: apt-get install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="sweep-postgres-"))  # pytest's own folders are closed to other users
+    server = Postgres(binaries, folder)
+    try:
+        server.begin()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""A trial that runs now: what it has reported, how often it failed, and what the display is told of its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from platform.fields import Metric
+from platform.journal import TrialFiles
+from platform.study import Asked
+
+NON_FINITE = "non-finite objective"
+
+
+@dataclass
+class Live:
+    """A trial that runs now, or waits to be started (again)."""
+
+    asked: Asked
+    files: TrialFiles
+    started: float
+    attempt: int = 0
+    """How often it was started before."""
+    failures: int = 0
+    valued: int = 0
+    """Reports so far that held the objective."""
+    best: tuple[float, ...] | None = None
+    """The objective values at the report that is best by the first metric."""
+    step: int = 0
+    seen: set[tuple[int, frozenset[str]]] = field(default_factory=set)
+    last_failure: tuple[str, int] | None = None
+
+    def is_new(self, step: int, metrics: Mapping[str, float]) -> bool:
+        """Whether no report of this step with these names has come before."""
+        return (step, frozenset(metrics)) not in self.seen
+
+    def count(self, step: int, metrics: Mapping[str, float], objective: Sequence[Metric]) -> tuple[float, ...] | None:
+        """Take in a report; its objective values, where it has them all."""
+        self.seen.add((step, frozenset(metrics)))
+        self.step = step
+        if not all(metric.name in metrics for metric in objective):
+            return None
+        values = tuple(metrics[metric.name] for metric in objective)
+        self.valued += 1
+        sign = 1 if objective[0].goal == "maximize" else -1
+        if self.best is None or sign * values[0] > sign * self.best[0]:
+            self.best = values
+        return values
+
+    def not_finite(self, values: Sequence[float], objective: Sequence[Metric]) -> str | None:
+        """Why the trial must fail, if one of its newest objective values is not finite."""
+        if all(math.isfinite(value) for value in values):
+            return None
+        shown = ", ".join(f"{metric.name} = {value}" for metric, value in zip(objective, values, strict=True))
+        return f"{NON_FINITE}: {shown} at step {self.step}"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What the progress display is told of a trial's end."""
+
+    number: int
+    state: str
+    reason: str
+    values: tuple[float, ...] | None

@@ -1,0 +1,59 @@
+"""A study in PostgreSQL, the choice where drivers share no folder: durable over the server's death, refused alike."""
+
+import pytest
+
+from platform.check import space_of
+from platform.errors import InvalidSweep
+from platform.spec import load
+from platform.study import Study
+
+pytestmark = pytest.mark.slow
+
+END = {"state": "COMPLETE", "reason": "finished", "time": 1.0}
+
+
+@pytest.fixture
+def opened(sweep, postgres):
+    """Call with overrides for the study of `curve` in one database, as a new driver opens it."""
+    url = postgres.database()
+
+    def opened(*overrides: str) -> Study:
+        here = sweep(f"study={url}", "early_stopping={type: asha, min_reports: 1, reduction_factor: 3}", *overrides)
+        return Study(here.spec, here.space, here.folder)
+
+    return opened
+
+
+def test_what_was_told_is_there_after_the_server_lost_power(opened, postgres):
+    study = opened()
+    first, second = study.ask(), study.ask()
+    for report in (1, 2):
+        assert study.report(first.number, report, 0.5 + report / 10) is None
+    study.complete(first.number, [0.7], END)
+    study.record(second.number, 1, 0.1)
+    postgres.kill()
+    postgres.begin()
+    again = opened()
+    assert [(t.state.name, t.intermediate_values) for t in again.trials()] == [
+        ("COMPLETE", {1: 0.6, 2: 0.7}),
+        ("RUNNING", {1: 0.1}),
+    ]
+    assert again.take_up() == [second]
+
+
+def test_a_study_of_another_space_is_refused_with_what_differs(opened):
+    opened().ask()
+    with pytest.raises(InvalidSweep) as refused:
+        opened("parameters.x={min: 0.0, max: 0.5}", "seed=3")
+    seed, space = refused.value.problems
+    rule = "name: a sweep must keep its space and search, but 'curve' has trials of another"
+    assert seed.endswith(f"{rule} (seed: was 0, is 3); run this one under its own name: --set name=...")
+    assert f"{rule} (space.parameters.x.max: was 1.0, is 0.5);" in space
+
+
+def test_the_url_of_another_driver_that_is_not_installed_is_told(sweep, postgres):
+    from platform.errors import SweepError
+
+    here = sweep(f"study={postgres.database().replace('+psycopg', '+pg8000')}")
+    with pytest.raises(SweepError, match=r"but got ModuleNotFoundError.*'pg8000'"):
+        Study(load(here.file, [f"study={here.spec.study}"]), space_of(here.spec), here.folder)
