@@ -3,6 +3,7 @@
 <storage>/<sweep>/trials/<number>/
     trial.json       values and start, written when the trial starts
     journal.jsonl    one line a report, on disk before the report is acknowledged
+    attempts.json    how its starts went, once one of them failed
     end.json         state and reason, written when the trial ends
     shipped.json     how far the tracking server has it (tracking.py)
     artifacts/  checkpoints/  status  tags.json      written by the worker
@@ -74,6 +75,10 @@ class TrialFiles:
             return (self.folder / "status").read_text()
         except FileNotFoundError:
             return ""
+
+    def note_attempts(self, record: Mapping[str, Any]) -> None:
+        """Write how the trial's starts went, before it is started again."""
+        self._write("attempts.json", record)
 
     def write_shipped(self, record: Mapping[str, Any]) -> None:
         """Note how far the tracking server has this trial."""

@@ -12,12 +12,12 @@ import os
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
+from trainables.failure import describe
 from trainables.stages import Stages
-from trainables.trial import EXCEPTION, FINISHED, OUT_OF_MEMORY, RETIRED, TRACEBACK, LocalTrial, TrialStopped
+from trainables.trial import FINISHED, RETIRED, LocalTrial, TrialStopped
 from trainables.worker import limit_threads, run_trial, training_seed
 
 _THREADS_SETTLE_S = 2.0
@@ -27,7 +27,8 @@ _leftover: str | None = None  # why this actor takes no further trial
 
 
 def train(task: dict[str, Any]) -> None:
-    """Run the trial that ``task`` describes: trainable, number, attempt, values, folder, stages, cpus, gpus.
+    """Run the trial that ``task`` describes: trainable, number, attempt, values, folder, stages, cpus, gpus,
+    micro_batch_divisor.
 
     Raises:
         RuntimeError: the trial ended with an error, or this actor is not clean enough for another one; either way Ray
@@ -47,9 +48,7 @@ def train(task: dict[str, Any]) -> None:
     except TrialStopped:
         stopped = True
     except (Exception, SystemExit) as error:
-        reason = OUT_OF_MEMORY if _is_out_of_memory(error) else EXCEPTION
-        text = f"{type(error).__name__}: {error}"
-        trial.artifact(TRACEBACK).write_text(traceback.format_exc())
+        reason, text = describe(error, trial)
     metrics = {"trial/wall_seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib()}
     _note_leftovers(threads_before)  # here, as an exception that is being handled keeps the trial's objects alive
     if not stopped:
@@ -66,6 +65,7 @@ def trial_of(task: dict[str, Any]) -> LocalTrial:
         seed=training_seed(task["values"]),
         number=task["number"],
         attempt=task["attempt"],
+        micro_batch_divisor=task["micro_batch_divisor"],
         device=device(task["gpus"]),
         stages=Stages(Path(task["stages"])),
         send=lambda step, metrics: _send({"kind": "report", "step": step, "metrics": [*metrics.items()]}),
@@ -134,10 +134,6 @@ def _is_ours(thread: threading.Thread) -> bool:
     target = getattr(thread, "_target", None)
     origin = getattr(target, "__module__", None) or module
     return not origin.startswith(("ray", "concurrent", "grpc", "asyncio", "tqdm"))
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _memory_mib() -> float:

@@ -22,7 +22,11 @@ TRACEBACK = "traceback.txt"
 FINISHED = "finished"
 EXCEPTION = "exception"
 OUT_OF_MEMORY = "out of memory"
+DISK_FULL = "disk full"
+NON_FINITE = "non-finite objective"
 RETIRED = "worker retired"
+WORKER_LOST = "worker lost"
+"""Said by the driver: the worker had no last word."""
 
 Metrics = Mapping[str, float]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from trainables import config as configs
 from trainables import registry
+from trainables.redaction import redact_values
 from trainables.trial import Trial, last_report
 
 RESOLVED = "config.json"
@@ -23,8 +24,11 @@ def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
         TrialStopped: the trial was told to end.
     """
     config = configs.build(registry.load_config(name).Config, values)
-    resolved = json.dumps({"trainable": name, **configs.flatten(config)}, indent=2, sort_keys=True)
+    flat = redact_values(configs.flatten(config))
+    resolved = json.dumps({"trainable": name, **flat}, indent=2, sort_keys=True)
     trial.artifact(RESOLVED).write_text(resolved)
+    if trial.micro_batch_divisor > 1:
+        trial.tag("trial.micro_batch_divisor", str(trial.micro_batch_divisor))
     before = last_report(trial.folder)
     reported = _Counted(trial)
     registry.load_run(name).run(config, reported)
@@ -45,6 +49,21 @@ class _Counted:
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         self.count += 1
         self._trial.report(step, metrics)
+
+
+def divides(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether trainable ``name`` says that ``values`` train alike in micro-batches: ``micro_batches`` of its config.py.
+
+    What does not build, or says nothing, does not.
+    """
+    module = registry.load_config(name)
+    if not hasattr(module, "micro_batches"):
+        return False
+    try:
+        config = configs.build(module.Config, values)
+    except configs.ConfigError:
+        return False
+    return bool(module.micro_batches(config))
 
 
 def training_seed(values: Mapping[str, Any]) -> int:

@@ -9,8 +9,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from platform.runners.ledger import WORKER_LOST, Ledger
-from trainables.trial import FINISHED
+from platform.runners.ledger import Ledger
+from trainables.failure import classify
+from trainables.trial import EXCEPTION, FINISHED, WORKER_LOST
 
 
 class Bridge:
@@ -52,11 +53,12 @@ class Bridge:
                 return True  # the worker now raises, and Tune discards it; stopped, it would be used again
         return False
 
-    def lost(self, tune_id: str, text: str) -> None:
-        """Tune's trial ended without a last word."""
+    def lost(self, tune_id: str, text: str, error: BaseException | None = None) -> None:
+        """Tune's trial ended without a last word: its worker is lost, unless `error` says that memory ran out."""
         number = self._numbers.pop(tune_id, None)
         if number is not None:
-            self.ledger.fail(number, WORKER_LOST, text)
+            reason = classify(error) if error else EXCEPTION
+            self.ledger.fail(number, WORKER_LOST if reason == EXCEPTION else reason, text)
 
 
 class LedgerSearcher(Searcher):
@@ -104,7 +106,7 @@ class LedgerScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """The worker is gone."""
         error = trial.get_error()
-        self._bridge.lost(trial.trial_id, str(error).strip().splitlines()[-1] if error else "no message")
+        self._bridge.lost(trial.trial_id, str(error).strip().splitlines()[-1] if error else "no message", error)
 
 
 class SweepStopper(Stopper):

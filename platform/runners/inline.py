@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from pathlib import Path
 
 from platform.runners.ledger import Ledger
+from trainables.failure import describe
 from trainables.stages import Stages
-from trainables.trial import EXCEPTION, TRACEBACK, LocalTrial, TrialStopped
+from trainables.trial import LocalTrial, TrialStopped
 from trainables.worker import limit_threads, run_trial, training_seed
 
 
@@ -25,6 +25,7 @@ def run(ledger: Ledger) -> None:
             seed=training_seed(task["values"]),
             number=number,
             attempt=task["attempt"],
+            micro_batch_divisor=task["micro_batch_divisor"],
             stages=Stages(Path(task["stages"])),
             send=send,
         )
@@ -34,7 +35,6 @@ def run(ledger: Ledger) -> None:
         except TrialStopped:
             continue
         except (Exception, SystemExit) as error:
-            trial.artifact(TRACEBACK).write_text(traceback.format_exc())
-            ledger.fail(number, EXCEPTION, f"{type(error).__name__}: {error}")
+            ledger.fail(number, *describe(error, trial))
         else:
             ledger.finish(number, {})

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from platform.journal import TrialFiles
+from platform.runners.failures import Attempts
 from platform.runners.limits import Watch, is_limit
 from platform.runners.live import Ended, Live
 from platform.spec import SweepSpec
 from platform.study import Asked, Study
 from platform.tracking import Tracker
-from trainables.trial import EXCEPTION, FINISHED, RETIRED
+from trainables.redaction import redact
+from trainables.trial import FINISHED
+from trainables.worker import divides
 
 INTERRUPTED = "INTERRUPTED"
-WORKER_LOST = "worker lost"
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,8 @@ class Ledger:
         return {
             "trainable": self.spec.trainable,
             "number": live.asked.number,
-            "attempt": live.attempt,
+            "attempt": live.attempts.attempt,
+            "micro_batch_divisor": live.attempts.micro_batch_divisor,
             "values": live.asked.values,
             "folder": str(live.files.folder),
             "stages": str(self._stages),
@@ -118,24 +121,23 @@ class Ledger:
             self._end(live, "COMPLETE", FINISHED)
 
     def fail(self, number: int, reason: str, text: str) -> None:
-        """The trial's worker ended with an error; it is started again while `max_failures_per_trial` allows.
-
-        An exception that comes back after the same number of reports is not tried a third time.
-        """
+        """The trial's worker ended with an error; `failures.py` says whether it is started again."""
         live = self.live.get(number)
         if live is None:
             return
-        detail = f"{reason}: {text}" if text else reason
-        failure = (detail, live.valued)
-        repeated = reason == EXCEPTION and failure == live.last_failure
-        if reason != RETIRED:
-            live.failures += 1
-            live.last_failure = failure
-        if live.failures > self.spec.limits.max_failures_per_trial or repeated:
-            self._end(live, "FAIL", detail)
+        detail = redact(f"{reason}: {text}" if text else reason)
+        final = live.attempts.ended(
+            reason,
+            detail,
+            reports=len(live.seen),
+            allowed=self.spec.limits.max_failures_per_trial,
+            divides=divides(self.spec.trainable, live.asked.values),
+        )
+        if final is not None:
+            self._end(live, "FAIL", final)
             return
+        live.files.note_attempts(live.attempts.record)
         logger.warning("trial %d is started again: %s", number, detail)
-        live.attempt += 1
         del self.live[number]
         self._waiting.appendleft(live)
 
@@ -175,7 +177,9 @@ class Ledger:
 
         One whose end was written, but not yet told, is only told; so is one whose objective was not finite.
         """
-        live = Live(asked, TrialFiles(self._folder, asked.number), time.monotonic(), attempt=1)
+        live = Live(asked, TrialFiles(self._folder, asked.number), time.monotonic())
+        live.attempts = Attempts.read(live.files.read("attempts.json"))
+        live.attempts.attempt += 1
         broken: str | None = None
         for line in live.files.lines():
             metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}

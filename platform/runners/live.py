@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from platform.fields import Metric
 from platform.journal import TrialFiles
+from platform.runners.failures import Attempts
 from platform.study import Asked
-
-NON_FINITE = "non-finite objective"
+from trainables.trial import NON_FINITE
 
 
 @dataclass
@@ -20,16 +20,13 @@ class Live:
     asked: Asked
     files: TrialFiles
     started: float
-    attempt: int = 0
-    """How often it was started before."""
-    failures: int = 0
+    attempts: Attempts = field(default_factory=Attempts)
     valued: int = 0
     """Reports so far that held the objective."""
     best: tuple[float, ...] | None = None
     """The objective values at the report that is best by the first metric."""
     step: int = 0
     seen: set[tuple[int, frozenset[str]]] = field(default_factory=set)
-    last_failure: tuple[str, int] | None = None
 
     def is_new(self, step: int, metrics: Mapping[str, float]) -> bool:
         """Whether no report of this step with these names has come before."""

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from platform.errors import SweepError
-from platform.runners.ledger import WORKER_LOST, Ledger
+from platform.runners.ledger import Ledger
 from platform.spec import Resources
+from trainables.trial import WORKER_LOST
 
 # Read by Ray when it is imported or when a worker starts.
 ENVIRONMENT = {

@@ -1,5 +1,6 @@
 """Every runner brings a sweep to the same end: in this process, and on Ray."""
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from platform.check import space_of
 from platform.journal import TrialFiles
-from platform.runners import inline, tune
+from platform.runners import failures, inline, tune
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
 from platform.spec import load
@@ -122,9 +123,11 @@ def wrong(runner: str, play: Play) -> SimpleNamespace:
 
 
 @pytest.fixture(scope="module")
-def dying(ray: None, play: Play) -> dict[str, Outcome]:
-    """Trials whose workers die, under Ray."""
-    return _wrong(play, "tune", WORKER_DIES).by
+def dying(ray: None, play: Play) -> Iterator[dict[str, Outcome]]:
+    """Trials whose workers die, under Ray; each start of a worker takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(failures, "LOSSES_IN_A_ROW", 3)
+        yield _wrong(play, "tune", WORKER_DIES).by
 
 
 ALL_STEPS = [1, 2, 3, 4, 5, 6, 6]
@@ -173,6 +176,39 @@ def test_an_exception_is_tried_again_once_and_leaves_its_traceback(wrong):
 def test_a_trial_that_breaks_once_goes_on_from_its_checkpoint_without_a_step_twice(wrong):
     assert wrong.by["once"].sent == ALL_STEPS
     assert wrong.by["once"].steps == ALL_STEPS
+
+
+CLASSES = {
+    "exception": "exception: RuntimeError: the curve broke",
+    "memory": "out of memory: MemoryError: no room for a batch",
+    "disk": "disk full: OSError: [Errno 28] No space left on device",
+}
+
+
+@pytest.mark.parametrize("wrong", CLASSES)
+def test_an_error_has_the_same_class_in_this_process_and_from_a_ray_worker(play, tmp_path, monkeypatch, wrong):
+    from ray import tune as engine
+
+    from trainables import on_ray
+
+    here = play("inline", f"parameters.wrong={wrong}", "limits.max_failures_per_trial=0")
+    assert Outcome(here, 0).reason == CLASSES[wrong]
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(engine, "report", sent.append)
+    task = {"trainable": "tests.trainables.curve", "number": 0, "attempt": 0, "values": {"wrong": wrong}}
+    task |= {"folder": str(tmp_path), "stages": str(tmp_path), "cpus": 1.0, "gpus": 0.0, "micro_batch_divisor": 1}
+    with pytest.raises(RuntimeError):
+        on_ray.train(task)
+    assert f"{sent[-1]['reason']}: {sent[-1]['text']}" == CLASSES[wrong]
+    assert (tmp_path / "artifacts" / "traceback.txt").read_text().startswith("Traceback (most recent call last)")
+
+
+def test_a_trial_without_memory_goes_on_with_half_the_micro_batch_and_says_so(play):
+    here = play("inline", "parameters.wrong=memory", "parameters.divisible=true")
+    trial = Outcome(here, 0)
+    assert (trial.state, trial.sent) == ("COMPLETE", ALL_STEPS)
+    assert json.loads((trial.folder / "tags.json").read_text()) == {"trial.micro_batch_divisor": "2"}
+    assert here.log == ["trial 0 is started again: out of memory: MemoryError: no room for a batch"]
 
 
 def test_a_trainable_that_reports_nothing_fails_with_that_reason(wrong):
@@ -243,10 +279,11 @@ def test_a_worker_that_dies_is_replaced_and_the_trial_goes_on_from_its_checkpoin
     assert trial.sent == trial.steps == ALL_STEPS
 
 
-def test_a_worker_that_dies_each_time_fails_the_trial_after_the_failures_it_is_allowed(dying):
+def test_a_worker_that_dies_each_time_fails_the_trial_in_the_end(dying):
     trial = dying["exit"]
     assert trial.state == "FAIL"
     assert trial.reason.startswith("worker lost: ")
+    assert trial.reason.endswith(" (3 times in a row)")
     assert trial.steps == [1, 2]
 
 

@@ -48,7 +48,15 @@ def _ray(folder: Path, sent: Sent, stop_at: int) -> Trial:
 
     tune.report = report
     return on_ray.trial_of(
-        {"folder": str(folder), "values": {}, "number": 0, "attempt": 0, "gpus": 0.0, "stages": str(folder)}
+        {
+            "folder": str(folder),
+            "values": {},
+            "number": 0,
+            "attempt": 0,
+            "micro_batch_divisor": 1,
+            "gpus": 0.0,
+            "stages": str(folder),
+        }
     )
 
 

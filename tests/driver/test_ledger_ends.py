@@ -66,9 +66,42 @@ def test_a_trial_fails_after_the_failures_it_is_allowed(begin):
     here = begin("limits.max_failures_per_trial=2")
     for attempt in range(3):
         assert start(here.ledger)["attempt"] == attempt
-        here.ledger.fail(0, "worker lost", "gone")
-    assert here.ended == [Ended(0, "FAIL", "worker lost: gone", None)]
+        here.ledger.fail(0, "exception", f"no {attempt}")
+    assert here.ended == [Ended(0, "FAIL", "exception: no 2", None)]
     assert here.study.trials()[0].state.name == "FAIL"
+
+
+def test_a_trial_whose_workers_are_lost_is_no_failure_and_ends_where_none_gets_any_further(begin):
+    here = begin("limits.max_failures_per_trial=0", "limits.max_failed_trials=0")
+    for _ in range(4):
+        start(here.ledger)
+        here.ledger.fail(0, "worker lost", "gone")
+    assert here.ended == []
+    here = begin("limits.max_failures_per_trial=0", "limits.max_failed_trials=0")  # the driver was lost, too
+    assert start(here.ledger)["attempt"] == 5
+    here.ledger.fail(0, "worker lost", "gone")
+    assert here.ended == [Ended(0, "FAIL", "worker lost: gone (5 times in a row)", None)]
+
+
+def test_a_trial_that_ran_out_of_memory_comes_back_as_it_was_where_its_trainable_says_nothing(begin):
+    here = begin()
+    assert start(here.ledger)["micro_batch_divisor"] == 1
+    here.ledger.fail(0, "out of memory", "")
+    assert start(here.ledger)["micro_batch_divisor"] == 1
+
+
+def test_a_trial_that_ran_out_of_memory_comes_back_with_half_the_micro_batch_where_that_is_exact(begin):
+    space = ("trainable=spectran", "metric.name=valid/ndcg_20", "constraints=[]")
+    here = begin(*space, "parameters={adapter.name: none, fit.batch_size: {values: [64, 128]}}")
+    start(here.ledger)
+    here.ledger.fail(0, "out of memory", "")
+    assert start(here.ledger)["micro_batch_divisor"] == 2
+    here = begin(
+        *space, "parameters={adapter.name: none, fit.batch_size: {values: [64, 128]}}"
+    )  # by another driver, too
+    assert start(here.ledger)["micro_batch_divisor"] == 2
+    here.ledger.fail(0, "out of memory", "again")
+    assert here.ended[0].reason == "out of memory: again"
 
 
 def test_an_exception_that_comes_back_at_the_same_report_is_not_tried_a_third_time(begin):

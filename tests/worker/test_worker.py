@@ -11,7 +11,7 @@ import pytest
 
 from trainables.config import ConfigError
 from trainables.trial import LocalTrial, TrialStopped, last_report
-from trainables.worker import limit_threads, run_trial, training_seed
+from trainables.worker import divides, limit_threads, run_trial, training_seed
 
 CURVE = "tests.trainables.curve"
 ROOT = Path(__file__).parents[2]
@@ -110,3 +110,26 @@ def test_resumed_is_the_same_as_never_stopped(tmp_path, caplog):
         run_trial(CURVE, {"x": 0.3}, LocalTrial(tmp_path / "parts", send=send))
     assert parts == [*whole.reports[:3], *whole.reports[2:]]  # reported first, saved after: one step is redone
     assert caplog.text == ""
+
+
+def test_a_trainable_says_which_of_its_settings_may_be_trained_in_micro_batches():
+    assert divides(CURVE, {"divisible": True})
+    assert not divides(CURVE, {"divisible": False})
+    assert not divides(CURVE, {"steps": 0, "divisible": True})
+    assert not divides("floors", {})
+    assert divides("spectran", {"adapter.name": "alphafuse"})
+    assert not divides("spectran", {"adapter.name": "llm_esr"})
+    assert not divides("spectran", {"backbone.name": "bert4rec"})
+
+
+def test_a_trial_in_micro_batches_is_tagged(tmp_path):
+    run_trial(CURVE, {"steps": 1}, LocalTrial(tmp_path / "whole"))
+    run_trial(CURVE, {"steps": 1}, LocalTrial(tmp_path / "half", micro_batch_divisor=2))
+    assert not (tmp_path / "whole" / "tags.json").exists()
+    assert json.loads((tmp_path / "half" / "tags.json").read_text()) == {"trial.micro_batch_divisor": "2"}
+
+
+def test_a_secret_setting_is_not_in_the_resolved_config(tmp_path):
+    run_trial("tests.trainables.secretive", {"hub.api_key": "abc"}, LocalTrial(tmp_path))
+    resolved = json.loads((tmp_path / "artifacts" / "config.json").read_text())
+    assert resolved["hub.api_key"] == "***"

@@ -164,23 +164,27 @@ def _train_epoch(
         torch.manual_seed(seed_for(trial.seed, "dropout", epoch))
         for batch in batches(rows, batch_size, shuffle, device):
             optimiser.zero_grad()
-            for part in _micro_batches(batch, trial.micro_batch_divisor):
+            for part, share in micro_batches(batch, trial.micro_batch_divisor):
                 part_loss = loss(part, draws)
-                (part_loss if len(part) == len(batch) else part_loss * (len(part) / len(batch))).backward()
+                (part_loss if share == 1 else part_loss * share).backward()
                 total += part_loss.detach() * len(part)
             optimiser.step()
     return float(total) / len(rows)
 
 
-def _micro_batches(batch: Batch, divisor: int) -> Iterator[Batch]:
-    """``batch`` in at most ``divisor`` parts, for a trial that ran out of memory before."""
+def micro_batches(batch: Batch, divisor: int) -> Iterator[tuple[Batch, float]]:
+    """``batch`` in at most ``divisor`` parts with the share of each, for a trial that ran out of memory before.
+
+    Their losses times their shares add up to that of the batch where it is a mean over rows, each of which adds by
+    itself; a trainable says where that is so (``micro_batches`` of its config.py). Random draws fall otherwise.
+    """
     if divisor == 1:
-        yield batch
+        yield batch, 1.0
         return
     size = -(-len(batch) // divisor)
     columns = (batch.history_BL.split(size), batch.target_B.split(size), batch.user_B.split(size))
     for history_BL, target_B, user_B in zip(*columns, strict=True):
-        yield Batch(history_BL, target_B, user_B)
+        yield Batch(history_BL, target_B, user_B), len(target_B) / len(batch)
 
 
 def _state(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, best: Weights) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from trainables.backbones.config import HSTU, BERT4Rec, Caser, GRU4Rec, SASRec
 from trainables.config import at_least
 from trainables.data.config import Data
 from trainables.seqrec.config import METRICS, Fit, InfoNCE
-from trainables.spectran.adapters.config import Adapter, SpecTran, problems, refuse_widths
+from trainables.spectran.adapters.config import LLMESR, Adapter, RLMRec, SpecTran, problems, refuse_widths
 
-__all__ = ["METRICS", "Config", "check"]
+__all__ = ["METRICS", "Config", "check", "micro_batches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,22 @@ class Config:
                 "choose heads among the divisors of dim"
             )
         refuse_widths(self.adapter, self.dim)
+
+
+def micro_batches(config: Config) -> bool:
+    """Whether a batch may be trained in parts: its loss is a mean over rows, each of which adds by itself.
+
+    BERT4Rec's is a mean over masks, of which rows have different numbers; contrastive losses compare a batch's items; a
+    trained threshold that is at zero takes a gradient only where that of the whole batch raises it.
+    """
+    match config.adapter:
+        case RLMRec(loss="info_nce"):
+            return False
+        case LLMESR() as adapter if adapter.alignment:
+            return False
+        case SpecTran(attention=True, learn_threshold=True):
+            return False
+    return not isinstance(config.backbone, BERT4Rec)
 
 
 def check(config: Config) -> list[str]:

@@ -41,9 +41,18 @@ class Config:
     """Reports."""
     sleep: Annotated[float, at_least(0)] = 0.0
     """Seconds of work before each report."""
-    wrong: Literal["nothing", "nan", "exception", "once", "exit", "exit_once", "thread", "leave", "silent"] = "nothing"
+    wrong: Literal[
+        "nothing", "nan", "exception", "once", "exit", "exit_once", "thread", "leave", "silent", "memory", "disk"
+    ] = "nothing"
     """What goes wrong at the third report."""
+    divisible: bool = False
+    """Whether half a micro-batch leaves the loss as it is; there is then enough memory for it."""
     checkpoints: bool = True
     """Whether each step is saved."""
     load_torch: bool = False
     """Whether torch is imported, as a real trial does."""
+
+
+def micro_batches(config: Config) -> bool:
+    """Whether a batch may be taken in parts."""
+    return config.divisible

@@ -1,5 +1,6 @@
 """Run the curve; see config.py."""
 
+import errno
 import os
 import random
 import threading
@@ -40,6 +41,10 @@ def _go_wrong(how: str, trial: Trial, value: float) -> float:
         raise RuntimeError("the curve broke")
     if how == "exit" or (how == "exit_once" and not trial.attempt):
         os._exit(1)
+    if how == "memory" and trial.micro_batch_divisor == 1:
+        raise MemoryError("no room for a batch")
+    if how == "disk":
+        raise OSError(errno.ENOSPC, "No space left on device")
     if how == "leave":
         raise SystemExit(0)
     if how == "thread":

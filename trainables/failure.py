@@ -1,0 +1,58 @@
+"""Why a trial's own code ended with an error: one of a few classes, told alike by every runner."""
+
+import contextlib
+import errno
+import traceback
+from collections.abc import Iterator
+
+from trainables.redaction import redact
+from trainables.trial import DISK_FULL, EXCEPTION, NON_FINITE, OUT_OF_MEMORY, TRACEBACK, Trial
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
+"""What libraries that write by themselves (safetensors) say in an error of their own."""
+_NO_MEMORY_TEXTS = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed", "low on memory",
+)  # fmt: skip
+"""What is said without an error class of its own: by CUDA's libraries, the CPU's allocator, Ray's watch over a node."""
+_LONGEST_TEXT = 2000
+
+
+def classify(error: BaseException) -> str:
+    """The reason that ``error`` stands for, by it or by what caused it: a word of :mod:`trainables.trial`."""
+    for each in _causes(error):
+        text = str(each)
+        if isinstance(each, OSError) and each.errno in _NO_SPACE:
+            return DISK_FULL
+        if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":
+            return OUT_OF_MEMORY
+        if isinstance(each, OSError) and each.errno == errno.ENOMEM:
+            return OUT_OF_MEMORY
+        if isinstance(each, FloatingPointError):
+            return NON_FINITE
+        if any(words in text.lower() for words in _NO_MEMORY_TEXTS):
+            return OUT_OF_MEMORY
+        if any(words in text for words in _NO_SPACE_TEXTS):
+            return DISK_FULL
+    return EXCEPTION
+
+
+def describe(error: BaseException, trial: Trial) -> tuple[str, str]:
+    """The reason and one line on ``error``, which is being handled; its traceback becomes an artifact of ``trial``.
+
+    Where even that finds no room on the disk, it is left out. Secrets are hidden.
+    """
+    with contextlib.suppress(OSError):
+        trial.artifact(TRACEBACK).write_text(redact("".join(traceback.format_exception(error))))
+    text = redact(f"{type(error).__name__}: {error}")
+    return classify(error), text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """``error``, then what it was raised from or while handling, each once."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)

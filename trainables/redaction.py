@@ -1,0 +1,55 @@
+"""Secrets leave no trace: what goes to a log, a screen, an artifact or a tracking server goes through here first.
+
+Hidden are user and password in URLs, values named like a secret (``api_key=...``, ``"token": "..."``), bearer tokens,
+and the values of environment variables that are named like one, wherever they stand.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+HIDDEN = "***"
+
+_SHORTEST = 6  # of an environment variable: shorter values are words such as `true`
+_WORDS = r"(?:token|password|passwd|secret|api_?key|access_?key|secret_?key|private_?key|credentials?)"
+_NAME = re.compile(rf"(?:.*[._-])?{_WORDS}", re.IGNORECASE)
+_IN_URL = re.compile(r"(?<=://)[^\s/'\"<>]*@")
+_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/]+)@")
+_BEARER = re.compile(r"(?<=\bBearer )[^\s'\"]+", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    rf"""(?<![A-Za-z0-9])((?:[\w.-]*[._-])?{_WORDS}["']?\s*[=:]\s*["']?)(?![0-9.]+\b|\*)[^\s&"',;}}\])]{{4,}}""",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """``text`` with ``***`` where it holds a secret."""
+    for value in _environment():
+        text = text.replace(value, HIDDEN)
+    text = _IN_URL.sub(f"{HIDDEN}@", text)
+    text = _BEARER.sub(HIDDEN, text)
+    return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", text)
+
+
+def redact_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat values by name, with ``***`` for text that is named like a secret, or holds one."""
+    return {
+        name: value if not isinstance(value, str) else HIDDEN if is_secret(name) and value else redact(value)
+        for name, value in values.items()
+    }
+
+
+def is_secret(name: str) -> bool:
+    """Whether ``name`` (of a variable, or a dotted parameter) says that its value is a secret: ``llm.api_key``."""
+    return _NAME.fullmatch(name) is not None
+
+
+def _environment() -> list[str]:
+    """Secrets in environment variables, the longest first; a URL's password is one, decoded or not."""
+    found = {value for name, value in os.environ.items() if is_secret(name)}
+    for value in os.environ.values():
+        for password in _PASSWORD.findall(value):
+            found |= {password, unquote(password)}
+    return sorted((value for value in found if len(value) >= _SHORTEST), key=len, reverse=True)
