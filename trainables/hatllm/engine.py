@@ -82,4 +82,6 @@ def make_engine(
         from trainables.hatllm.torch_engine import TorchEngine
 
         return TorchEngine(module, settings, learning_rate=learning_rate, steps=steps, trial=trial)
-    raise ValueError("engine.name must be torch as yet, but got 'deepspeed'; set engine.name: torch")
+    from trainables.hatllm.zero import ZeroEngine
+
+    return ZeroEngine(module, settings, learning_rate=learning_rate, steps=steps, trial=trial, batch_size=batch_size)

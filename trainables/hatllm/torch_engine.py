@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainables.hatllm.engine import State
 from trainables.hatllm.engine_config import EngineConfig
 from trainables.hatllm.schedule import learning_rate_at
-from trainables.hatllm.trained import MOMENTS, plain, require_same, trained
+from trainables.hatllm.trained import adamw_moments, gradients_of, plain, require_same, set_adamw_moments, trained
 from trainables.trial import Trial
 
 
@@ -48,7 +48,7 @@ class TorchEngine:
 
     def step(self) -> None:
         """See :meth:`Engine.step`."""
-        gradients = [self._gradient(parameter) for parameter in self._trained.values()]
+        gradients = gradients_of(self._trained.values())
         if self._world_size > 1:
             _as_one(gradients, lambda flat: dist.all_reduce(flat.div_(self._world_size)))
         torch.nn.utils.clip_grad_norm_(self._trained.values(), self._clipping)
@@ -59,36 +59,19 @@ class TorchEngine:
 
     def state(self) -> State:
         """See :meth:`Engine.state`."""
-        kept = self._optimiser.state
-        moments = {
-            moment: {name: plain(kept[p][moment]) for name, p in self._trained.items() if p in kept}
-            for moment in MOMENTS
-        }
         return {
             "steps": self._steps,
             "parameters": {name: plain(parameter) for name, parameter in self._trained.items()},
-            **moments,
+            **adamw_moments(self._optimiser, self._trained),
         }
 
     def restore(self, state: State) -> None:
         """See :meth:`Engine.restore`."""
-        require_same(self._trained, state)
+        require_same({name: tuple(p.shape) for name, p in self._trained.items()}, state)
         self._steps = state["steps"]
-        self._optimiser.state.clear()
         for name, parameter in self._trained.items():
             parameter.data.copy_(state["parameters"][name])
-            if name in state["exp_avg"]:
-                self._optimiser.state[parameter] = {
-                    "step": torch.tensor(float(self._steps), device=parameter.device),
-                    **{moment: state[moment][name].to(parameter, copy=True) for moment in MOMENTS},
-                }
-
-    @staticmethod
-    def _gradient(parameter: nn.Parameter) -> Tensor:
-        """The gradient, zero where the step did not reach the parameter: all take every step, on all ranks alike."""
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        return parameter.grad
+        set_adamw_moments(self._optimiser, self._trained, state)
 
     def close(self) -> None:
         """See :meth:`Engine.close`."""

@@ -1,6 +1,6 @@
 """The trained parameters of a module, by name, and what a state must say of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,24 +15,56 @@ def trained(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
-def require_same(names: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Refuse a ``state`` of other parameters than ``names``.
+def require_same(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Any]) -> None:
+    """Refuse a ``state`` of other parameters than those of ``shapes``.
 
     Raises:
         ValueError: naming the first parameters that one of them lacks.
     """
-    missing = sorted(set(names) ^ set(state["parameters"]))
+    missing = sorted(set(shapes) ^ set(state["parameters"]))
     if missing:
         raise ValueError(
             f"a state must hold the trained parameters of the module, but {', '.join(missing[:3])} "
             f"{'is' if len(missing) == 1 else 'are'} in one of them only; start the trial afresh"
         )
-    for name, parameter in names.items():
-        ours, its = tuple(parameter.shape), tuple(state["parameters"][name].shape)
+    for name, ours in shapes.items():
+        its = tuple(state["parameters"][name].shape)
         if ours != its:
             raise ValueError(f"{name} must have the shape {ours}, but got {its}; start the trial afresh")
+
+
+def gradients_of(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
+    """Their gradients, zero where the step did not reach a parameter: all take every step, on all ranks alike."""
+    found = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        found.append(parameter.grad)
+    return found
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
     """A copy of ``tensor`` in fp32 on the CPU, as states keep it."""
     return tensor.detach().to("cpu", torch.float32, copy=True)
+
+
+def adamw_moments(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
+    """AdamW's moments by name, as states keep them; those of parameters that it has not stepped yet are left out."""
+    kept = optimiser.state
+    return {
+        moment: {name: plain(kept[parameter][moment]) for name, parameter in parameters.items() if parameter in kept}
+        for moment in MOMENTS
+    }
+
+
+def set_adamw_moments(
+    optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], state: Mapping[str, Any]
+) -> None:
+    """Give AdamW the moments of ``state`` and the number of steps it has taken."""
+    optimiser.state.clear()
+    for name, parameter in parameters.items():
+        if name in state["exp_avg"]:
+            optimiser.state[parameter] = {
+                "step": torch.tensor(float(state["steps"]), device=parameter.device),
+                **{moment: state[moment][name].to(parameter, copy=True) for moment in MOMENTS},
+            }
