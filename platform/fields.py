@@ -233,8 +233,8 @@ class SweepFields(_Strict):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the search; training has its own parameter `seed`."""
     deterministic: bool = False
-    """Whether the same file and seed give the same trials, whatever the workers' timing; asks for
-    max_concurrent_trials: 1."""
+    """Whether the same file and seed give the same trials, whatever the workers' timing: asked for in batches of
+    max_concurrent_trials, which must be a number then and is part of the sweep's identity."""
     parameters: Annotated[dict[str, Parameter], SkipValidation, WithJsonSchema({"type": "object"})]
     """Dotted fields of the trainable's Config: a plain scalar, a choice (values) or a range (min, max)."""
     constraints: Annotated[

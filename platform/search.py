@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from platform.spec import EarlyStopping, SweepSpec
 
 
-def sampler(spec: SweepSpec, seed: int) -> optuna.samplers.BaseSampler:
+def sampler(spec: SweepSpec, seed: int, number: int | None = None) -> optuna.samplers.BaseSampler:
     """The sampler that `method` names, seeded.
 
     `grid` is enumerated by the study itself; its sampler only fills what an enqueued point leaves open.
@@ -19,6 +19,7 @@ def sampler(spec: SweepSpec, seed: int) -> optuna.samplers.BaseSampler:
     Args:
         spec: the sweep.
         seed: derived from the sweep's seed and the trials there are, so that a resumed sweep does not repeat its start.
+        number: of the one trial that it is to sample for; None for any trial.
     """
     from optuna import samplers
 
@@ -35,10 +36,20 @@ def sampler(spec: SweepSpec, seed: int) -> optuna.samplers.BaseSampler:
             case "nsga2":
                 return samplers.NSGAIISampler(seed=seed)
             case "qmc":
-                return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+                return _qmc(spec.seed, samplers.RandomSampler(seed=seed), number)
             case "random" | "grid":
                 return samplers.RandomSampler(seed=seed)
     raise AssertionError(f"spec.py admits no method {spec.method!r}")
+
+
+def _qmc(seed: int, branches: optuna.samplers.BaseSampler, number: int | None) -> optuna.samplers.BaseSampler:
+    """One sequence for the whole sweep; a trial that is asked for a second time, after a crash, gets its own point."""
+    from optuna import samplers
+
+    made = samplers.QMCSampler(seed=seed, scramble=True, independent_sampler=branches, warn_independent_sampling=False)
+    if number is not None:
+        made._find_sample_id = lambda study, search_space: number  # type: ignore[method-assign]
+    return made
 
 
 def pruner(stopping: EarlyStopping) -> optuna.pruners.BasePruner:

@@ -67,6 +67,11 @@ class SweepSpec(SweepFields):
         """One line for a problem with an entry: `file:line: path: text`."""
         return f"{self.at(path)}: {path}: {text}"
 
+    @property
+    def batch(self) -> int | None:
+        """How many trials a deterministic sweep asks for together; None where the order of ends decides."""
+        return self.max_concurrent_trials if self.deterministic else None
+
     def published(self) -> Published | None:
         """The printed numbers that `compare` names, where it names some and they can be read."""
         if self.compare is None or self.compare.published is None:
@@ -191,11 +196,11 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
         problem("method", "nsga2 must have a list of two or more metrics, but got one; list them, or take tpe")
     if spec.method == "cmaes" and several:
         problem("method", f"cmaes must have one metric, but got {len(spec.metrics)}; keep one, or take tpe or nsga2")
-    if spec.deterministic and spec.max_concurrent_trials != 1:
+    if spec.deterministic and spec.max_concurrent_trials is None:
         problem(
             "deterministic",
-            "must run one trial at a time, so that their order is fixed, but got max_concurrent_trials "
-            f"{spec.max_concurrent_trials or 'auto'}; write max_concurrent_trials: 1",
+            "must have a number of trials that are asked for together, but got max_concurrent_trials auto; "
+            "write max_concurrent_trials: 4 or another number, the same on every machine",
         )
     ranges = [p for p in spec.parameters.values() if isinstance(p, IntRange | FloatRange)]
     if spec.method in ("cmaes", "qmc") and not ranges and "parameters" not in unread:

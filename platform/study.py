@@ -7,7 +7,6 @@ was is kept beside Optuna's state as the user attribute `end`.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import random
 import time
@@ -17,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from platform import search
-from platform.errors import InvalidSweep, SweepError
+from platform import kept, search
+from platform.errors import SweepError
+from platform.pruning import Pruned, judge
 from platform.space import Space
 from platform.spec import SweepSpec
+from platform.study_storage import open_storage
 
 IDENTITY = "identity"
 END = "end"
@@ -33,8 +32,6 @@ STARTED = "started"
 _PATIENCE_WITH_SAMPLER = 20  # infeasible proposals in a row before points are drawn uniformly
 _UNIFORM_DRAWS = 20_000
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -42,19 +39,6 @@ class Asked:
 
     number: int
     values: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """Why early stopping ended a trial: after which report, at which rung, and the value that would have gone on."""
-
-    report: int
-    rung: int | None = None
-    cutoff: float | None = None
-
-    def __str__(self) -> str:
-        at = f"at report {self.report}"
-        return f"{at}, rung {self.rung}, cutoff {self.cutoff:.4g}" if self.cutoff is not None else at
 
 
 class Study:
@@ -77,59 +61,55 @@ class Study:
         directions = [metric.goal for metric in spec.metrics]
         try:
             self._study = optuna.create_study(
-                storage=_open_storage(spec, folder), study_name=spec.name, directions=directions, load_if_exists=True
+                storage=open_storage(spec.study, folder),
+                study_name=spec.name,
+                directions=directions,
+                load_if_exists=True,
             )
         except Exception as error:
             raise SweepError(
                 f"study: must be a storage that opens, but got {error.__cause__ or error!r}; "
                 "see `study:` and `storage:`"
             ) from error
-        created = IDENTITY not in self._study.user_attrs
-        self._check_identity(created)
-        past = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = search.sampler(spec, seed=_seed(spec.seed, past))
+        past = self._count()
+        if (stored := self._study.user_attrs.get(IDENTITY)) or past:
+            kept.check(stored, spec, space)
+        else:
+            self._study.set_user_attr(IDENTITY, kept.identity(spec, space))
+        self._study.sampler = search.sampler(spec, _seed(spec.seed, past))
         self._study.pruner = search.pruner(spec.early_stopping)
-        self._random = random.Random(_seed(spec.seed, past))
         self._open: dict[int, Trial] = {}
+        self._rungs: dict[int, dict[str, float]] = {}
         self._grid: Iterator[dict[str, Any]] | None = None
-        if created:
-            for point in spec.initial_points:
-                self._study.enqueue_trial(space.to_storage(point))
+        for point in spec.initial_points[past:]:  # nothing is asked before all of them are there
+            self._study.enqueue_trial(space.to_storage(point))
 
     def ask(self) -> Asked | None:
         """The next feasible point, or None where a grid is used up. An infeasible one is told and never seen again."""
-        for tries in range(_PATIENCE_WITH_SAMPLER + 1):
-            if self.spec.method == "grid" and not self._enqueue_grid():
+        while True:
+            waiting = self._waiting()
+            if self.spec.method == "grid" and not waiting and not (waiting := self._enqueue_grid()):
                 return None
-            if tries == _PATIENCE_WITH_SAMPLER:
+            if not waiting and self._refused_in_a_row() >= _PATIENCE_WITH_SAMPLER:
                 self._enqueue_uniform()
-            trial = self._study.ask()
-            values = self.space.suggest(trial)
-            violations = self.space.violations(values)
-            for expression, amount in violations.items():
-                trial.set_constraint(expression, amount)
-            if all(amount <= 0 for amount in violations.values()):
-                trial.set_user_attr(STARTED, time.time())
-                self._open[trial.number] = trial
-                return Asked(trial.number, values)
-            self._study.tell(trial, state=TrialState.PRUNED)
-        raise SweepError(
-            "constraints: must leave some point to run, but none was found among "
-            f"{_UNIFORM_DRAWS} uniform draws; relax them or shrink the ranges"
-        )
+            self._seed_sampler(min([t.number for t in self._waiting()], default=self._count()))
+            if asked := self._settle(self._study.ask()):
+                return asked
 
     def take_up(self) -> list[Asked]:
         """Trials that a dead driver left running, to be carried on under their own numbers."""
         left = []
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if STARTED not in frozen.user_attrs:  # died between ask and start
+                self._seed_sampler(frozen.number)
             trial = Trial(self._study, frozen._trial_id)
-            if STARTED not in frozen.user_attrs:  # died between ask and start: nothing was run
-                if point := frozen.system_attrs.get("fixed_params"):  # an initial point, say: it is still to be run
-                    self._study.enqueue_trial(point)
-                self._study.tell(trial, state=TrialState.FAIL)
-                continue
-            self._open[frozen.number] = trial
-            left.append(Asked(frozen.number, self.values(frozen)))
+            if STARTED not in frozen.user_attrs:
+                asked = self._settle(trial)
+            else:
+                self._open[frozen.number] = trial
+                asked = Asked(frozen.number, self.values(frozen))
+            if asked:
+                left.append(asked)
         return left
 
     def record(self, number: int, report: int, value: float) -> None:
@@ -144,7 +124,15 @@ class Study:
         if len(self.spec.metrics) > 1:
             return None
         self.record(number, report, value)
-        return self._explain(number, report) if self._open[number].should_prune() else None
+        first = None
+        if self.spec.batch:  # a trial is judged by those of earlier batches, which have ended
+            first, self._study.pruner = self._batch_start(number), search.pruner(self.spec.early_stopping)
+        trial = self._study.get_trials(deepcopy=False)[number]
+        verdict = judge(self._study, trial, report, lambda other: first is None or other.number < first)
+        self._rungs[number] = verdict.rungs
+        if not verdict.pruned:
+            self._write_rungs(number)
+        return verdict.pruned
 
     def complete(self, number: int, values: Sequence[float], end: Mapping[str, Any]) -> None:
         """The trial ran to its end with these objective values."""
@@ -187,91 +175,77 @@ class Study:
     def _tell(
         self, number: int, state: TrialState, end: Mapping[str, Any], values: Sequence[float] | None = None
     ) -> None:
+        self._write_rungs(number)
         trial = self._open.pop(number)
         trial.set_user_attr(END, dict(end))
         self._study.tell(trial, values, state=state)
 
-    def _explain(self, number: int, report: int) -> Pruned:
-        """Rung and cutoff of a trial that successive halving ended, from the rungs kept in the study."""
-        if self.spec.early_stopping.type != "asha":
-            return Pruned(report)
-        rungs = [t.system_attrs for t in self._study.get_trials(deepcopy=False)]
-        own = self._study.get_trials(deepcopy=False)[number].system_attrs
-        rung = max((int(key.rsplit("_", 1)[1]) for key in own if key.startswith("completed_rung_")), default=0)
-        peers = sorted(attrs[key] for attrs in rungs if (key := f"completed_rung_{rung}") in attrs)
-        if not peers:
-            return Pruned(report)
-        place = max(1, len(peers) // self.spec.early_stopping.reduction_factor)
-        maximize = self.spec.metrics[0].goal == "maximize"
-        return Pruned(report, rung, peers[-place] if maximize else peers[place - 1])
+    def _batch_start(self, number: int) -> int:
+        """The number of the first trial of the batch in which a deterministic sweep asked for trial `number`."""
+        started = [trial.number for trial in self.trials()]
+        place = started.index(number)
+        return started[place - place % (self.spec.batch or 1)]
 
-    def _check_identity(self, created: bool) -> None:
-        identity = {
-            "trainable": self.spec.trainable,
-            "metrics": [[metric.name, metric.goal] for metric in self.spec.metrics],
-            "space": self.space.canonical(),
-            "method": self.spec.method,
-            "early_stopping": self.spec.early_stopping.model_dump(),
-            "seed": self.spec.seed,
-        }
-        if created:
-            self._study.set_user_attr(IDENTITY, json.dumps(identity, sort_keys=True))
-            return
-        stored = json.loads(self._study.user_attrs[IDENTITY])
-        differences = _differences(stored, json.loads(json.dumps(identity, sort_keys=True)))
-        if differences:
-            raise InvalidSweep(
-                [
-                    f"{self.spec.at('name')}: name: a sweep must keep its space and search, but {self.spec.name!r} "
-                    f"has trials of another ({difference}); run this one under its own name: --set name=..."
-                    for difference in differences
-                ]
-            )
+    def _write_rungs(self, number: int) -> None:
+        for key, value in self._rungs.pop(number, {}).items():
+            self._study._storage.set_trial_system_attr(self._open[number]._trial_id, key, value)
 
-    def _enqueue_grid(self) -> bool:
-        """Enqueue the next grid point that no trial has; False where there is none left."""
-        if self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            return True  # enqueued by a driver that died before it asked
+    def _settle(self, trial: Trial) -> Asked | None:
+        """Fill in a trial's values; None where a constraint forbids them: it is told and never seen again."""
+        values = self.space.suggest(trial)
+        violations = self.space.violations(values)
+        for expression, amount in violations.items():
+            trial.set_constraint(expression, amount)
+        if any(amount > 0 for amount in violations.values()):
+            self._study.tell(trial, state=TrialState.PRUNED)
+            return None
+        trial.set_user_attr(STARTED, time.time())
+        self._open[trial.number] = trial
+        return Asked(trial.number, values)
+
+    def _seed_sampler(self, number: int) -> None:
+        """Let the values of trial `number` depend on nothing but the seed, the number and what the study holds."""
+        if self.spec.batch:
+            self._study.sampler = search.sampler(self.spec, _seed(self.spec.seed, number), number)
+            self._study.pruner = search.pruner(self.spec.early_stopping)  # that of Hyperband remembers what it saw
+
+    def _waiting(self) -> list[FrozenTrial]:
+        """Trials that are enqueued: first points, or left by a driver that died before it asked."""
+        return self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+    def _count(self) -> int:
+        return len(self._study.get_trials(deepcopy=False))
+
+    def _refused_in_a_row(self) -> int:
+        """How many of the newest points constraints forbade."""
+        count = 0
+        for trial in reversed(self._study.get_trials(deepcopy=False)):
+            if STARTED in trial.user_attrs or trial.state != TrialState.PRUNED:
+                break
+            count += 1
+        return count
+
+    def _enqueue_grid(self) -> list[FrozenTrial]:
+        """Enqueue the next grid point that no trial has; empty where there is none left."""
         if self._grid is None:
             taken = {_key(self.values(trial)) for trial in self.trials()}
             self._grid = (values for values in self.space.grid() if _key(values) not in taken)
         values = next(self._grid, None)
         if values is not None:
             self._study.enqueue_trial(self.space.to_storage(values))
-        return values is not None
+        return self._waiting()
 
     def _enqueue_uniform(self) -> None:
+        draws = random.Random(_seed(self.spec.seed, self._count()))
         for _ in range(_UNIFORM_DRAWS):
-            values = self.space.sample(self._random)
+            values = self.space.sample(draws)
             if self.space.feasible(values):
                 self._study.enqueue_trial(self.space.to_storage(values))
                 return
-
-
-def _open_storage(spec: SweepSpec, folder: Path) -> BaseStorage:
-    where = spec.study or str(folder / "study.journal")
-    if "://" in where:
-        return optuna.storages.RDBStorage(where)
-    path = Path(where)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mend_journal(path)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
-
-
-def mend_journal(path: Path) -> None:
-    """Cut a last line that a crash tore, and drop the lock file that its writer left.
-
-    Call it only while holding the sweep's own lock: nobody else writes then.
-    """
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        logger.warning("%s ended in a torn line of %d bytes; it was cut", path, len(content) - len(whole))
-        with path.open("r+b") as stream:
-            stream.truncate(len(whole))
+        raise SweepError(
+            "constraints: must leave some point to run, but none was found among "
+            f"{_UNIFORM_DRAWS} uniform draws; relax them or shrink the ranges"
+        )
 
 
 def _seed(seed: int, past: int) -> int:
@@ -280,17 +254,3 @@ def _seed(seed: int, past: int) -> int:
 
 def _key(values: Mapping[str, Any]) -> str:
     return json.dumps(values, sort_keys=True, default=str)
-
-
-def _differences(stored: Any, current: Any, path: str = "") -> list[str]:
-    """Where two JSON values differ, one line each: `parameters.x: was 1, is 2`."""
-    if isinstance(stored, dict) and isinstance(current, dict):
-        return [
-            line
-            for key in sorted(stored.keys() | current.keys())
-            for line in _differences(stored.get(key), current.get(key), f"{path}.{key}" if path else key)
-        ]
-    same = stored == current or (
-        isinstance(stored, float) and isinstance(current, float) and math.isclose(stored, current)
-    )
-    return [] if same else [f"{path}: was {json.dumps(stored)}, is {json.dumps(current)}"]

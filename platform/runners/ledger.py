@@ -16,6 +16,7 @@ from typing import Any
 
 from platform.journal import TrialFiles
 from platform.runners.failures import Attempts
+from platform.pruning import Pruned
 from platform.runners.limits import Watch, is_limit
 from platform.runners.live import Ended, Live
 from platform.spec import SweepSpec
@@ -71,9 +72,10 @@ class Ledger:
         """The next trial as the plain dict that a worker gets, or None where nothing is left to start."""
         if self._check_limits():
             return None
-        live = self._waiting.popleft() if self._waiting else self._ask()
-        if live is None:
+        self._ask()
+        if not self._waiting:
             return None
+        live = self._waiting.popleft()
         live.started = time.monotonic()
         self.live[live.asked.number] = live
         live.files.begin(live.asked.values)
@@ -162,34 +164,47 @@ class Ledger:
         """Whether a limit closes the sweep; where a grid is used up, trials that wait are still run."""
         return is_limit(self.closing)
 
-    def _ask(self) -> Live | None:
-        if self._counted >= self.spec.num_trials:
-            return None
-        asked = self.study.ask()
-        if asked is None:
-            self.closing = "the grid is used up"
-            return None
-        self._counted += 1
-        return Live(asked, TrialFiles(self._folder, asked.number), time.monotonic())
+    def _ask(self) -> None:
+        """Have a trial wait to be started, if there is one to ask for.
+
+        A deterministic sweep asks for a whole batch, once every trial before it has ended: what the study knows then
+        does not depend on which trial was quicker. A batch that a crash cut short is filled up first.
+        """
+        batch = self.spec.batch or 1
+        if self._waiting if batch == 1 else self._counted % batch == 0 and (self._waiting or self.live):
+            return
+        while self._counted < self.spec.num_trials and not self.closing:
+            asked = self.study.ask()
+            if asked is None:
+                self.closing = "the grid is used up"
+                return
+            self._counted += 1
+            self._waiting.append(Live(asked, TrialFiles(self._folder, asked.number), time.monotonic()))
+            if self._counted % batch == 0:
+                return
 
     def _take_up(self, asked: Asked) -> None:
         """A trial that an earlier driver left running: its counters come from its journal, and it waits its turn.
 
-        One whose end was written, but not yet told, is only told; so is one whose objective was not finite.
+        One whose end was written, but not yet told, is only told. The newest report is judged again, in case the
+        driver died over it.
         """
         live = Live(asked, TrialFiles(self._folder, asked.number), time.monotonic())
         live.attempts = Attempts.read(live.files.read("attempts.json"))
         live.attempts.attempt += 1
         broken: str | None = None
+        newest: float | None = None
         for line in live.files.lines():
             metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
             values = live.count(line["step"], metrics, self.spec.metrics)
             if values is not None:
                 self.study.record(asked.number, live.valued, values[0])
-                broken = broken or live.not_finite(values, self.spec.metrics)
+                broken, newest = broken or live.not_finite(values, self.spec.metrics), values[0]
+        pruned = None if newest is None or broken else self.study.report(asked.number, live.valued, newest)
         end = live.files.read("end.json")
-        if broken and not end:
-            end = {"state": "FAIL", "reason": broken, "time": time.time()}
+        if (broken or pruned) and end.get("state", INTERRUPTED) == INTERRUPTED:
+            state, reason = ("FAIL", broken) if broken else ("PRUNED", self._stopped_early(pruned))
+            end = {"state": state, "reason": reason, "time": time.time()}
             live.files.end(end)
         if end and end["state"] != INTERRUPTED:
             self._tell(live, end)
@@ -206,9 +221,12 @@ class Ledger:
             return False
         pruned = self.study.report(live.asked.number, live.valued, values[0])
         if pruned is not None:
-            self._end(live, "PRUNED", f"early stopping ({self.spec.early_stopping.type}) {pruned}")
+            self._end(live, "PRUNED", self._stopped_early(pruned))
             return False
         return True
+
+    def _stopped_early(self, pruned: Pruned | None) -> str:
+        return f"early stopping ({self.spec.early_stopping.type}) {pruned}"
 
     def _end(self, live: Live, state: str, reason: str) -> None:
         end = {"state": state, "reason": reason, "time": time.time()}

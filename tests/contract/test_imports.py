@@ -18,7 +18,7 @@ DRIVER = (
     ("space",),
     ("points",),
     ("check",),
-    ("search",),
+    ("search", "kept", "pruning", "study_storage"),
     ("study",),
     ("tracking",),
     ("runners",),
@@ -55,7 +55,7 @@ BOTH = {"redaction"}
 HOMES = {
     "ray": {"platform.runners.tune", "platform.runners.bridge", "platform.submit", "trainables.on_ray"},
     "mlflow": {"platform.tracking"},
-    "optuna": {"platform.search", "platform.study", "platform.plots"},
+    "optuna": {"platform.search", "platform.pruning", "platform.study_storage", "platform.study", "platform.plots"},
     "plotly": {"platform.plots"},
     "deepspeed": {"trainables.hatllm"},
     "yaml": {"platform.yaml_lines"},

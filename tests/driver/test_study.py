@@ -9,10 +9,11 @@ import optuna
 import pytest
 
 from platform.check import space_of
-from platform.errors import SweepError
+from platform.errors import InvalidSweep, SweepError
+from platform.pruning import Pruned
 from platform.space import Space
 from platform.spec import load
-from platform.study import Asked, Pruned, Study
+from platform.study import Asked, Study
 
 METHODS = ("tpe", "random", "grid", "gp", "cmaes", "qmc")
 STOPPINGS = ("asha", "hyperband", "median", "percentile", "patient", "none")
@@ -202,14 +203,50 @@ def test_a_trial_left_running_is_taken_up_with_its_number_values_and_reports(swe
     assert opened(here).take_up() == []
 
 
-def test_a_point_asked_for_but_never_started_is_not_counted_and_comes_again_where_it_was_given(sweep, opened):
+def test_a_point_asked_for_but_never_started_is_taken_up_under_its_number(sweep, opened):
     here = sweep("method=random", "initial_points=[{x: 0.25}]")
     opened(here).optuna.ask()  # the driver dies here
     again = opened(here)
-    assert again.take_up() == []
-    assert again.trials() == []
-    assert again.ask().values["x"] == 0.25
+    (left,) = again.take_up()
+    assert (left.number, left.values["x"]) == (0, 0.25)
     assert again.ask().values["x"] != 0.25
+    assert [trial.number for trial in again.trials()] == [0, 1]
+
+
+def test_a_forbidden_point_asked_for_but_never_told_is_told_and_not_taken_up(sweep, opened):
+    here = sweep("method=random", "constraints=['x <= 0.2']", "initial_points=[{x: 0.1}]")
+    first = opened(here)
+    first.optuna.enqueue_trial({"x": 0.9, "width": 16, "part.name": "plain"})
+    first.ask()
+    first.optuna.ask()  # the driver dies here
+    again = opened(here)
+    assert [asked.number for asked in again.take_up()] == [0]
+    assert again.optuna.trials[1].constraints["x <= 0.2"] > 0
+
+
+def test_first_points_that_a_dead_driver_did_not_put_down_are_put_down_by_the_next(sweep, opened):
+    opened(sweep("initial_points=[{x: 0.25}]"))  # the driver dies before the second
+    again = opened(sweep("initial_points=[{x: 0.25}, {x: 0.5}]"))
+    assert [again.ask().values["x"] for _ in range(2)] == [0.25, 0.5]
+
+
+def test_a_study_of_somebody_else_under_the_same_name_is_refused(sweep, opened, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(storage=url, study_name="curve", direction="maximize").ask()
+    with pytest.raises(InvalidSweep, match=r"must be new or a sweep's own, but 'curve' there has trials of somebody"):
+        opened(sweep(f"study={url}"))
+
+
+def test_a_verdict_over_which_the_driver_died_is_the_same_when_it_is_given_again(sweep, opened):
+    here = sweep("early_stopping={type: asha, min_reports: 1, reduction_factor: 3}")
+    study = opened(here)
+    for value in (0.9, 0.8, 0.7):
+        finish(study, study.ask(), lambda _, value=value: value, reports=1)
+    late = study.ask()
+    verdict = study.report(late.number, 1, 0.1)  # the driver dies before it tells
+    again = opened(here)
+    again.take_up()
+    assert again.report(late.number, 1, 0.1) == verdict == Pruned(1, 0, 0.9)
 
 
 def test_a_torn_last_line_and_a_left_lock_are_mended(sweep, opened, caplog):

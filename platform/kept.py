@@ -1,0 +1,59 @@
+"""What a sweep must keep from one run of the command to the next: its space and its search."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from platform.errors import InvalidSweep
+from platform.space import Space
+from platform.spec import SweepSpec
+
+
+def identity(spec: SweepSpec, space: Space) -> str:
+    """All that the study's trials depend on, as JSON."""
+    parts = {
+        "trainable": spec.trainable,
+        "metrics": [[metric.name, metric.goal] for metric in spec.metrics],
+        "space": space.canonical(),
+        "method": spec.method,
+        "early_stopping": spec.early_stopping.model_dump(),
+        "seed": spec.seed,
+        **({"deterministic": f"in batches of {spec.batch}"} if spec.batch else {}),
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+def check(stored: str | None, spec: SweepSpec, space: Space) -> None:
+    """Compare the identity that a study has with that of the sweep file.
+
+    Raises:
+        InvalidSweep: the study is of another sweep, each difference a problem; or, where `stored` is None, of none.
+    """
+    if stored is None:
+        rule = f"must be new or a sweep's own, but {spec.name!r} there has trials of somebody else"
+        raise InvalidSweep([spec.problem("study", f"{rule}; name another storage, or this sweep: --set name=...")])
+    differences = _differences(json.loads(stored), json.loads(identity(spec, space)))
+    if differences:
+        raise InvalidSweep(
+            [
+                f"{spec.at('name')}: name: a sweep must keep its space and search, but {spec.name!r} "
+                f"has trials of another ({difference}); run this one under its own name: --set name=..."
+                for difference in differences
+            ]
+        )
+
+
+def _differences(stored: Any, current: Any, path: str = "") -> list[str]:
+    """Where two JSON values differ, one line each: `parameters.x: was 1, is 2`."""
+    if isinstance(stored, dict) and isinstance(current, dict):
+        return [
+            line
+            for key in sorted(stored.keys() | current.keys())
+            for line in _differences(stored.get(key), current.get(key), f"{path}.{key}" if path else key)
+        ]
+    same = stored == current or (
+        isinstance(stored, float) and isinstance(current, float) and math.isclose(stored, current)
+    )
+    return [] if same else [f"{path}: was {json.dumps(stored)}, is {json.dumps(current)}"]

@@ -1,0 +1,117 @@
+"""`deterministic: true`: the same trials and ends, whichever worker is quicker and wherever the driver dies."""
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from platform.runners.ledger import Ledger
+
+BATCH = 3
+STEPS = 9
+ASHA = "early_stopping={type: asha, min_reports: 1, reduction_factor: 2}"
+HYPERBAND = "early_stopping={type: hyperband, min_reports: 1, reduction_factor: 2}"
+MEDIAN = "early_stopping={type: median, min_reports: 2}"
+
+
+def curve(values: dict[str, Any], step: int) -> float:
+    top = 1 - (values["x"] - 0.7) ** 2 - ((values["width"] - 32) / 100) ** 2
+    return top * step / (step + values.get("part.bend", 1)) + 0.1 * math.sin(40 * values["x"] + step)
+
+
+class Workers:
+    """Two workers over one ledger, which take turns by chance."""
+
+    def __init__(self, begin: Callable[..., Any], chance: random.Random, deaths: float, overrides: tuple[str, ...]):
+        self._begin, self._chance, self._deaths, self._overrides = begin, chance, deaths, overrides
+        self._done: dict[int, int] = {}
+
+    def run(self) -> dict[int, tuple[Any, ...]]:
+        """The trials as the study has them when nothing is left."""
+        here, tasks = self._begin(*self._overrides), {}
+        while here.ledger.left or here.ledger.live:
+            if self._chance.random() < self._deaths:
+                here, tasks = self._begin(*self._overrides), {}
+            elif len(tasks) < 2 and (task := here.ledger.next_task(cpus=1.0, gpus=0.0)):
+                tasks[task["number"]] = task["values"]
+            elif tasks:
+                self._advance(here.ledger, tasks, self._chance.choice(sorted(tasks)))
+        return {
+            trial.number: (here.study.values(trial), trial.state.name, trial.value, trial.intermediate_values)
+            for trial in here.study.trials()
+        }
+
+    def _advance(self, ledger: Ledger, tasks: dict[int, Any], number: int) -> None:
+        step = self._done.get(number, 0) + 1
+        if step > STEPS:
+            ledger.finish(number, {})
+        elif ledger.report(number, step, {"valid/ndcg_10": curve(tasks[number], step)}):
+            if self._chance.random() < 0.7:  # else a death now repeats the step
+                self._done[number] = step
+            return
+        del tasks[number]
+
+
+def overrides(method: str, stopping: str, trials: int) -> tuple[str, ...]:
+    batch = ("deterministic=true", f"max_concurrent_trials={BATCH}", f"num_trials={trials}")
+    return (f"method={method}", stopping, *batch, "constraints=['x <= 0.9']", "initial_points=[{x: 0.3}, {x: 0.6}]")
+
+
+@pytest.mark.parametrize(
+    ("method", "stopping", "trials"),
+    [
+        ("tpe", ASHA, 7),
+        *[
+            pytest.param(method, stopping, 14, marks=pytest.mark.slow)
+            for method, stopping in (
+                ("tpe", HYPERBAND),
+                ("tpe", MEDIAN),
+                ("cmaes", "early_stopping=none"),
+                ("gp", ASHA),
+                ("qmc", ASHA),
+            )
+        ],
+    ],
+)
+def test_neither_timing_nor_deaths_change_a_trial(begin, tmp_path, method, stopping, trials):
+    def run(seed: int, deaths: float) -> dict[int, tuple[Any, ...]]:
+        place = f"storage={tmp_path}/{seed}"
+        return Workers(begin, random.Random(seed), deaths, (*overrides(method, stopping, trials), place)).run()
+
+    undisturbed = run(0, 0.0)
+    assert len(undisturbed) == trials
+    assert stopping.endswith("none") or {state for _, state, *_ in undisturbed.values()} == {"COMPLETE", "PRUNED"}
+    assert run(1, 0.1) == undisturbed
+
+
+def test_a_batch_is_asked_for_when_every_trial_of_the_one_before_has_ended(begin):
+    here = begin("deterministic=true", "max_concurrent_trials=2", "num_trials=5")
+    start = lambda: here.ledger.next_task(cpus=1.0, gpus=0.0)  # noqa: E731
+    assert [start()["number"], start()["number"], start()] == [0, 1, None]
+    here.ledger.report(1, 1, {"valid/ndcg_10": 0.5})
+    here.ledger.finish(1, {})
+    assert start() is None
+    assert here.ledger.left == 3
+    here.ledger.report(0, 1, {"valid/ndcg_10": 0.5})
+    here.ledger.finish(0, {})
+    assert [start()["number"], start()["number"]] == [2, 3]
+
+
+def test_a_batch_that_a_death_cut_short_is_filled_up_before_it_is_started(begin):
+    deterministic = ("deterministic=true", "max_concurrent_trials=3", "method=random")
+    whole = begin(*deterministic, "name=whole")
+    expected = [whole.ledger.next_task(cpus=1.0, gpus=0.0)["values"] for _ in range(3)]
+    first = begin(*deterministic)
+    first.study.ask()  # the driver dies here
+    here = begin(*deterministic)
+    assert [here.ledger.next_task(cpus=1.0, gpus=0.0)["values"] for _ in range(3)] == expected
+
+
+def test_another_size_of_batch_is_another_sweep(begin):
+    from platform.errors import InvalidSweep
+
+    begin("deterministic=true", "max_concurrent_trials=2")
+    with pytest.raises(InvalidSweep, match=r'\(deterministic: was "in batches of 2", is "in batches of 3"\)'):
+        begin("deterministic=true", "max_concurrent_trials=3")
