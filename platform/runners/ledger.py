@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from platform.journal import TrialFiles
-from platform.runners.failures import Attempts
 from platform.pruning import Pruned
+from platform.runners.failures import Attempts
 from platform.runners.limits import Watch, is_limit
 from platform.runners.live import Ended, Live
 from platform.spec import SweepSpec
