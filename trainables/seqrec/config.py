@@ -12,9 +12,9 @@ OBJECTIVE = "valid/ndcg_20"
 """The metric whose best epoch is kept and tested (SpecTran and AlphaFuse)."""
 
 
-def split_metrics(split: str) -> tuple[str, ...]:
+def split_metrics(split: str, top_k: tuple[int, ...] = TOP_K) -> tuple[str, ...]:
     """Names that one evaluation of ``split`` reports, e.g. ``valid/hr_10``."""
-    return tuple(f"{split}/{metric}_{k}" for metric in ("hr", "ndcg") for k in TOP_K)
+    return tuple(f"{split}/{metric}_{k}" for metric in ("hr", "ndcg") for k in top_k)
 
 
 METRICS = ("train/loss", *split_metrics("valid"), *split_metrics("test"))

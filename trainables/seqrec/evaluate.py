@@ -16,7 +16,13 @@ Score = Callable[[Batch], torch.Tensor]
 
 
 def rank_targets(
-    score: Score, rows: Rows, *, num_items: int, device: str | torch.device = "cpu", seen: Seen | None = None
+    score: Score,
+    rows: Rows,
+    *,
+    num_items: int,
+    device: str | torch.device = "cpu",
+    seen: Seen | None = None,
+    batch_size: int | None = None,
 ) -> np.ndarray:
     """The rank of every row's target among the items 1..I-1, counted from 1.
 
@@ -29,13 +35,15 @@ def rank_targets(
         num_items: I, padding included.
         device: where the batches go.
         seen: items met before each row's target, in the rows' order; None takes none out.
+        batch_size: rows at once; by default as many as the scores leave room for.
 
     Returns:
         int32 (N,).
     """
     ranks, start = [], 0
     with torch.inference_mode():
-        for batch in batches(rows, min(max(_SCORES_AT_ONCE // num_items, 32), 4096), None, device):
+        size = batch_size or min(max(_SCORES_AT_ONCE // num_items, 32), 4096)
+        for batch in batches(rows, size, None, device):
             score_BI = score(batch)
             if seen is not None:
                 row, item = seen.pairs(start, start + len(batch))

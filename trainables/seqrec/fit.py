@@ -140,9 +140,14 @@ def parameters(model: nn.Module) -> int:
 
 def write_weights(path: Path, model: nn.Module) -> None:
     """Write the model's weights as safetensors, readable without this code."""
+    write_tensors(path, model.state_dict())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write ``tensors`` by name as safetensors."""
     from safetensors.torch import save_file
 
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, path)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
 
 
 def _train_epoch(

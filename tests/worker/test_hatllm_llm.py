@@ -1,0 +1,225 @@
+"""Language models: made here or loaded, kept between trials, adapted for one."""
+
+import json
+
+import pytest
+import torch
+
+from tests.worker.hatllm_models import model_config, random_model
+from trainables.config import build
+from trainables.hatllm import llm
+from trainables.hatllm.config import Config
+from trainables.hatllm.llm import adapted, borrowed, first_layers, pieces
+from trainables.hatllm.llm_config import Lora
+from trainables.hatllm.source import SourceError
+from trainables.stages import Stages
+from trainables.trial import LocalTrial
+
+TINY = {"llm.num_layers": 2, "llm.width": 16, "llm.heads": 2, "llm.pretrain_steps": 2, "llm.vocabulary": 400}
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    llm._kept.clear()
+    yield
+    llm._kept.clear()
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    return Stages(tmp_path_factory.mktemp("stages"))
+
+
+def trial_of(folder, stages):
+    return LocalTrial(folder, stages=stages)
+
+
+def saved(folder, family="qwen3", layers=3):
+    """A model as `save_pretrained` leaves it, with a fast tokenizer."""
+    from trainables.hatllm.tiny import trained_tokenizer
+
+    random_model(family, layers).save_pretrained(folder)
+    trained_tokenizer(["green tea"] * 3, 300).save(str(folder / "tokenizer.json"))
+    return {"llm.name": "pretrained", "llm.path": str(folder), "llm.num_layers": layers, "llm.dtype": "float32"}
+
+
+def test_a_tiny_model_is_made_once_and_kept_by_the_process(tmp_path, stages):
+    config = build(Config, TINY)
+    with borrowed(config, trial_of(tmp_path / "1", stages)) as first:
+        assert (first.config.num_hidden_layers, first.config.hidden_size) == (2, 16)
+        assert not any(parameter.requires_grad for parameter in first.parameters())
+    with borrowed(config, trial_of(tmp_path / "2", stages)) as second:
+        assert second is first
+    other = build(Config, {**TINY, "llm.made_with": 1})
+    with borrowed(other, trial_of(tmp_path / "3", stages)) as third:
+        assert third is not first
+        assert not third.embed_tokens.weight.equal(first.embed_tokens.weight)
+    assert len(llm._kept) == 1
+
+
+def test_the_tiny_models_weights_are_those_of_its_stage(tmp_path, stages):
+    config, trial = build(Config, TINY), trial_of(tmp_path, stages)
+    result = llm.tiny_stage(config.llm, config, trial)
+    with borrowed(config, trial) as model:
+        for name, tensor in model.state_dict().items():
+            assert tensor.equal(torch.from_numpy(result[name].copy()))
+
+
+def test_a_trial_leaves_the_base_as_it_was_whatever_its_end(tmp_path, stages):
+    config, trial = build(Config, TINY), trial_of(tmp_path, stages)
+    with borrowed(config, trial) as base:
+        before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+
+    def fail():
+        with borrowed(config, trial) as base:
+            made = adapted(base, config.lora, seed=0)
+            made.train()
+            next(p for p in made.parameters() if p.requires_grad).data.add_(1)
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        fail()
+    with borrowed(config, trial) as base:
+        assert list(base.state_dict()) == list(before)
+        assert all(tensor.equal(before[name]) for name, tensor in base.state_dict().items())
+        assert not base.training
+        assert not hasattr(base, "peft_config")
+        adapted(base, config.lora, seed=0)  # and takes new adapters
+
+
+def test_a_base_that_comes_back_in_another_format_is_not_kept(tmp_path, stages):
+    config, trial = build(Config, TINY), trial_of(tmp_path, stages)
+    with borrowed(config, trial) as base:
+        base.to(torch.bfloat16)
+    with borrowed(config, trial) as again:
+        assert again.embed_tokens.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("targets", ["query_value", "attention", "mlp", "all"])
+def test_adapters_are_all_that_is_trained_and_change_nothing_at_first(targets):
+    model, tokens = random_model(layers=2), torch.arange(12).view(2, 6)
+    before = model(input_ids=tokens).last_hidden_state
+    made = adapted(model, Lora(targets=targets, rank=4), seed=0)
+    trained = {name: p for name, p in made.named_parameters() if p.requires_grad}
+    assert all("lora_" in name for name in trained)
+    assert len(trained) == 2 * 2 * len(llm.TARGETS[targets])
+    assert {min(p.shape) for p in trained.values()} == {4}
+    torch.testing.assert_close(made(input_ids=tokens).last_hidden_state, before)
+
+
+def test_adapters_depend_on_the_seed_alone():
+    draws = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(draws))
+        made = adapted(random_model(layers=1), Lora(), seed=seed)
+        draws.append(torch.cat([p.flatten() for p in made.parameters() if p.requires_grad]))
+    assert draws[0].equal(draws[1])
+    assert not draws[0].equal(draws[2])
+    assert draws[0].abs().max() > 0.1
+
+
+def test_the_first_layers_share_their_weights_and_leave_the_model_whole():
+    model, tokens = random_model(layers=3), torch.arange(6)[None]
+    whole = model(input_ids=tokens, output_hidden_states=True)
+    short = first_layers(model, 2)
+    found = short(input_ids=tokens).last_hidden_state
+    torch.testing.assert_close(found, model.norm(whole.hidden_states[2]))
+    assert short.layers[1] is model.layers[1]
+    assert model.config.num_hidden_layers == len(model.layers) == 3
+    torch.testing.assert_close(model(input_ids=tokens).last_hidden_state, whole.last_hidden_state)
+
+
+def test_a_model_is_loaded_from_a_folder(tmp_path, stages):
+    config = build(Config, saved(tmp_path / "model"))
+    with borrowed(config, trial_of(tmp_path, stages)) as model:
+        assert model.config.model_type == "qwen3"
+        assert model.embed_tokens.weight.equal(random_model("qwen3", 3).embed_tokens.weight)
+
+
+def test_a_model_of_another_depth_than_the_config_says_is_refused(tmp_path, stages):
+    config = build(Config, {**saved(tmp_path / "model"), "llm.num_layers": 28})
+    problem = f"got 28 and {tmp_path / 'model'} has 3; write llm.num_layers: 3"
+    from trainables.hatllm.config import check
+
+    assert [line for line in check(config) if problem in line]
+    with (
+        pytest.raises(SourceError, match=r"llm.num_layers: must be the number of the model's layers"),
+        borrowed(config, trial_of(tmp_path, stages)),
+    ):
+        pass
+
+
+def test_titles_are_tokenised_by_the_models_own_tokenizer(tmp_path, stages):
+    config = build(Config, saved(tmp_path / "model"))
+    found = pieces(config, trial_of(tmp_path, stages))
+    assert found["header"][0] == 0  # its first token
+    tiny = pieces(build(Config, TINY), trial_of(tmp_path, stages))
+    assert len(found["tokens"]) > len(tiny["tokens"]) > len(tiny["ends"])
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/no/such/model", r"must be a folder or a name on the hub, but '/no/such/model' is no folder here"),
+        ("./models/x", r"but './models/x' is no folder here; correct the path"),
+        ("no-such-owner/no-such-model", r"config.json of 'no-such-owner/no-such-model' can not be had \("),
+    ],
+)
+def test_a_model_that_can_not_be_had_is_said_before_anything_starts(path, message, monkeypatch):
+    from trainables.hatllm.config import check
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    config = build(Config, {"llm.name": "pretrained", "llm.path": path, "llm.num_layers": 4})
+    [problem] = check(config)
+    assert problem.startswith("llm.path: ")
+    with pytest.raises(SourceError, match=message):
+        raise SourceError(problem)
+
+
+def test_a_model_without_supported_attention_or_files_is_said_before_anything_starts(tmp_path):
+    from trainables.hatllm.config import check
+
+    values = {"llm.name": "pretrained", "llm.path": str(tmp_path), "llm.num_layers": 4}
+    config = build(Config, values)
+    [problem] = check(config)
+    assert problem.startswith(f"llm.path: a model's folder must hold config.json, but {tmp_path} has none")
+    (tmp_path / "config.json").write_text("{")
+    [problem] = check(config)
+    assert problem.startswith("llm.path: config.json must be JSON")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba", "num_hidden_layers": 4}))
+    [problem] = check(config)
+    assert "must hold tokenizer.json" in problem
+    (tmp_path / "tokenizer.json").write_text("{}")
+    [problem] = check(config)
+    assert problem == (
+        "llm.path: must name a model of type llama, qwen2, qwen3, whose layers take a mask each, but got 'mamba'; "
+        "choose another model"
+    )
+    told = {**model_config("qwen2", 4).to_dict(), "layer_types": ["full_attention", "sliding_attention"] * 2}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    assert "every layer must have full attention, but got sliding_attention" in check(config)[0]
+
+
+def test_pretraining_lowers_the_loss_on_titles(tmp_path):
+    import numpy as np
+
+    from trainables.data import synthetic
+    from trainables.hatllm import tiny
+
+    titles = synthetic.titles(synthetic.SEED)
+    tokenizer = tiny.trained_tokenizer(titles, 600)
+    from transformers import LlamaForCausalLM
+
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(tiny.tiny_config(tokenizer.get_vocab_size(), 2, 16, 2))
+    examples = tiny.blocks(titles, "### Input: ", tokenizer, np.random.default_rng(0))
+    held_out = next(examples)
+
+    def loss():
+        with torch.no_grad():
+            return float(model(input_ids=held_out, labels=held_out).loss)
+
+    before = loss()
+    tiny.pretrain(model, examples, 25)
+    assert loss() < before - 0.3

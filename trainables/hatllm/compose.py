@@ -1,0 +1,142 @@
+"""What each method is made of: prompts, masks, what is read from the language model, a head."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.data.sequences import Sequences
+from trainables.data.splits import Splits
+from trainables.hatllm.config import BIGRec, Config, HatLLM, LinearHead
+from trainables.hatllm.head import Head, ItemTableHead
+from trainables.hatllm.head import LinearHead as Linear
+from trainables.hatllm.llm import adapted, first_layers
+from trainables.hatllm.plan import Kind, layer_plan, unmasked
+from trainables.hatllm.prompts import Prompts
+from trainables.hatllm.reader import LastToken, ThroughBackbone
+from trainables.hatllm.recommender import Recommender
+from trainables.hatllm.sasrec import make_sasrec, table_of
+from trainables.seqrec.randomness import generator_for
+from trainables.trial import Trial
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every part of a trial works on."""
+
+    config: Config
+    trial: Trial
+    sequences: Sequences
+    splits: Splits
+    pieces: Mapping[str, np.ndarray]
+    """Of prompts, as :func:`trainables.hatllm.prompts.tokenised` gives them."""
+    base: nn.Module
+    """The language model, frozen, without adapters."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A method before its training."""
+
+    prompts: Prompts
+    """From histories to prompts."""
+    model: Recommender
+    """From prompts to the loss or to scores."""
+
+
+def compose(material: Material) -> Composition:
+    """The method of ``material.config``: a case each, the loop around them is one."""
+    match material.config.method:
+        case HatLLM() as method:
+            return hatllm(material, method)
+        case BIGRec():
+            return Composition(prompts(material), recommender(material, unmasked(material.config.llm.num_layers)))
+
+
+def hatllm(material: Material, method: HatLLM) -> Composition:
+    """HatLLM, or its ablation that has SASRec in place of the deep layers."""
+    config = material.config
+    plan = layer_plan(
+        config.llm.num_layers,
+        shallow=method.shallow_layers,
+        deep=method.deep_layers,
+        order=method.order,
+        without=method.without,
+        middle=method.middle,
+        cross="pre" if method.cross == "pre" else "last",
+    )
+    if method.cross != "sasrec":
+        return Composition(prompts(material), recommender(material, plan))
+    reader = ThroughBackbone(
+        make_sasrec(config),
+        states=width(material.base),
+        width=config.sasrec.dim,
+        max_history=config.data.max_history,
+        generator=generator_for(config.seed, "reader"),
+    )
+    return Composition(prompts(material), recommender(material, plan[: -method.deep_layers], reader=reader))
+
+
+def recommender(
+    material: Material,
+    plan: tuple[Kind, ...],
+    *,
+    reader: LastToken | ThroughBackbone | None = None,
+    inputs: nn.Module | None = None,
+) -> Recommender:
+    """The adapted language model between what a method reads and the head that the settings name.
+
+    Args:
+        material: of the trial.
+        plan: a mask for each layer; where it has fewer than the model, the others are left out.
+        reader: by default the last token's state.
+        inputs: vectors of the items that stand in the prompts' slots.
+    """
+    config = material.config
+    base = material.base if len(plan) == config.llm.num_layers else first_layers(material.base, len(plan))
+    reader = reader or LastToken(width(material.base))
+    made = Recommender(
+        adapted(base, config.lora, seed=config.seed),
+        plan=plan,
+        reader=reader,
+        head=make_head(material, reader.width),
+        inputs=inputs,
+        chunk=config.fit.chunk,
+        flex=config.attention == "flex",
+    )
+    return made.to(material.trial.device)
+
+
+def make_head(material: Material, states: int) -> Head:
+    """The head that the settings name, over states of width ``states``."""
+    config, generator = material.config, generator_for(material.config.seed, "head")
+    if isinstance(config.head, LinearHead):
+        return Linear(material.sequences.num_items, states, generator=generator)
+    return ItemTableHead(sasrec_table(material), states, generator=generator)
+
+
+def sasrec_table(material: Material) -> torch.Tensor:
+    """The frozen item vectors of SASRec (I, D)."""
+    result = table_of(material.config, material.trial, material.sequences, material.splits)
+    return torch.from_numpy(np.array(result["table"]))
+
+
+def prompts(material: Material, *, titles: bool = True, slot: bool = False) -> Prompts:
+    """Prompts as the settings say; see :class:`Prompts` for ``titles`` and ``slot``."""
+    settings = material.config.prompt
+    return Prompts(
+        material.pieces,
+        item_tokens=settings.item_tokens,
+        max_title_tokens=settings.max_title_tokens,
+        max_tokens=settings.max_tokens,
+        titles=titles,
+        slot=slot,
+    )
+
+
+def width(base: nn.Module) -> int:
+    """H, of the language model's states."""
+    found: int = base.config.hidden_size  # type: ignore[union-attr,assignment]
+    return found

@@ -1,0 +1,181 @@
+"""Settings of HatLLM: hierarchical attention masks on a language model that recommends, and of methods on its loop."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from trainables.config import at_least, between
+from trainables.data.config import Data
+from trainables.hatllm.engine_config import EngineConfig
+from trainables.hatllm.llm_config import LLM, Lora, Tiny
+from trainables.seqrec.config import split_metrics
+
+__all__ = ["CONSTRAINTS", "METRICS", "Config", "check"]
+
+TOP_K = (5, 10)
+"""Cut-offs of every ranking metric (§5.1.3)."""
+
+OBJECTIVE = "valid/ndcg_10"
+"""The metric whose best step is kept and tested (§5.1.4)."""
+
+METRICS = ("train/loss", *split_metrics("valid", TOP_K), *split_metrics("test", TOP_K))
+"""What a trial reports, `trial/*` aside."""
+
+CONSTRAINTS = ("method.shallow_layers + method.deep_layers <= llm.num_layers",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """How a history becomes a text (Table 1, in Alpaca's frame as BIGRec has it)."""
+
+    noun: str = "products"
+    """What the items are called (Table 1: movies)."""
+    verb: str = "bought"
+    """What a user did with them (Table 1: watched)."""
+    item_tokens: Literal["title", "quoted", "separated"] = "quoted"
+    """Which tokens belong to an item: its title, its quotes as well, or also the comma after it. The paper does not
+    say; tokens of no item are open to all in every layer."""
+    max_title_tokens: Annotated[int, at_least(1)] = 32
+    """Tokens of a title that are kept, the first ones."""
+    max_tokens: Annotated[int, at_least(1)] = 512
+    """Longest prompt (BIGRec); the oldest items are left out where it would be longer, the response header never."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HatLLM:
+    """Masks a layer: intra-item, original, cross-item (§4.1)."""
+
+    name: Literal["hatllm"] = "hatllm"
+    shallow_layers: Annotated[int, at_least(0)] = 4
+    """Layers of the block IN (Figure 5: 1, 4, 8, 12, 16; best 4 or 8)."""
+    deep_layers: Annotated[int, at_least(0)] = 2
+    """Layers of the block CR (Figure 5: 1 to 5; best 1 to 3)."""
+    order: Literal["in_or_cr", "in_cr_or", "or_in_cr", "or_cr_in", "cr_in_or", "cr_or_in"] = "in_or_cr"
+    """The three blocks from the input on (Table 5); a block keeps its size where it moves."""
+    without: Literal["in", "or", "cr"] | None = None
+    """The mask that is left out (Table 5): layers without `in` or `cr` see everything, those without `or` get
+    `middle`."""
+    middle: Literal["in", "cr"] = "in"
+    """The mask of the middle layers, read where `without` is or; the paper does not say."""
+    cross: Literal["last", "pre", "sasrec"] = "last"
+    """The deep layers: CR keeps an item's last token (equation 5), CR-pre all tokens (equation 4), or SASRec over the
+    items' last tokens takes their place (Table 5)."""
+
+    def __post_init__(self) -> None:
+        if self.cross == "sasrec" and (self.order != "in_or_cr" or self.without == "cr" or not self.deep_layers):
+            raise ValueError(
+                "cross: sasrec replaces the last layers, so order must be in_or_cr, without not cr and deep_layers at "
+                f"least 1, but got {self.order}, {self.without} and {self.deep_layers}; change one of them"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BIGRec:
+    """The language model without masks, behind the same head (Table 5, first row)."""
+
+    name: Literal["bigrec"] = "bigrec"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearHead:
+    """A score an item from a linear layer of the state (as E4SRec)."""
+
+    name: Literal["linear"] = "linear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemTable:
+    """The state, projected, times a frozen table of SASRec's item vectors (as SLMRec)."""
+
+    name: Literal["item_table"] = "item_table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """SASRec, trained once a data set and seed, whose item vectors are read by heads and inputs that need them."""
+
+    dim: Annotated[int, at_least(1)] = 128
+    """Width (SLMRec)."""
+    blocks: Annotated[int, at_least(1)] = 2
+    """Blocks of its backbone."""
+    epochs: Annotated[int, at_least(1)] = 100
+    """Most passes over the training rows."""
+    patience: Annotated[int, at_least(1)] = 5
+    """Epochs without a better validation after which it ends."""
+    learning_rate: Annotated[float, between(0, 1, open_low=True)] = 1e-3
+    """Adam's (§5.1.4)."""
+    dropout: Annotated[float, between(0, 1, open_high=True)] = 0.3
+    """In its backbone; the paper tries 0 to .5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Training by optimiser steps; schedule, clipping, accumulation and weight decay are the engine's."""
+
+    steps: Annotated[int, at_least(1)] = 1600
+    """Most optimiser steps (§5.1.4)."""
+    evaluate_every: Annotated[int, at_least(1)] = 100
+    """Optimiser steps between two evaluations (§5.1.4)."""
+    patience: Annotated[int, at_least(1)] = 2
+    """Evaluations without a better valid/ndcg_10 after which training ends (§5.1.4)."""
+    batch_size: Annotated[int, at_least(1)] = 128
+    """Training rows of an optimiser step, over all ranks and micro-batches (BIGRec; the paper does not say)."""
+    learning_rate: Annotated[float, between(0, 1, open_low=True)] = 1e-4
+    """Peak of the schedule; the paper tries 1e-3, 5e-4, 1e-4 and 5e-5."""
+    eval_batch_size: Annotated[int, at_least(1)] = 64
+    """Rows that are ranked at once; changes memory, not results."""
+    chunk: Annotated[int, at_least(1)] = 8192
+    """Items whose scores the loss holds at once; changes memory, not results."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostics:
+    """Figure 2, on a sample of validation rows after training."""
+
+    rows: Annotated[int, at_least(0)] = 64
+    """Rows whose attention is looked at; 0 leaves it out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One trial of HatLLM or of a method on its loop."""
+
+    seed: int = 0
+    """Seed of adapter, head, shuffling and dropout."""
+    data: Data = field(default_factory=lambda: Data(split="time", keep_last=None, eval_rows=5000))
+    """Data set; windows of 11 in order of time, 5,000 rows evaluated (§5.1.1). Where there are no timestamps, take
+    split leave_one_out with keep_last 13."""
+    llm: LLM = field(default_factory=Tiny)
+    """The language model."""
+    prompt: Prompt = field(default_factory=Prompt)
+    """From a history to tokens."""
+    method: HatLLM | BIGRec = field(default_factory=HatLLM)
+    """What the language model reads and how."""
+    head: LinearHead | ItemTable = field(default_factory=ItemTable)
+    """From a state to scores of all items."""
+    lora: Lora = field(default_factory=Lora)
+    """What of the language model is trained."""
+    sasrec: Table = field(default_factory=Table)
+    """Item vectors, and the backbone of `cross: sasrec`; not read by others."""
+    attention: Literal["sdpa", "flex"] = "sdpa"
+    """PyTorch's kernel: `flex` makes block-sparse masks, on a GPU only."""
+    fit: Fit = field(default_factory=Fit)
+    """Training loop."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """What takes the optimiser steps."""
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    """Figure 2."""
+
+
+def check(config: Config) -> list[str]:
+    """Problems that would end every trial of ``config``: data or a language model that is not there.
+
+    Args:
+        config: a built configuration.
+
+    Returns:
+        One line a problem (rule, value, remedy); empty where the trial can start.
+    """
+    from trainables.data.config import check as check_data
+    from trainables.hatllm.llm_config import check as check_llm
+
+    return check_data(config.data) + check_llm(config.llm)

@@ -1,0 +1,59 @@
+"""Which mask each layer of the language model has (§4.1, Figure 3, Table 5)."""
+
+from typing import Literal
+
+Kind = Literal["in", "or", "cr", "cr_pre"]
+"""Masks of :mod:`trainables.hatllm.masks`: intra-item, original, cross-item, cross-item without last tokens."""
+
+Order = Literal["in_or_cr", "in_cr_or", "or_in_cr", "or_cr_in", "cr_in_or", "cr_or_in"]
+"""The order of the three blocks of layers, from the input on; a block keeps its size where it moves."""
+
+ORDERS: tuple[Order, ...] = ("in_or_cr", "in_cr_or", "or_in_cr", "or_cr_in", "cr_in_or", "cr_or_in")
+
+
+def layer_plan(
+    num_layers: int,
+    *,
+    shallow: int,
+    deep: int,
+    order: Order = "in_or_cr",
+    without: Literal["in", "or", "cr"] | None = None,
+    middle: Literal["in", "cr"] = "in",
+    cross: Literal["last", "pre"] = "last",
+) -> tuple[Kind, ...]:
+    """The mask of each layer, the one next to the input first.
+
+    The paper does not say what takes the place of a mask that is left out, nor how many layers the blocks of another
+    order have: here layers without IN or CR see everything (OR), layers without OR get ``middle``, and blocks keep
+    their sizes.
+
+    Args:
+        num_layers: of the model.
+        shallow: layers of the block IN.
+        deep: layers of the block CR.
+        order: of the blocks.
+        without: the mask that Table 5 leaves out.
+        middle: the mask of the middle layers where OR is left out.
+        cross: CR keeps an item's last token (equation 5), or lets every token see other items' (equation 4).
+
+    Raises:
+        ValueError: the blocks IN and CR have more layers than the model.
+    """
+    if shallow + deep > num_layers:
+        raise ValueError(
+            f"shallow_layers + deep_layers must be at most the model's {num_layers} layers, but got {shallow} + {deep}"
+            "; lower one of them or take a deeper model"
+        )
+    deep_kind: Kind = "cr" if cross == "last" else "cr_pre"
+    sizes = {"in": shallow, "or": num_layers - shallow - deep, "cr": deep}
+    kinds: dict[str, Kind] = {"in": "in", "or": "or", "cr": deep_kind}
+    if without == "or":
+        kinds["or"] = deep_kind if middle == "cr" else "in"
+    elif without is not None:
+        kinds[without] = "or"
+    return tuple(kinds[block] for block in order.split("_") for _ in range(sizes[block]))
+
+
+def unmasked(num_layers: int) -> tuple[Kind, ...]:
+    """OR in every layer: the language model as it is."""
+    return layer_plan(num_layers, shallow=0, deep=0)

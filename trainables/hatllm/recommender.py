@@ -1,0 +1,81 @@
+"""A language model that recommends: prompts in, a loss or the scores of all items out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.hatllm.attention import Watch
+from trainables.hatllm.head import Head, cross_entropy, scores
+from trainables.hatllm.masks import block_masks, masks
+from trainables.hatllm.plan import Kind
+from trainables.hatllm.prompts import Prompt
+from trainables.hatllm.reader import LastToken, ThroughBackbone
+
+
+class Recommender(nn.Module):
+    """Inputs -> masked language model -> reader -> head.
+
+    Args:
+        llm: a model that takes ``layer_masks`` (:func:`trainables.hatllm.attention.use_layered`), adapted or not.
+        plan: the mask of each of its layers.
+        reader: from its states to one a row.
+        head: from that to the items.
+        inputs: from items (N,) to vectors (N, H), which fill the prompts' slots; None where they have none.
+        chunk: items whose scores the loss holds at once.
+        flex: whether masks are FlexAttention's block masks.
+    """
+
+    def __init__(
+        self,
+        llm: nn.Module,
+        *,
+        plan: Sequence[Kind],
+        reader: LastToken | ThroughBackbone,
+        head: Head,
+        inputs: nn.Module | None = None,
+        chunk: int = 8192,
+        flex: bool = False,
+    ) -> None:
+        super().__init__()
+        self.llm, self.reader, self.head, self.inputs = llm, reader, head, inputs
+        self.plan, self.chunk, self.flex = tuple(plan), chunk, flex
+
+    def forward(self, prompt: Prompt, target_B: torch.Tensor | None = None) -> torch.Tensor:
+        """The mean loss over the rows where ``target_B`` (int64) is given, else the scores (B, I) of all items."""
+        read_BD = self.reader(self.states(prompt), prompt)
+        with torch.autocast(read_BD.device.type, enabled=False):
+            state_BD, table_ID = self.head.project(read_BD.float()).float(), self.head.table().float()
+            if target_B is None:
+                return scores(state_BD, table_ID)
+            return cross_entropy(state_BD, table_ID, target_B, chunk=self.chunk)
+
+    def states(self, prompt: Prompt, watch: Watch | None = None) -> torch.Tensor:
+        """The language model's last states (B, T, H).
+
+        Args:
+            prompt: B prompts of T tokens.
+            watch: is handed every layer's attention weights.
+        """
+        made = (block_masks if self.flex and watch is None else masks)(prompt.spans, self.plan)
+        looking: dict[str, Any] = {} if watch is None else {"watch": watch}
+        position_BT = (prompt.spans.real_BT.cumsum(dim=1) - 1).clamp(min=0)
+        found = self.llm(
+            **self._read(prompt),
+            position_ids=position_BT,
+            use_cache=False,
+            layer_masks=[made[kind] for kind in self.plan],
+            **looking,
+        )
+        state_BTH: torch.Tensor = found.last_hidden_state
+        return state_BTH
+
+    def _read(self, prompt: Prompt) -> dict[str, torch.Tensor]:
+        """What the language model reads: tokens, or their embeddings with the items' vectors in their slots."""
+        if prompt.slot_BT is None or self.inputs is None:
+            return {"input_ids": prompt.token_BT}
+        embedding_BTH = self.llm.get_input_embeddings()(prompt.token_BT)  # type: ignore[operator]
+        filled_BT = prompt.slot_BT > 0
+        vector_NH = self.inputs(prompt.slot_BT[filled_BT]).to(embedding_BTH.dtype)
+        return {"inputs_embeds": embedding_BTH.index_put(filled_BT.nonzero(as_tuple=True), vector_NH)}

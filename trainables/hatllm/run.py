@@ -1,0 +1,95 @@
+"""HatLLM and the methods on its loop; README has the equations.
+
+A method is a case of :func:`trainables.hatllm.compose.compose`: which prompts (titles, slots for item vectors), which
+mask a layer, what is read from the language model. The loop below, the engine and the heads are the same for all.
+"""
+
+import time
+
+import numpy as np
+import torch
+
+from trainables.data.batches import Batch
+from trainables.data.sequences import Sequences, load
+from trainables.data.splits import Rows, Splits, seen_items, split
+from trainables.hatllm.compose import Composition, Material, compose
+from trainables.hatllm.config import TOP_K, Config
+from trainables.hatllm.diagnostics import write_diagnostics
+from trainables.hatllm.engine import Engine, make_engine
+from trainables.hatllm.llm import borrowed, pieces
+from trainables.hatllm.training import train
+from trainables.seqrec.evaluate import rank_targets, write_ranks
+from trainables.seqrec.fit import write_tensors
+from trainables.seqrec.metrics import ranking_metrics
+from trainables.trial import Trial
+
+
+def run(config: Config, trial: Trial) -> None:
+    """Train one configuration, report every evaluation at its optimiser step, and the test split once at the best.
+
+    With the test metrics come ``trial/parameters`` (trained ones), ``trial/inference_seconds`` (of ranking the test
+    split) and what :func:`write_diagnostics` says. Artifacts: ``ranks.npy``, ``best.safetensors`` (adapters and head)
+    and the diagnostics' tables.
+
+    Raises:
+        ValueError: data, titles, language model, prompts or engine do not fit; said before the first step.
+    """
+    if config.attention == "flex" and not trial.device.startswith("cuda"):
+        raise ValueError(
+            f"attention: flex needs a GPU, but this trial runs on {trial.device}; take sdpa, or set resources.gpu"
+        )
+    sequences = load(config.data, trial.stages)
+    splits = split(sequences, config.data)
+    if trial.rank == 0:
+        trial.tag("data.fingerprint", sequences.fingerprint)
+        trial.tag("data.rows", splits.fingerprint)
+    prompt_pieces = pieces(config, trial)
+    with borrowed(config, trial) as base:
+        made = compose(Material(config, trial, sequences, splits, prompt_pieces, base))
+        engine = make_engine(
+            made.model,
+            config.engine,
+            learning_rate=config.fit.learning_rate,
+            steps=config.fit.steps,
+            trial=trial,
+            batch_size=config.fit.batch_size,
+        )
+        try:
+            trial.status("")
+            _train_and_test(made, engine, config, trial, sequences, splits)
+        finally:
+            engine.close()
+
+
+def _train_and_test(
+    made: Composition, engine: Engine, config: Config, trial: Trial, sequences: Sequences, splits: Splits
+) -> None:
+    def ranks(rows: Rows) -> np.ndarray:
+        return rank_targets(
+            lambda batch: engine.module(made.prompts(batch.history_BL)),
+            rows,
+            num_items=sequences.num_items,
+            device=trial.device,
+            seen=seen_items(sequences, rows) if config.data.mask_seen else None,
+            batch_size=config.fit.eval_batch_size,
+        )
+
+    def loss(batch: Batch) -> torch.Tensor:
+        mean: torch.Tensor = engine.module(made.prompts(batch.history_BL), batch.target_B)
+        return mean
+
+    def evaluate() -> dict[str, float]:
+        return ranking_metrics("valid", ranks(splits.valid), TOP_K)
+
+    done = train(engine, loss, splits.train, evaluate, config.fit, trial)
+    began = time.perf_counter()
+    rank_N = ranks(splits.test)
+    seconds = time.perf_counter() - began
+    looked = write_diagnostics(made, splits, config.diagnostics.rows, trial)
+    trained = engine.state()["parameters"]
+    if trial.rank == 0:
+        write_ranks(trial.artifact("ranks.npy"), splits.test, rank_N)
+        write_tensors(trial.artifact("best.safetensors"), trained)
+    count = sum(tensor.numel() for tensor in trained.values())
+    costs = {"trial/parameters": count, "trial/inference_seconds": seconds}
+    trial.report(done.best_step, {**ranking_metrics("test", rank_N, TOP_K), **costs, **looked})

@@ -1,0 +1,135 @@
+"""The frozen item table of SLMRec's head, and the backbone of `cross: sasrec`: SASRec on the trial's training rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from trainables import checkpoint
+from trainables.backbones.config import SASRec
+from trainables.backbones.make import make_backbone
+from trainables.config import build, flatten
+from trainables.data.sequences import Sequences
+from trainables.data.splits import Splits, seen_items
+from trainables.hatllm.config import OBJECTIVE, TOP_K, Config
+from trainables.seqrec.evaluate import rank_targets
+from trainables.seqrec.fit import fit
+from trainables.seqrec.items import IdItems
+from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.objectives import next_item, next_scores, sampled_loss
+from trainables.seqrec.randomness import generator_for
+from trainables.stages import Arrays, StageResult, stage
+from trainables.trial import Metrics, Trial
+
+NEGATIVES, BATCH_SIZE = 64, 256
+
+READS = (
+    "seed",
+    *(f"data.{name}" for name in ("split", "split_seed", "train_rows", "held_out_rows", "eval_rows", "mask_seen")),
+    *(f"data.{name}" for name in ("max_history", "keep_last")),
+    "sasrec",
+)
+"""Fields that the table reads, itself or through the rows; the data reach it as a fingerprint."""
+
+
+@stage(version=1)
+def item_table(
+    data: str, settings: dict[str, Any], trial: Trial, sequences: Sequences, splits: Splits, folder: Path
+) -> Arrays:
+    """Stage: `table`, float32 (I, D), SASRec's item vectors at its best epoch.
+
+    Args:
+        data: fingerprint of ``sequences``.
+        settings: values of :data:`READS`.
+        trial: its device, and whom to tell how far this is.
+        sequences: what ``data`` stands for.
+        splits: what ``data`` and the settings say.
+        folder: for work that is not done.
+    """
+    config = build(Config, settings)
+    table = config.sasrec
+    items = IdItems(sequences.num_items, table.dim, generator=generator_for(config.seed, "sasrec items"))
+    backbone = make_sasrec(config)
+    model = nn.ModuleDict({"item": items, "backbone": backbone}).to(trial.device)
+
+    def evaluate() -> dict[str, float]:
+        rank_N = rank_targets(
+            next_scores(items, backbone, cosine=False),
+            splits.valid,
+            num_items=sequences.num_items,
+            device=trial.device,
+            seen=seen_items(sequences, splits.valid) if config.data.mask_seen else None,
+        )
+        return ranking_metrics("valid", rank_N, TOP_K)
+
+    fit(
+        model,
+        loss=sampled_loss(
+            items, backbone, next_item(backbone), negatives=NEGATIVES, exclude="target", cosine=False, temperature=1.0
+        ),
+        rows=splits.train,
+        evaluate=evaluate,
+        trial=Alone(trial, folder / "checkpoints"),
+        epochs=table.epochs,
+        patience=table.patience,
+        batch_size=BATCH_SIZE,
+        learning_rate=table.learning_rate,
+        objective=OBJECTIVE,
+    )
+    return {"table": items.rows().detach().cpu().numpy()}
+
+
+def table_of(config: Config, trial: Trial, sequences: Sequences, splits: Splits) -> StageResult:
+    """The item table of ``config``, trained here or by another trial."""
+    settings = {name: v for name, v in flatten(config).items() if name in READS or name.split(".")[0] in READS}
+    return trial.stages.get(
+        item_table,
+        {"data": sequences.fingerprint, "settings": settings},
+        context={"trial": trial, "sequences": sequences, "splits": splits},
+        status=trial.status,
+        scratch=True,
+    )
+
+
+def make_sasrec(config: Config) -> Any:
+    """SASRec's backbone as ``config.sasrec`` has it."""
+    backbone, _ = make_backbone(
+        SASRec(blocks=config.sasrec.blocks),
+        dim=config.sasrec.dim,
+        max_history=config.data.max_history,
+        dropout=config.sasrec.dropout,
+        generator=generator_for(config.seed, "sasrec backbone"),
+    )
+    return backbone
+
+
+class Alone:
+    """A trial whose lines are its status, whose checkpoints lie elsewhere, and which has one rank.
+
+    A table belongs to no trial, so no trial reports how it was trained.
+
+    Args:
+        trial: whose device and status this is.
+        checkpoints: where they lie.
+    """
+
+    rank, world_size = 0, 1
+
+    def __init__(self, trial: Trial, checkpoints: Path) -> None:
+        self._trial, self.checkpoints = trial, checkpoints
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)
+
+    def report(self, step: int, metrics: Metrics) -> None:
+        """Say how far the table is."""
+        self._trial.status(f"SASRec: epoch {step}, {OBJECTIVE} {metrics.get(OBJECTIVE, np.nan):.4f}")
+
+    def save(self, state: dict[str, Any]) -> None:
+        """See :meth:`Trial.save`."""
+        checkpoint.save(self.checkpoints, state)
+
+    def load(self) -> dict[str, Any] | None:
+        """See :meth:`Trial.load`."""
+        return checkpoint.load(self.checkpoints)

@@ -1,0 +1,114 @@
+"""Where a pre-trained language model comes from, and what can be said of it before it is loaded; no torch."""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+
+FAMILIES = ("llama", "qwen2", "qwen3")
+"""Model types whose layers are known to be full causal attention and to hand ``layer_masks`` down."""
+
+_ANSWER_S = 10.0
+
+
+class SourceError(ValueError):
+    """A language model that can not be had, or not be used here."""
+
+
+def file(path: str, name: str) -> Path:
+    """The file ``name`` of a model, downloaded where it is needed for the first time.
+
+    Args:
+        path: a folder, or a name on the hub.
+        name: such as ``config.json``.
+
+    Raises:
+        SourceError: the folder or the file is not there; the hub can not be reached or refuses.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        if not (folder / name).is_file():
+            raise SourceError(
+                f"llm.path: a model's folder must hold {name}, but {folder} has none; save the model and its fast "
+                "tokenizer there with save_pretrained"
+            )
+        return folder / name
+    if folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1:
+        raise SourceError(
+            f"llm.path: must be a folder or a name on the hub, but {path!r} is no folder here; correct the path"
+        )
+    return _from_hub(path, name)
+
+
+def description(path: str) -> dict[str, Any]:
+    """The model's ``config.json``.
+
+    Raises:
+        SourceError: it can not be had, or is no JSON.
+    """
+    found = file(path, CONFIG)
+    try:
+        read: dict[str, Any] = json.loads(found.read_text())
+    except ValueError as error:
+        raise SourceError(
+            f"llm.path: {CONFIG} must be JSON, but {found} is not ({error}); save the model again"
+        ) from None
+    return read
+
+
+def problem(path: str, num_layers: int) -> str | None:
+    """Say why the model at ``path`` can not serve a config with ``num_layers``, or None."""
+    try:
+        config = description(path)
+        file(path, TOKENIZER)
+    except SourceError as error:
+        return str(error)
+    return family_problem(config.get("model_type"), config.get("layer_types") or ()) or depth_problem(
+        path, num_layers, config.get("num_hidden_layers")
+    )
+
+
+def family_problem(model_type: str | None, layer_types: Sequence[str]) -> str | None:
+    """Say why a model of this type can not take a mask a layer, or None."""
+    if model_type not in FAMILIES:
+        return (
+            f"llm.path: must name a model of type {', '.join(FAMILIES)}, whose layers take a mask each, but got "
+            f"{model_type!r}; choose another model"
+        )
+    others = sorted({kind for kind in layer_types if kind != "full_attention"})
+    if others:
+        return (
+            f"llm.path: every layer must have full attention, but got {', '.join(others)}; choose a model without "
+            f"windows, or switch them off in its {CONFIG}"
+        )
+    return None
+
+
+def depth_problem(path: str, num_layers: int, found: int | None) -> str | None:
+    """Say that a model is not as deep as its config says, or None."""
+    if found == num_layers:
+        return None
+    return (
+        f"llm.num_layers: must be the number of the model's layers, but got {num_layers} and {path} has {found}; "
+        f"write llm.num_layers: {found}"
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _from_hub(name: str, wanted: str) -> Path:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    known = try_to_load_from_cache(name, wanted) if name.count("/") <= 1 else None
+    if isinstance(known, str):
+        return Path(known)
+    try:
+        return Path(hf_hub_download(name, wanted, etag_timeout=_ANSWER_S))
+    except Exception as error:  # the hub's client has many kinds: no such name, no access, no network
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SourceError(
+            f"llm.path: must be a folder or a name on the hub that can be reached, but {wanted} of {name!r} can not be "
+            f"had ({reason}); correct the name, log in where access is asked for, or save the model to a folder"
+        ) from None
