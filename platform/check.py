@@ -37,12 +37,15 @@ def check(spec: SweepSpec) -> Space:
     return space
 
 
-def open_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> tuple[SweepSpec, Space]:
+def open_sweep(
+    path: str | os.PathLike[str], overrides: Sequence[str] = (), *, outside: bool = True
+) -> tuple[SweepSpec, Space]:
     """A sweep file, read and checked; what is wrong with the file and with the space is told together.
 
     Args:
         path: the file.
         overrides: `key=value` each, see `spec.load`.
+        outside: whether the trainable looks for its data on this machine; not where it will run on another.
 
     Raises:
         InvalidSweep: with every problem at once.
@@ -50,7 +53,7 @@ def open_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> t
     reading = read(path, overrides)
     problems, space = list(reading.problems), None
     if reading.spec is not None:
-        space, more = _problems(reading.spec, reading.unread)
+        space, more = _problems(reading.spec, reading.unread, outside=outside)
         problems += more
     if reading.spec is None or space is None or problems:
         raise invalid(Path(path), problems)
@@ -69,7 +72,9 @@ def _space(spec: SweepSpec, trainable: ModuleType) -> Space:
     return Space.of(spec, getattr(trainable, "CONSTRAINTS", ()), resolve)
 
 
-def _problems(spec: SweepSpec, unread: frozenset[str]) -> tuple[Space | None, list[tuple[int | str, str]]]:
+def _problems(
+    spec: SweepSpec, unread: frozenset[str], *, outside: bool = True
+) -> tuple[Space | None, list[tuple[int | str, str]]]:
     """The space, where there is a trainable, and every problem as (origin, `path: rule, but got value; remedy`)."""
     trainable, problem = _trainable(spec.trainable)
     if trainable is None:
@@ -93,7 +98,7 @@ def _problems(spec: SweepSpec, unread: frozenset[str]) -> tuple[Space | None, li
         unfit = list(points.combinations(space, build, configs.NO_FIELD)) or list(points.conditions(spec, space))
         if not unfit:
             found += points.initial_points(spec, space)
-            found += _outside(space, trainable, fields)
+            found += _outside(space, trainable, fields) if outside else ()
     found += unfit
     return space, [(spec.origin(path), f"{path}: {text}") for path, text in dict.fromkeys(found)]
 

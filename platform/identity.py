@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import getpass
 import importlib.metadata
+import os
 import subprocess
 from pathlib import Path
 
 _PACKAGES = ("ray", "optuna", "mlflow", "torch", "transformers", "peft", "deepspeed", "numpy")
+_COMMIT, _STATE = "SWEEP_GIT_COMMIT", "SWEEP_GIT_STATE"
 
 
 def tags(path: Path = Path(__file__)) -> dict[str, str]:
-    """MLflow tags: git commit of the tree that `path` lies in, whether the tree differs, user, versions."""
+    """MLflow tags: git commit of the tree that `path` lies in, whether the tree differs, user, versions.
+
+    A tree that was sent to a cluster has no git; what `commit` said of it there came along in the environment.
+    """
     found = {f"version.{name}": version for name in _PACKAGES if (version := _version(name))}
-    commit = _git(path, "rev-parse", "HEAD")
-    if commit:
-        changed = _git(path, "status", "--porcelain", "--untracked-files=no")
-        found["mlflow.source.git.commit"] = commit
-        found["git.state"] = "changed" if changed else "clean"
+    sent = {name: os.environ[name] for name in (_COMMIT, _STATE) if name in os.environ} or commit(path.parent)
+    if sent:
+        found["mlflow.source.git.commit"] = sent.get(_COMMIT, "unknown")
+        found["git.state"] = sent.get(_STATE, "unknown")
     try:
         found["mlflow.user"] = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         found["mlflow.user"] = "unknown"
     return found
+
+
+def commit(folder: Path) -> dict[str, str]:
+    """Environment variables that name the git commit of a working tree and whether files differ; none without git."""
+    head = _git(folder, "rev-parse", "HEAD")
+    if not head:
+        return {}
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {_COMMIT: head, _STATE: "changed" if changed else "clean"}
 
 
 def _version(name: str) -> str | None:
@@ -32,10 +45,10 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git(path: Path, *arguments: str) -> str:
+def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=path.resolve().parent, capture_output=True, text=True, timeout=10, check=False
+            ["git", *arguments], cwd=folder.resolve(), capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

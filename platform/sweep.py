@@ -47,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{options.file}: a sweep of {spec.num_trials} trials of {spec.trainable}, nothing to object to\n"
             )
             return 0
-        command = ["python", "-m", "platform.sweep", *(sys.argv[1:] if arguments is None else arguments)]
+        command = shlex.join(["python", "-m", "platform.sweep", *(sys.argv[1:] if arguments is None else arguments)])
         if options.plan:
             return _plan(spec, space, options.address)
-        return _run(spec, space, options.address, shlex.join(command))
+        return _run(spec, space, options.address, os.environ.get("SWEEP_COMMAND", command))
     except SweepError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

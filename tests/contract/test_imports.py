@@ -29,7 +29,19 @@ DRIVER = (
 )
 """Layers of the driver, lowest first; a module imports from its own layer and those below."""
 
-SIDE = {"journal", "destination", "identity", "storage", "plots", "console"}
+SIDE = {
+    "journal",
+    "destination",
+    "identity",
+    "storage",
+    "plots",
+    "console",
+    "access",
+    "packaging",
+    "jobs",
+    "probe",
+    "preflight",
+}
 """Driver modules beside the layers: they may be imported from anywhere above `spec`."""
 
 WORKER = (
@@ -53,7 +65,15 @@ BOTH = {"redaction"}
 """What both sides need alike: any driver module may import it."""
 
 HOMES = {
-    "ray": {"platform.runners.tune", "platform.runners.bridge", "platform.submit", "trainables.on_ray"},
+    "ray": {
+        "platform.runners.tune",
+        "platform.runners.bridge",
+        "platform.jobs",
+        "platform.preflight",
+        "platform.probe",
+        "platform.submit",
+        "trainables.on_ray",
+    },
     "mlflow": {"platform.tracking"},
     "optuna": {"platform.search", "platform.pruning", "platform.study_storage", "platform.study", "platform.plots"},
     "plotly": {"platform.plots"},

@@ -31,3 +31,10 @@ def test_the_commit_and_whether_the_tree_differs(tmp_path):
     assert tags["git.state"] == "clean"
     path.write_text("name: y")
     assert identity.tags(path)["git.state"] == "changed"
+
+
+def test_a_tree_that_was_sent_without_git_is_named_by_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEP_GIT_COMMIT", "0123abc")
+    monkeypatch.setenv("SWEEP_GIT_STATE", "changed")
+    tags = identity.tags(tmp_path / "sweep.yaml")
+    assert (tags["mlflow.source.git.commit"], tags["git.state"]) == ("0123abc", "changed")

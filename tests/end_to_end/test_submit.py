@@ -1,0 +1,211 @@
+"""`python -m platform.submit` against a real cluster of this machine: sent, watched, stopped, carried on, refused."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from platform.submit import main
+from tests.clusters import TOKEN, RayCluster
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SWEEP = """\
+name: sent
+trainable: tests.trainables.curve
+metric: {name: valid/ndcg_10, goal: maximize}
+num_trials: 4
+parameters:
+  x: {min: 0.0, max: 1.0}
+  sleep: 0.3
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    cluster = RayCluster()
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This working tree as a checkout of its own, with one sweep more; its path is `sweeps/sent.yaml`."""
+    root = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    (root / "sweeps" / "sent.yaml").write_text(SWEEP)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    return root
+
+
+@pytest.fixture
+def submit(
+    cluster: RayCluster, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[..., tuple[int, str, str]]:
+    """Call with more arguments for exit code, stdout and stderr; none of them ever holds the token."""
+    monkeypatch.chdir(checkout)
+    for name in ("RAY_AUTH_TOKEN", "SWEEP_STORAGE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(cluster.token))
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")  # the address that is named wins
+
+    def call(
+        *arguments: str, storage: Path | None = tmp_path / "runs", file: str = "sweeps/sent.yaml"
+    ) -> tuple[int, str, str]:
+        where = ["--set", f"storage={storage}"] if storage else []
+        code = main([file, "--address", cluster.address, *where, *arguments])
+        said = capsys.readouterr()
+        assert TOKEN not in said.out + said.err
+        return code, said.out, said.err
+
+    return call
+
+
+def reports(folder: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in (folder / "trials").glob("*/journal.jsonl"))
+
+
+def test_a_sweep_is_sent_watched_stopped_and_carried_on(submit, tmp_path, cluster, checkout, empty_store):
+    (tmp_path / "runs").mkdir()
+    shutil.copyfile(empty_store, tmp_path / "runs" / "mlflow.db")
+    folder = tmp_path / "runs" / "sent"
+    command = [sys.executable, "-m", "platform.submit", "sweeps/sent.yaml", "--address", cluster.address]
+    command += ["--set", f"storage={tmp_path}/runs", "--env", "SWEEP_TEST_MARK=1"]
+    with subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, text=True) as watcher:
+        assert watcher.stdout is not None
+        said = ""
+        for line in watcher.stdout:
+            said += line
+            if "Running entrypoint" in line:
+                watcher.send_signal(signal.SIGINT)
+                break
+        rest = watcher.stdout.read()
+    assert watcher.returncode == 130
+    assert "1 node with Ray and Python as here" in said
+    assert "and of the environment SWEEP_TEST_MARK" in said
+    assert "runs as sent-1; it needs this machine no longer" in said
+    assert "sent-1 goes on and is no longer watched; see: python -m platform.submit sweeps/sent.yaml" in rest
+
+    code, _, err = submit()
+    assert code == 3
+    assert "a sweep must have one driver, but 'sent' is " in err
+    assert "as sent-1 since 0 minutes; see --status, or end it with --stop" in err
+
+    deadline = time.monotonic() + 90
+    while not folder.is_dir() or reports(folder) < 5:
+        assert time.monotonic() < deadline, submit("--status")
+        time.sleep(0.1)
+    assert submit("--status")[1].startswith("sent-1: RUNNING, ")
+    code, out, _ = submit("--stop")
+    assert code == 0
+    assert "sent-1: STOPPED; " in out
+    assert "(SIGTERM; carry on with: python -m platform.submit sweeps/sent.yaml --address http://127.0.0.1:" in out
+    assert submit("--stop")[1] == "sent: nothing of this sweep runs on the cluster\n"
+
+    code, out, err = submit()
+    assert (code, err) == (0, "")
+    assert "runs as sent-2" in out
+    assert "sent: 4 complete" in out
+    assert [line.partition(",")[0] for line in submit("--status")[1].splitlines()[:2]] == [
+        "sent-1: STOPPED",
+        "sent-2: SUCCEEDED",
+    ]
+    journals = sorted((folder / "trials").glob("*/journal.jsonl"))
+    assert len(journals) == 4
+    for journal in journals:  # no step twice, though some trials were cut: 6 epochs, the test, the platform's own
+        assert len(set(journal.read_text().splitlines())) == len(journal.read_text().splitlines()) <= 8
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    experiment = client.get_experiment_by_name("tests.trainables.curve")
+    runs = client.search_runs([experiment.experiment_id], "tags.`git.state` = 'clean'")
+    (parent,) = (run for run in runs if "sweep.trial" not in run.data.tags)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert parent.data.tags["mlflow.source.git.commit"] == head.stdout.strip()
+
+
+def test_what_only_the_cluster_can_know_is_said_there_and_gives_the_exit_code(submit):
+    """Data is looked for where the driver runs, not here."""
+    sets = "name=absent", "trainable=spectran", "metric.name=valid/ndcg_20", "parameters={data.name: no-such-data}"
+    code, out, _ = submit(*(word for each in sets for word in ("--set", each)))
+    assert code == 2
+    assert "runs as absent-1" in out
+    assert "or point data.root or $SWEEP_DATA to the folder that holds it" in out.partition("Running entrypoint")[2]
+
+
+def test_the_commands_of_the_readme_run(submit, tmp_path):
+    """All but the address and the storage as written; --detach, so that the line comes back."""
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if "python -m platform.submit" in line]
+    ends = {line.rpartition(" ")[2]: line.split() for line in lines}
+    assert {"--status", "--stop"} < set(ends)
+    for words in ends.values():
+        assert words[:3] == ["python", "-m", "platform.submit"]
+        options = words[words.index("--address") + 2 :]
+        more = [] if options else ["--detach"]
+        code, out, err = submit(*options, *more, file=words[3])
+        assert (code, err) == (0, "")
+        assert "spectran-taylor" in out
+
+
+def test_nothing_is_sent_of_what_cannot_work(submit, cluster, tmp_path, monkeypatch):
+    assert submit("--set", "num_trials=0")[0] == 2
+    code, _, err = submit(storage=None)
+    assert code == 2
+    assert "the sweep names none and $SWEEP_STORAGE of the cluster is None; write --set storage=/shared/runs" in err
+    code, _, err = submit("--set", "tracking.uri=http://127.0.0.1:1")
+    assert code == 2
+    assert "tracking.uri: must be a server that the cluster reaches, but its head gets '[Errno 111] Conn" in err
+    (tmp_path / "file").write_text("")
+    code, _, err = submit(storage=tmp_path / "file" / "runs")
+    assert code == 2
+    assert f"of {tmp_path}/file/runs the head cannot write to it (Not a directory); mount it everywhere" in err
+    (tmp_path / "wrong").write_text("wrong")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "wrong"))
+    code, _, err = submit("--status")
+    assert code == 2
+    assert f"it refuses the one of {tmp_path}/wrong; `ray get-auth-token` on the head prints the right one" in err
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, _, err = submit()
+    assert code == 2
+    assert f"{cluster.address} must be given its token, but $RAY_AUTH_TOKEN, " in err
+    assert not list(tmp_path.glob("runs*"))
+
+
+@pytest.mark.parametrize("path", ["/api/version", "/api/jobs/", "/api/packages/gcs/_ray_pkg_0.zip", "/api/v0/nodes"])
+def test_the_job_server_refuses_who_has_no_token(cluster, path):
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{cluster.address}{path}", timeout=10)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mount namespaces need root")
+def test_a_storage_that_a_worker_does_not_see_is_refused(cluster, submit, tmp_path):
+    """The worker's own mount hides the folder."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    cluster.add_node(through=("unshare", "-m", "sh", "-c", f'mount -t tmpfs none {hidden} && exec "$@"', "sh"))
+    cluster.wait_for_nodes(2)
+    code, out, err = submit("--set", "name=unseen", storage=hidden / "runs")
+    assert code == 2, out
+    assert "does not see it (No such file or directory); mount it everywhere, or name another" in err
