@@ -167,9 +167,10 @@ class Limits(_Strict):
     """When a trial or the sweep ends early; all may change between runs of the same sweep."""
 
     max_hours: float | None = Field(default=None, gt=0)
-    """Hours for one run of the command; looked at when a trial reports."""
+    """Hours for one run of the command."""
     max_minutes_per_trial: float | None = Field(default=None, gt=0)
-    """Minutes for one trial; looked at when it reports."""
+    """Minutes for one start of a trial, without those that it waits for what another trial computes; one that does not
+    report is ended with its worker (but not under --address inline)."""
     max_failures_per_trial: int = Field(default=2, ge=0)
     """How often a trial is started again after it failed."""
     max_failed_trials: int | None = Field(default=None, ge=0)

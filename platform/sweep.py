@@ -74,14 +74,15 @@ def _refuse_unbuilt(spec: SweepSpec) -> None:
 def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:
     from platform import report, trials
     from platform.console import Interrupted, Signals, clean_screen
+    from platform.lease import hold
     from platform.runners import inline, tune
     from platform.runners.ledger import Ledger
-    from platform.storage import hold, open_folder
+    from platform.storage import open_folder
     from platform.study import Study
     from platform.tracking import Tracker
 
     folder = open_folder(spec)
-    with hold(folder), clean_screen(folder / "sweep.log") as console:
+    with hold(spec, folder) as lease, clean_screen(folder / "sweep.log") as console:
         progress = report.Progress(console, spec)
         tracker = Tracker(_destination(spec, folder), spec.name, folder, _tags(spec), progress.say)
         status, closing, code = "FINISHED", None, 0
@@ -91,7 +92,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
                 (folder / "sweep.yaml").write_text(spec.text)
                 tracker.start()
                 past = trials.rows(study, folder)
-                ledger = Ledger(spec, study, folder, folder.parent / "stages", tracker, progress.ended)
+                ledger = Ledger(spec, study, folder, folder.parent / "stages", tracker, progress.ended, lease.check)
                 progress.begin(ledger, past)
                 try:
                     if ledger.left and address == INLINE:
@@ -106,7 +107,8 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
                     status, code = "KILLED", end.exit_code
                     closing = f"{end}; carry on with: {command}"
                 finally:
-                    ledger.interrupt()  # whatever ended the sweep, no trial is left as if it ran
+                    if not lease.is_lost:
+                        ledger.interrupt()  # whatever ended the sweep, no trial is left as if it ran
                     progress.finish()
                     tune.disconnect()
         except Interrupted as end:  # before a trial was started
@@ -114,7 +116,8 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
             tracker.finish({"status": "KILLED"}, patience_s=5)
             return end.exit_code
         except BaseException:
-            tracker.finish({"status": "FAILED"}, patience_s=5)
+            if not lease.is_lost:
+                tracker.finish({"status": "FAILED"}, patience_s=5)
             raise
         closing = closing or ledger.closing
         table = trials.rows(study, folder)

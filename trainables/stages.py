@@ -28,6 +28,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
+WAITING = "waits for"
+"""How the status of who waits for another's result begins."""
 
 Arrays = dict[str, np.ndarray]
 Say = Callable[[str], None]
@@ -154,7 +156,7 @@ class Stages:
         try:
             while not _is_published(folder) and not _taken(lock):
                 waited, owner = True, _read(note) or owner
-                say(f"waits for {name}, computed by {owner}" if owner else f"waits for {name}")
+                say(f"{WAITING} {name}, computed by {owner}" if owner else f"{WAITING} {name}")
                 time.sleep(_POLL_S)
             with os.scandir(folder.parent):  # over NFS this drops what the node remembers of a folder
                 ours = lock.is_locked and not _is_published(folder)

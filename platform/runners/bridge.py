@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ray
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
@@ -22,6 +24,7 @@ class Bridge:
         self._cpu = cpu
         self._gpu = gpu
         self._numbers: dict[str, int] = {}
+        self._trials: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher for snapshots that are never used."""
@@ -53,9 +56,26 @@ class Bridge:
                 return True  # the worker now raises, and Tune discards it; stopped, it would be used again
         return False
 
+    def known(self, trial: Any) -> None:
+        """Tune made its trial of a task."""
+        self._trials[trial.trial_id] = trial
+
+    def end_silent(self) -> None:
+        """End the workers of trials that a limit ended, though they report nothing."""
+        unplaced = {
+            number
+            for each, number in self._numbers.items()
+            if each not in self._trials or self._trials[each].status != Trial.RUNNING
+        }
+        numbers = self.ledger.end_silent(unplaced)
+        for tune_id in [each for each, number in self._numbers.items() if number in numbers]:
+            if actor := self._trials[tune_id].temporary_state.ray_actor:  # else it has yet to start, and to be stopped
+                ray.kill(actor)
+
     def lost(self, tune_id: str, text: str, error: BaseException | None = None) -> None:
         """Tune's trial ended without a last word: its worker is lost, unless `error` says that memory ran out."""
         number = self._numbers.pop(tune_id, None)
+        self._trials.pop(tune_id, None)
         if number is not None:
             reason = classify(error) if error else EXCEPTION
             self.ledger.fail(number, WORKER_LOST if reason == EXCEPTION else reason, text)
@@ -94,6 +114,11 @@ class LedgerScheduler(FIFOScheduler):
         super().__init__()
         self._bridge = bridge
 
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Tune made a trial of what the searcher handed out."""
+        super().on_trial_add(tune_controller, trial)
+        self._bridge.known(trial)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Continue or stop, as the ledger says."""
         go_on = self._bridge.take(trial.trial_id, result)
@@ -123,5 +148,6 @@ class SweepStopper(Stopper):
     def stop_all(self) -> bool:
         """Whether nothing is left; asked after each event, so here the run may be ended by an exception."""
         self._check()
+        self._bridge.end_silent()
         ledger = self._bridge.ledger
         return bool(ledger.closing) and not ledger.live and not ledger.left

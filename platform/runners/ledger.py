@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Ledger:
         stages: the folder of shared stages, absolute.
         tracker: None tracks nothing.
         on_end: called with each trial that ended.
+        check: called before anything is written; raises where this driver may not write any more.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Ledger:
         stages: Path,
         tracker: Tracker | None = None,
         on_end: Callable[[Ended], None] = lambda ended: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.spec = spec
         self.study = study
@@ -61,6 +63,7 @@ class Ledger:
         self._stages = stages
         self._tracker = tracker
         self._on_end = on_end
+        self._check = check
         self._watch = Watch(spec.limits)
         self._counted = len(study.trials())
         self._failed = sum(1 for trial in study.trials() if trial.state.name == "FAIL")
@@ -70,13 +73,14 @@ class Ledger:
 
     def next_task(self, *, cpus: float, gpus: float) -> dict[str, Any] | None:
         """The next trial as the plain dict that a worker gets, or None where nothing is left to start."""
+        self._check()
         if self._check_limits():
             return None
         self._ask()
         if not self._waiting:
             return None
         live = self._waiting.popleft()
-        live.started = time.monotonic()
+        live.started, live.waited_s = time.monotonic(), 0.0
         self.live[live.asked.number] = live
         live.files.begin(live.asked.values)
         self._ship(live)
@@ -94,6 +98,7 @@ class Ledger:
 
     def report(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:
         """Take one report; False ends the trial."""
+        self._check()
         live = self.live.get(number)
         if live is None:
             return False
@@ -112,6 +117,7 @@ class Ledger:
 
     def finish(self, number: int, metrics: Mapping[str, float]) -> None:
         """The trial ran to its end; `metrics` are the platform's own (`trial/*`)."""
+        self._check()
         live = self.live.get(number)
         if live is None:
             return
@@ -124,6 +130,7 @@ class Ledger:
 
     def fail(self, number: int, reason: str, text: str) -> None:
         """The trial's worker ended with an error; `failures.py` says whether it is started again."""
+        self._check()
         live = self.live.get(number)
         if live is None:
             return
@@ -142,6 +149,19 @@ class Ledger:
         logger.warning("trial %d is started again: %s", number, detail)
         del self.live[number]
         self._waiting.appendleft(live)
+
+    def end_silent(self, unplaced: Container[int] = ()) -> list[int]:
+        """End the trials that are over a limit and do not report; returns whose workers must be ended with them.
+
+        Args:
+            unplaced: the numbers of those that still wait for a worker.
+        """
+        self._check()
+        self._check_limits()
+        silent = self._watch.silent(list(self.live.values()), unplaced, self.closing)
+        for live, reason in silent:
+            self._end(live, "PRUNED", reason)
+        return [live.asked.number for live, _ in silent]
 
     def interrupt(self) -> None:
         """The driver ends while trials run: they stay in the study to be taken up, and no run is left RUNNING."""

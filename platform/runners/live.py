@@ -20,6 +20,8 @@ class Live:
     asked: Asked
     files: TrialFiles
     started: float
+    waited_s: float = 0.0
+    """For how long it has waited, since it was started, for a worker or for what another trial computes."""
     attempts: Attempts = field(default_factory=Attempts)
     valued: int = 0
     """Reports so far that held the objective."""

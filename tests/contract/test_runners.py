@@ -12,7 +12,7 @@ import pytest
 
 from platform.check import space_of
 from platform.journal import TrialFiles
-from platform.runners import failures, inline, tune
+from platform.runners import failures, inline, limits, tune
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
 from platform.spec import load
@@ -285,6 +285,18 @@ def test_a_worker_that_dies_each_time_fails_the_trial_in_the_end(dying):
     assert trial.reason.startswith("worker lost: ")
     assert trial.reason.endswith(" (3 times in a row)")
     assert trial.steps == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_trial_that_hangs_is_ended_with_its_worker_and_the_sweep_goes_on(ray, play, monkeypatch):
+    monkeypatch.setattr(limits, "GRACE_S", 1.0)
+    kinds = "parameters.wrong={values: [hang, nothing]}"
+    here = play("tune", kinds, "limits.max_minutes_per_trial=0.1", at_once=1)
+    by = outcomes(here)
+    assert by["hang"].state == "PRUNED"
+    assert by["hang"].reason == "time limit (max_minutes_per_trial 0.1)"
+    assert by["hang"].steps == [1, 2]
+    assert by["nothing"].state == "COMPLETE"
 
 
 def test_a_sweep_leaves_no_thread_in_this_process(play):

@@ -178,6 +178,57 @@ def test_the_minutes_of_a_trial_end_it_and_not_the_sweep(begin, monkeypatch):
     assert start(here.ledger)["number"] == 1
 
 
+class Clock:
+    """In place of the clock: `pass_` lets it go on."""
+
+    def __init__(self, monkeypatch) -> None:
+        self._now = ledgers.time.monotonic()
+        monkeypatch.setattr(ledgers.time, "monotonic", lambda: self._now)
+
+    def pass_(self, seconds: float) -> None:
+        self._now += seconds
+
+
+def test_a_trial_that_hangs_is_ended_a_little_after_its_minutes(begin, monkeypatch):
+    clock = Clock(monkeypatch)
+    here = begin("limits.max_minutes_per_trial=2")
+    start(here.ledger)
+    assert report(here.ledger, 0, 1, 0.5)
+    clock.pass_(125)
+    assert here.ledger.end_silent() == []  # it may yet report, which spares its worker
+    clock.pass_(6)
+    assert here.ledger.end_silent() == [0]
+    assert here.ended == [Ended(0, "PRUNED", "time limit (max_minutes_per_trial 2)", (0.5,))]
+    assert not report(here.ledger, 0, 2, 0.6)
+    assert here.ledger.end_silent() == []
+
+
+def test_minutes_for_which_a_trial_waits_for_anothers_stage_are_not_its_own(begin, monkeypatch):
+    clock = Clock(monkeypatch)
+    here = begin("limits.max_minutes_per_trial=2")
+    status = here.folder / "trials" / str(start(here.ledger)["number"]) / "status"
+    status.write_text("phase1: waits for pretrained, computed by trial 7")
+    for _ in range(100):
+        clock.pass_(2)
+        assert here.ledger.end_silent() == []
+    assert report(here.ledger, 0, 1, 0.5)
+    status.write_text("epoch 3, which waits for nothing")
+    clock.pass_(125)
+    assert not report(here.ledger, 0, 2, 0.6)
+
+
+def test_trials_that_hang_are_ended_with_the_hours_of_the_sweep(begin, monkeypatch):
+    clock = Clock(monkeypatch)
+    here = begin("limits.max_hours=1")
+    start(here.ledger), start(here.ledger)
+    clock.pass_(3601)
+    assert here.ledger.end_silent() == []
+    clock.pass_(11)
+    assert here.ledger.end_silent() == [0, 1]
+    assert {ended.reason for ended in here.ended} == {"limits.max_hours 1 is reached"}
+    assert here.ledger.left == 0
+
+
 def test_the_budget_counts_trials_of_earlier_drivers_and_may_grow(begin):
     first = begin("num_trials=2")
     for number in range(2):

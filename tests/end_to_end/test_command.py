@@ -125,7 +125,7 @@ def test_a_second_driver_exits_3_and_names_the_first(start, ended, tmp_path):
     first = start("--address", "inline", *SLOW_TRIALS, "--set", "parameters.sleep=30")
     try:
         wait = time.monotonic() + 90
-        while not (tmp_path / "runs" / "curve" / "driver.json").exists():
+        while not list((tmp_path / "runs" / "curve").glob("lease.*")):
             assert first.poll() is None, first.communicate()
             assert time.monotonic() < wait
             time.sleep(0.05)

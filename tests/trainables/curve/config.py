@@ -42,7 +42,18 @@ class Config:
     sleep: Annotated[float, at_least(0)] = 0.0
     """Seconds of work before each report."""
     wrong: Literal[
-        "nothing", "nan", "exception", "once", "exit", "exit_once", "thread", "leave", "silent", "memory", "disk"
+        "nothing",
+        "nan",
+        "exception",
+        "once",
+        "exit",
+        "exit_once",
+        "thread",
+        "leave",
+        "silent",
+        "memory",
+        "disk",
+        "hang",
     ] = "nothing"
     """What goes wrong at the third report."""
     divisible: bool = False

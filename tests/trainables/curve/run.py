@@ -45,6 +45,8 @@ def _go_wrong(how: str, trial: Trial, value: float) -> float:
         raise MemoryError("no room for a batch")
     if how == "disk":
         raise OSError(errno.ENOSPC, "No space left on device")
+    if how == "hang":
+        _ENDLESS.wait()
     if how == "leave":
         raise SystemExit(0)
     if how == "thread":

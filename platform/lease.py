@@ -1,0 +1,200 @@
+"""The lease that one driver holds on a sweep while it runs: taken once, kept up by a heartbeat, lost only by silence.
+
+A driver on the same machine that has died holds nothing, at once. One on another machine holds its sweep until it has
+given no sign of life for a minute. One that slept through that (a closed lid, a stopped process) finds on waking that
+the lease is another's, before it writes anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from platform.errors import Busy, SweepError
+from platform.lease_places import Found, InDatabase, InFolder, Owner, Place
+from platform.spec import SweepSpec
+from platform.study_storage import is_database
+
+BEAT_S = 10.0
+STALE_S = 60.0
+_BIRTH_TOLERANCE_S = 2.0
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
+
+logger = logging.getLogger(__name__)
+
+
+class Lease:
+    """A lease that is held; use :func:`hold`."""
+
+    def __init__(self, places: Sequence[Place], name: str, beat_s: float, stale_s: float) -> None:
+        self._places = places
+        self._name = name
+        self._beat_s = beat_s
+        self._stale_s = stale_s
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self._seen = time.clock_gettime(_CLOCK)
+        self._is_lost = False
+        self._thread = threading.Thread(target=self._beat_on, name="lease", daemon=True)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another driver has taken the sweep over: nothing of it may be written any more."""
+        return self._is_lost
+
+    def check(self) -> None:
+        """Pass while the sweep is this driver's.
+
+        Raises:
+            Busy: another driver has taken it over.
+            SweepError: the storage has not answered for so long that one may have.
+        """
+        silent = time.clock_gettime(_CLOCK) - self._seen
+        if not self._is_lost and silent > self._stale_s / 2:
+            self._beat()
+            silent = time.clock_gettime(_CLOCK) - self._seen
+        if self._is_lost:
+            raise Busy(
+                f"a sweep must have one driver, but {self._name!r} was taken over{self._by()}, as this one had given "
+                f"no sign of life; leave it to that one"
+            )
+        if silent > self._stale_s:
+            self._is_lost = True
+            raise SweepError(
+                f"storage: must answer while a sweep runs, but did not for {silent:.0f} seconds; "
+                "the same command carries on when it is back"
+            )
+
+    def _by(self) -> str:
+        try:
+            found = next((found for place in self._places if (found := place.newest())), None)
+        except Exception:  # of a file system or any database, which would only have told the name
+            found = None
+        return f" by {describe(found)}" if found else ""
+
+    def _beat_on(self) -> None:
+        while not self._end.wait(self._beat_s):
+            self._beat()
+
+    def _beat(self) -> None:
+        with self._lock:
+            if self._end.is_set():
+                return
+            try:
+                for place in self._places:
+                    self._is_lost |= not place.beat()
+                self._seen = time.clock_gettime(_CLOCK)
+            except Exception as error:  # of a file system or any database
+                logger.warning("lease: the storage does not answer: %r", error)
+
+    def _begin(self) -> None:
+        self._thread.start()
+
+    def _finish(self) -> None:
+        self._end.set()
+        with self._lock:
+            for place in reversed(self._places):
+                place.release()
+
+
+@contextmanager
+def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float = STALE_S) -> Iterator[Lease]:
+    """Hold the sweep for this process, in its folder and, where its study is in a database, there too.
+
+    Args:
+        spec: the sweep.
+        folder: its folder in the storage.
+        beat_s: how often a sign of life is given.
+        stale_s: after how long without one a driver of another machine holds nothing any more.
+
+    Raises:
+        Busy: another driver holds it.
+        SweepError: the database does not answer.
+    """
+    me = _this_process()
+    places: list[Place] = []
+    lease = Lease(places, spec.name, beat_s, stale_s)
+    try:
+        places.append(InFolder(folder))
+        _take(places[0], me, spec.name, stale_s)
+        if spec.study and is_database(spec.study):
+            places.append(_beside_study(spec.study, spec.name))
+            _take(places[1], me, spec.name, stale_s)
+        lease._begin()
+        yield lease
+    finally:
+        lease._finish()
+
+
+def describe(found: Found) -> str:
+    """Whose lease it is, and for how long."""
+    if found.owner is None:
+        return f"another driver, last seen {max(found.age_s, 0):.0f} seconds ago"
+    minutes = max(time.time() - found.owner.since, 0) / 60
+    return (
+        f"process {found.owner.pid} on {found.owner.host} since {minutes:.0f} minutes "
+        f"(last seen {max(found.age_s, 0):.0f} seconds ago)"
+    )
+
+
+def _take(place: Place, me: Owner, name: str, stale_s: float) -> None:
+    for _ in range(3):  # somebody may be quicker, and give it back at once
+        found = place.newest()
+        if found and _is_held(found, me, stale_s):
+            break
+        if place.take(me, found):
+            if found:
+                logger.warning("the sweep is taken over from %s", describe(found))
+            return
+    held = describe(found) if found else "another driver"
+    raise Busy(f"a sweep must have one driver, but {name!r} is held by {held}; wait for it, or end it")
+
+
+def _is_held(found: Found, me: Owner, stale_s: float) -> bool:
+    """Whether somebody lives behind a lease: the pid says so on this machine, the last sign of life elsewhere."""
+    owner = found.owner
+    if owner is None or owner.place != me.place:
+        return found.age_s <= stale_s
+    try:
+        return abs(psutil.Process(owner.pid).create_time() - owner.born) < _BIRTH_TOLERANCE_S
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _beside_study(url: str, name: str) -> Place:
+    try:
+        return InDatabase(url, name)
+    except Exception as error:
+        raise SweepError(
+            f"study: must be a storage that opens, but got {error.__cause__ or error!r}; see `study:` and `storage:`"
+        ) from error
+
+
+def _this_process() -> Owner:
+    place = "/".join([_read("/proc/sys/kernel/random/boot_id"), _link("/proc/self/ns/pid")])
+    born = psutil.Process().create_time()
+    host = socket.gethostname()
+    return Owner(uuid.uuid4().hex, host, os.getpid(), f"{host}/{place}", born, time.time())
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -1,0 +1,199 @@
+"""The two places of a lease: a file in the sweep's folder, and a row beside a study that lies in a database.
+
+Both can be taken by one driver only, whichever hosts compete, and both tell the age of the last sign of life by the
+clock of the file server or of the database, so that the hosts' own clocks do not matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+_FILE = "lease."
+_TABLE = "sweep_leases"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A driver. `place` is the same for processes that see each other's pids; times are seconds since the epoch."""
+
+    token: str
+    host: str
+    pid: int
+    place: str
+    born: float
+    since: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A lease as it lies there: whose it is (None where that cannot be read), and the age of its last sign of life."""
+
+    key: str
+    owner: Owner | None
+    age_s: float
+
+
+class Place(Protocol):
+    """Where a lease lies; errors of the storage are raised as they come."""
+
+    def newest(self) -> Found | None:
+        """The lease that counts, None where there is none."""
+
+    def take(self, owner: Owner, after: Found | None) -> bool:
+        """Take the lease in place of the one that was found; False where somebody else was quicker."""
+
+    def beat(self) -> bool:
+        """Give a sign of life; False where the lease is somebody else's by now."""
+
+    def release(self) -> None:
+        """Give the lease back, if it is still held."""
+
+
+class InFolder:
+    """A lease as the file `lease.<n>` of a folder; the largest n counts, and the file's time is its sign of life."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._own: Path | None = None
+
+    def newest(self) -> Found | None:
+        """See :meth:`Place.newest`."""
+        path = max(self._files(), key=_turn, default=None)
+        if path is None:
+            return None
+        try:
+            return Found(path.name, _owner(path.read_text()), self._now() - path.stat().st_mtime)
+        except FileNotFoundError:  # given back meanwhile
+            return self.newest()
+
+    def take(self, owner: Owner, after: Found | None) -> bool:
+        """See :meth:`Place.take`."""
+        path = self._folder / f"{_FILE}{int(after.key.removeprefix(_FILE)) + 1 if after else 1}"
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(asdict(owner), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._own = path
+        if not self._is_newest():  # this driver slept since it looked
+            self.release()
+            return False
+        for older in self._files():
+            if older != path:
+                older.unlink(missing_ok=True)
+        return True
+
+    def beat(self) -> bool:
+        """See :meth:`Place.beat`."""
+        if self._own is None or not self._is_newest():
+            return False
+        os.utime(self._own)
+        return True
+
+    def release(self) -> None:
+        """See :meth:`Place.release`."""
+        if self._own:
+            self._own.unlink(missing_ok=True)
+            self._own = None
+
+    def _files(self) -> list[Path]:
+        return [path for path in self._folder.glob(f"{_FILE}*") if path.name.removeprefix(_FILE).isdigit()]
+
+    def _is_newest(self) -> bool:
+        return max(self._files(), key=_turn, default=None) == self._own
+
+    def _now(self) -> float:
+        """The file server's clock."""
+        probe = self._folder / f".{_FILE}now-{os.getpid()}"
+        probe.write_text("")
+        now = probe.stat().st_mtime
+        probe.unlink()
+        return now
+
+
+class InDatabase:
+    """A lease as a row of a table in the study's database.
+
+    Args:
+        url: SQLAlchemy's.
+        study: the study's name.
+    """
+
+    def __init__(self, url: str, study: str) -> None:
+        import sqlalchemy as sql
+
+        self._sql = sql
+        self._study = study
+        self._token: str | None = None
+        self._engine = sql.create_engine(url, pool_pre_ping=True)
+        moment = sql.DateTime(timezone=True)
+        self._now = sql.literal_column("CURRENT_TIMESTAMP", moment)
+        self._table = sql.Table(
+            _TABLE,
+            sql.MetaData(),
+            sql.Column("study", sql.String(255), primary_key=True),
+            sql.Column("token", sql.String(64), nullable=False),
+            sql.Column("owner", sql.Text, nullable=False),
+            sql.Column("beat", moment, nullable=False),
+        )
+        try:
+            self._table.create(self._engine, checkfirst=True)
+        except sql.exc.DatabaseError:  # another driver made it at this moment
+            self._table.create(self._engine, checkfirst=True)
+
+    def newest(self) -> Found | None:
+        """See :meth:`Place.newest`."""
+        columns = self._table.c
+        query = self._sql.select(columns.token, columns.owner, columns.beat, self._now.label("now"))
+        with self._engine.connect() as connection:
+            row = connection.execute(query.where(columns.study == self._study)).first()
+        return Found(row.token, _owner(row.owner), (row.now - row.beat).total_seconds()) if row else None
+
+    def take(self, owner: Owner, after: Found | None) -> bool:
+        """See :meth:`Place.take`."""
+        values = {"token": owner.token, "owner": json.dumps(asdict(owner)), "beat": self._now}
+        try:
+            if after is None:
+                self._execute(self._table.insert().values(study=self._study, **values))
+            elif not self._execute(self._of(after.key, self._table.update()).values(**values)):
+                return False
+        except self._sql.exc.IntegrityError:
+            return False
+        self._token = owner.token
+        return True
+
+    def beat(self) -> bool:
+        """See :meth:`Place.beat`."""
+        return bool(self._execute(self._of(self._token, self._table.update()).values(beat=self._now)))
+
+    def release(self) -> None:
+        """See :meth:`Place.release`."""
+        with contextlib.suppress(self._sql.exc.DatabaseError):  # it is down: the lease grows stale
+            self._execute(self._of(self._token, self._table.delete()))
+        self._engine.dispose()
+
+    def _of(self, token: str | None, statement: Any) -> Any:
+        return statement.where(self._table.c.study == self._study, self._table.c.token == token)
+
+    def _execute(self, statement: Any) -> int:
+        with self._engine.begin() as connection:
+            return int(connection.execute(statement).rowcount)
+
+
+def _turn(path: Path) -> int:
+    return int(path.name.removeprefix(_FILE))
+
+
+def _owner(text: str) -> Owner | None:
+    try:
+        return Owner(**json.loads(text))
+    except (json.JSONDecodeError, TypeError):  # being written, or torn
+        return None
