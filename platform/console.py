@@ -13,6 +13,8 @@ from types import FrameType
 
 from rich.console import Console
 
+from trainables.redaction import redact
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PLAIN_WIDTH = 160
 
@@ -25,6 +27,13 @@ class Interrupted(BaseException):
         super().__init__(signal.Signals(signum).name)
 
 
+class _Redacting(logging.Formatter):
+    """Hides the secrets in a record, its traceback included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
 @contextmanager
 def clean_screen(log: Path) -> Iterator[Console]:
     """A console on the real terminal, while file descriptors 1 and 2 and all logging go to `log`."""
@@ -35,7 +44,7 @@ def clean_screen(log: Path) -> Iterator[Console]:
     os.dup2(target, 1)
     os.dup2(target, 2)
     handler = logging.FileHandler(log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

@@ -29,7 +29,7 @@ class Destination:
     def __str__(self) -> str:
         """The URI without user and password."""
         parts = urlsplit(self.uri)
-        return self.uri if not parts.password else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return self.uri if "@" not in parts.netloc else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def make_database(uri: str, make: Callable[[str], object]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from platform.errors import InvalidSweep, SweepError
 from platform.spec import SweepSpec, load
 from platform.storage import folder_of
+from trainables.redaction import redact
 
 _PLAIN_WIDTH = 160
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sweeps = _load_all(_requests(sys.argv[1:] if arguments is None else arguments))
         return _show(sweeps)
     except SweepError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{redact(str(error))}\n")
         return error.exit_code
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
+from trainables.redaction import redact
 
 if TYPE_CHECKING:
     from platform.compare import Comparison
@@ -50,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = shlex.join(["python", "-m", "platform.sweep", *(sys.argv[1:] if arguments is None else arguments)])
         if options.plan:
             return _plan(spec, space, options.address)
-        return _run(spec, space, options.address, os.environ.get("SWEEP_COMMAND", command))
+        return _run(spec, space, options.address, redact(os.environ.get("SWEEP_COMMAND", command)))
     except SweepError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{redact(str(error))}\n")
         return error.exit_code
 
 
@@ -202,7 +203,7 @@ def _compare(spec: SweepSpec, folder: Path) -> tuple[Comparison, list[Path]]:
 
 def _results_command(spec: SweepSpec) -> str:
     overrides = [word for override in spec.overrides for word in ("--set", override)]
-    return shlex.join(["python", "-m", "platform.results", str(spec.path), *overrides])
+    return redact(shlex.join(["python", "-m", "platform.results", str(spec.path), *overrides]))
 
 
 def _summary(spec: SweepSpec, table: Sequence[Row]) -> dict[str, dict[str, object]]:
@@ -217,9 +218,9 @@ def _summary(spec: SweepSpec, table: Sequence[Row]) -> dict[str, dict[str, objec
 
 
 def _look_further(destination: Destination) -> str:
-    if destination.uri.startswith("http"):
-        return str(destination)
-    path = destination.uri
+    path = str(destination)
+    if path.startswith("http"):
+        return path
     local = Path(path.removeprefix("sqlite:///"))
     if path.startswith("sqlite:///") and local.is_relative_to(Path.cwd()):
         path = f"sqlite:///{local.relative_to(Path.cwd())}"

@@ -176,9 +176,9 @@ class Sweep:
         folder.mkdir(parents=True)
         (folder / "sweep.yaml").write_text("name: curve\n")
 
-    def tracker(self, checkpoints: str = "best", uri: str | None = None) -> Tracker:
+    def tracker(self, checkpoints: str = "best", uri: str | None = None, tags: dict[str, str] | None = None) -> Tracker:
         destination = Destination(uri or self.uri, self.experiment, self.folder.parent / "artifacts", checkpoints)
-        return Tracker(destination, "curve", self.folder, TAGS, self.said.append)
+        return Tracker(destination, "curve", self.folder, TAGS | (tags or {}), self.said.append)
 
     def trial(self, number: int, values: dict[str, Any] | None = None) -> TrialFiles:
         files = TrialFiles(self.folder, number)

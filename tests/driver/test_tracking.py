@@ -128,9 +128,9 @@ def test_the_checkpoints_that_are_asked_for_become_artifacts(tracked, checkpoint
 
 
 def test_a_large_file_is_a_tag_that_says_where_it_lies(tracked, monkeypatch):
-    from platform import tracking
+    from platform import runs
 
-    monkeypatch.setattr(tracking, "_LARGE_BYTES", 10)
+    monkeypatch.setattr(runs, "_LARGE_BYTES", 10)
     here = tracked()
     files = here.trial(0)
     (files.folder / "artifacts").mkdir()

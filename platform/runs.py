@@ -1,0 +1,284 @@
+"""The runs of one sweep in MLflow: a parent, a child a trial; everything in them once, however often it is sent.
+
+Made by the only driver file that imports mlflow. A metric is sent with the time at which it was journalled, so that
+the store knows it again; a run is found by its tags, and one that was made twice, as a request may be carried out after
+its answer was given up, is deleted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from platform import plots
+from platform.batches import requests_of
+from platform.destination import Destination, make_database
+from platform.journal import TrialFiles
+from trainables.redaction import redact, redact_values
+
+SHIPPED_REPORTS = "trial/reports"
+SWEEP_TAG = "sweep.name"
+TRIAL_TAG = "sweep.trial"
+REFUSED_TAG = "tracking.refused"
+
+_LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
+_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "INTERRUPTED": "KILLED"}
+_WEIGHTS = "best.safetensors"
+_ACTIVE = "active"
+
+logger = logging.getLogger(__name__)
+
+
+class _DeletedError(Exception):
+    """The run is in MLflow's bin."""
+
+
+class Runs:
+    """One connection to MLflow: the experiment, the parent run and the children by trial number.
+
+    Args:
+        destination: the MLflow store.
+        sweep: the sweep's name.
+        folder: the sweep's folder in the storage.
+        tags: of the parent and of every trial.
+        refused: called with one sentence when the store refuses something for good.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        sweep: str,
+        folder: Path,
+        tags: Mapping[str, str],
+        refused: Callable[[str], None],
+    ) -> None:
+        for name, value in (("MAX_RETRIES", "0"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
+            os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        self._destination = destination
+        self._sweep = sweep
+        self._tags = redact_values(tags)
+        self._refused = refused
+        make_database(destination.uri, lambda uri: MlflowClient(tracking_uri=uri).get_experiment("0"))
+        self._client = MlflowClient(tracking_uri=destination.uri)
+        self._experiment = self._find_experiment()
+        self._opened: set[int] = set()
+        self._runs: dict[int, str] = {}
+        self._sent: dict[int, int] = {}
+        self._names_refused: dict[int, set[str]] = {}
+        parent = self.find()
+        if parent:
+            self._client.update_run(parent, status="RUNNING")
+        else:
+            run = self._client.create_run(self._experiment, tags=self._run_tags({}), run_name=sweep)
+            parent = str(run.info.run_id)
+        self._parent = parent
+        self._client.log_text(self._parent, redact((folder / "sweep.yaml").read_text()), "sweep.yaml")
+
+    def find(self) -> str | None:
+        """Learn the sweep's runs from the store; of those made twice, all but the furthest are deleted.
+
+        Returns:
+            The id of the parent, None where there is none.
+        """
+        from mlflow.entities import ViewType
+
+        runs = self._client.search_runs(
+            [self._experiment],
+            f"tags.`{SWEEP_TAG}` = '{self._sweep}'",
+            run_view_type=ViewType.ACTIVE_ONLY,
+            max_results=50_000,
+        )
+        furthest: dict[str, Any] = {}
+        for run in sorted(runs, key=lambda run: (-_reports(run), run.info.start_time, run.info.run_id)):
+            trial = run.data.tags.get(TRIAL_TAG, "")
+            if trial in furthest:
+                logger.warning("tracking: run %s was made twice and is deleted", run.info.run_name)
+                self._client.delete_run(run.info.run_id)
+            else:
+                furthest[trial] = run
+        parent = furthest.pop("", None)
+        for trial, run in furthest.items():
+            number, run_id = int(trial), str(run.info.run_id)
+            if self._runs.get(number) != run_id:
+                self._runs[number], self._sent[number] = run_id, _reports(run)
+                self._opened.discard(number)
+        return str(parent.info.run_id) if parent else None
+
+    def ship(self, trial: TrialFiles) -> None:
+        """Send what is new of `trial`; its files and its end when it has ended."""
+        identity = trial.read("trial.json")
+        if not identity:
+            return
+        end = trial.read("end.json")  # read before the lines: what was reported before the end is then complete
+        run_id, params = self._open(trial.number, identity)
+        if end:
+            plots.learning_curve(trial.lines(), trial.folder / "artifacts" / "learning_curve.html")
+            plots.tables(trial.folder / "artifacts")
+        files = self._files(trial.folder) if end else {}
+        tags = self._end_tags(trial, end, files) if end else {}
+        lines = trial.lines(self._sent[trial.number])
+        try:
+            for count, request in requests_of(lines, params, tags, SHIPPED_REPORTS):
+                self._send(trial.number, run_id, request)
+                self._sent[trial.number] += count
+        except _DeletedError:  # by hand, so on purpose
+            logger.warning("tracking: run %s was deleted in MLflow; nothing more is sent to it", run_id)
+            files, end = {}, {"time": end.get("time")}
+        self._opened.add(trial.number)
+        if "state" in end:
+            self._log_files(run_id, files)
+            self._forget(run_id, set(trial.read("shipped.json").get("files", ())) - files.keys())
+            self._client.set_terminated(run_id, status=_STATUS[end["state"]], end_time=int(1000 * end["time"]))
+        shipped = {"to": str(self._destination), "run_id": run_id, "reports": self._sent[trial.number]}
+        trial.write_shipped({**shipped, "ended": end.get("time"), "files": sorted(files)})
+
+    def end_parent(self, end: Mapping[str, Any]) -> None:
+        """Log the sweep's result, where it has changed, and end the parent run.
+
+        Args:
+            end: `status`, `metrics`, `tags`, `files`; `time` (seconds) and `step` of the metrics, the same each time
+                that it is tried.
+        """
+        from mlflow.entities import Metric, RunTag
+
+        known = self._client.get_run(self._parent).data.metrics
+        at, step = int(1000 * end.get("time", 0)), int(end.get("step", 0))
+        changed = {name: value for name, value in end.get("metrics", {}).items() if known.get(name) != value}
+        self._client.log_batch(
+            self._parent,
+            metrics=[Metric(name, float(value), at, step) for name, value in changed.items()],
+            tags=[RunTag(name, value) for name, value in redact_values(end.get("tags", {})).items()],
+        )
+        for path in end.get("files", ()):
+            self._client.log_artifact(self._parent, str(path))
+        self._client.set_terminated(self._parent, status=end.get("status", "FINISHED"))
+
+    def _open(self, number: int, identity: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        """The run of a trial, and the parameters that it still needs: those of a run that was left, too."""
+        if number in self._opened:
+            return self._runs[number], {}
+        if number in self._runs:  # left by an earlier driver, or before an outage
+            self._client.update_run(self._runs[number], status="RUNNING")
+        else:
+            run = self._client.create_run(
+                self._experiment,
+                start_time=int(1000 * identity["started"]),
+                tags=self._run_tags({TRIAL_TAG: str(number), "mlflow.parentRunId": self._parent}),
+                run_name=f"{self._sweep}-{number}",
+            )
+            self._runs[number], self._sent[number] = str(run.info.run_id), 0
+        return self._runs[number], {name: str(value) for name, value in redact_values(identity["values"]).items()}
+
+    def _send(self, number: int, run_id: str, request: dict[str, list[Any]]) -> None:
+        """Send a batch; what the store refuses for good is left out, said and noted as a tag of the run.
+
+        Raises:
+            MlflowException: the store does not take anything now.
+        """
+        from mlflow.entities import RunTag
+
+        known = self._names_refused.setdefault(number, set())
+        request = {kind: [each for each in entities if each.key not in known] for kind, entities in request.items()}
+        refusals = self._refusals(run_id, request)
+        if refusals:
+            known |= refusals.keys()
+            self._client.log_batch(run_id, tags=[RunTag(REFUSED_TAG, ", ".join(sorted(known)))])
+            shown = "; ".join(f"{name!r} ({text})" for name, text in sorted(refusals.items()))
+            self._refused(f"MLflow refuses {shown} of trial {number}; what was reported stays in its journal")
+
+    def _refusals(self, run_id: str, request: Mapping[str, list[Any]]) -> dict[str, str]:
+        """Send a batch, in halves where the store refuses it; the names that it refuses by themselves, and why."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_batch(run_id, **request)
+            return {}
+        except MlflowException as error:
+            if error.get_http_status_code() != 400:
+                raise
+            if self._client.get_run(run_id).info.lifecycle_stage != _ACTIVE:
+                raise _DeletedError from error
+            names = sorted({(kind, each.key) for kind, entities in request.items() for each in entities})
+            if len(names) == 1:
+                return {names[0][1]: str(error).splitlines()[0]}
+        found: dict[str, str] = {}
+        for half in (names[: len(names) // 2], names[len(names) // 2 :]):
+            part = {kind: [e for e in entities if (kind, e.key) in half] for kind, entities in request.items()}
+            found |= self._refusals(run_id, part)
+        return found
+
+    def _end_tags(self, trial: TrialFiles, end: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, str]:
+        large = {f"file.{path.name}": str(path) for path in files.values() if _is_large(path)}
+        tags = {"sweep.state": end["state"], "sweep.end": end["reason"], **trial.read("tags.json"), **large}
+        return redact_values({name: str(value) for name, value in tags.items()})
+
+    def _log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
+        for name, path in files.items():
+            try:
+                if not _is_large(path):
+                    self._client.log_artifact(run_id, str(path), str(Path(name).parent) if "/" in name else None)
+            except FileNotFoundError:  # a checkpoint that was collected meanwhile
+                logger.info("tracking: %s is gone and is not logged", path)
+
+    def _forget(self, run_id: str, names: set[str]) -> None:
+        """Take files away again that were logged and are no longer kept on disk."""
+        from mlflow.exceptions import MlflowException
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if not names:
+            return
+        run = self._client.get_run(run_id)
+        for name in sorted(names):
+            tag = f"file.{Path(name).name}"
+            if tag in run.data.tags:
+                self._client.delete_tag(run_id, tag)
+                continue
+            try:
+                files = get_artifact_repository(run.info.artifact_uri, tracking_uri=self._destination.uri)
+                files.delete_artifacts(name)
+            except (MlflowException, NotImplementedError, FileNotFoundError) as error:
+                logger.warning("tracking: %s of run %s is not deleted: %s", name, run_id, error)
+
+    def _files(self, folder: Path) -> dict[str, Path]:
+        """The files of a trial by the name that they have in the run."""
+        artifacts = folder / "artifacts"
+        files = {str(path.relative_to(artifacts)): path for path in sorted(artifacts.rglob("*")) if path.is_file()}
+        if self._destination.checkpoints != "best":
+            files.pop(_WEIGHTS, None)
+        if self._destination.checkpoints == "last":
+            files |= {f"checkpoints/{path.name}": path for path in sorted((folder / "checkpoints").glob("*.pt"))[-1:]}
+        return files
+
+    def _run_tags(self, own: Mapping[str, str]) -> dict[str, str]:
+        return {SWEEP_TAG: self._sweep, "mlflow.source.name": "platform.sweep", **self._tags, **own}
+
+    def _find_experiment(self) -> str:
+        name = self._destination.experiment
+        found = self._client.get_experiment_by_name(name)
+        if found:
+            return str(found.experiment_id)
+        local = urlsplit(self._destination.uri).scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "")
+        location = (self._destination.artifacts / name).resolve().as_uri() if local else None
+        return str(self._client.create_experiment(name, artifact_location=location))
+
+
+def is_answer(error: Exception) -> bool:
+    """Whether a server answered, if only by an error: another request may fare better."""
+    from mlflow.exceptions import RestException
+
+    return isinstance(error, RestException)
+
+
+def _reports(run: Any) -> int:
+    return int(run.data.metrics.get(SHIPPED_REPORTS, 0))
+
+
+def _is_large(path: Path) -> bool:
+    return path.stat().st_size > _LARGE_BYTES
