@@ -22,6 +22,7 @@ from platform.published import read as read_published
 from platform.reading import read_parameters
 from platform.wording import problem_texts
 from platform.yaml_lines import read as read_yaml
+from trainables.redaction import remember
 
 __all__ = [
     "Choice",
@@ -155,6 +156,11 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading
     if some_left_out:
         unread |= {"parameters"}
     if spec is not None:
+        for here in occurrences(spec.parameters):
+            for value in here.parameter.values if isinstance(here.parameter, Choice) else ():
+                remember({here.name: value})
+            if isinstance(here.parameter, Constant):
+                remember({here.name: here.parameter.value})
         spec._origins = origins
         _check_together(spec, unread, problem)
     return Reading(spec, tuple(problems), unread)

@@ -10,6 +10,7 @@ from typing import Any
 
 from platform.journal import TrialFiles
 from platform.study import END, Study
+from trainables.redaction import redact_values
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _row(study: Study, folder: Path, trial: Any) -> Row:
         state=trial.state.name,
         reason=end.get("reason", ""),
         objective=objective,
-        swept={name: values[name] for name in study.space.swept if name in values},
+        swept=redact_values({name: values[name] for name in study.space.swept if name in values}),
         test=_test_metrics(folder, trial.number) if complete else {},
         seconds=end["time"] - started if end and started else None,
     )

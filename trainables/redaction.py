@@ -1,7 +1,7 @@
 """Secrets leave no trace: what goes to a log, a screen, an artifact or a tracking server goes through here first.
 
 Hidden are user and password in URLs, values named like a secret (``api_key=...``, ``"token": "..."``), bearer tokens,
-and the values of environment variables that are named like one, wherever they stand.
+and, wherever they stand, the values of environment variables and of settings that are named like one.
 """
 
 import os
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 
-_SHORTEST = 6  # of an environment variable: shorter values are words such as `true`
+_SHORTEST = 6  # of what is hidden wherever it stands: shorter values are words such as `true`
 _WORDS = r"(?:token|password|passwd|secret|api_?key|access_?key|secret_?key|private_?key|credentials?)"
 _NAME = re.compile(rf"(?:.*[._-])?{_WORDS}", re.IGNORECASE)
 _IN_URL = re.compile(r"(?<=://)[^\s/'\"<>]*@")
@@ -23,10 +23,13 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 
+_remembered: set[str] = set()
+"""Secrets that settings hold, of all trials that this process has seen."""
+
 
 def redact(text: str) -> str:
     """``text`` with ``***`` where it holds a secret."""
-    for value in _environment():
+    for value in sorted(_remembered | _environment(), key=len, reverse=True):  # the longest first
         text = text.replace(value, HIDDEN)
     text = _IN_URL.sub(f"{HIDDEN}@", text)
     text = _BEARER.sub(HIDDEN, text)
@@ -41,15 +44,24 @@ def redact_values(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def remember(values: Mapping[str, Any]) -> None:
+    """Hide from here on, in this process, what ``values`` holds as text under a name that says secret."""
+    _remembered.update(
+        value
+        for name, value in values.items()
+        if isinstance(value, str) and is_secret(name) and len(value) >= _SHORTEST
+    )
+
+
 def is_secret(name: str) -> bool:
     """Whether ``name`` (of a variable, or a dotted parameter) says that its value is a secret: ``llm.api_key``."""
     return _NAME.fullmatch(name) is not None
 
 
-def _environment() -> list[str]:
-    """Secrets in environment variables, the longest first; a URL's password is one, decoded or not."""
+def _environment() -> set[str]:
+    """Secrets in environment variables; a URL's password is one, decoded or not."""
     found = {value for name, value in os.environ.items() if is_secret(name)}
     for value in os.environ.values():
         for password in _PASSWORD.findall(value):
             found |= {password, unquote(password)}
-    return sorted((value for value in found if len(value) >= _SHORTEST), key=len, reverse=True)
+    return {value for value in found if len(value) >= _SHORTEST}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trainables import checkpoint
+from trainables.redaction import redact, redact_values
 from trainables.stages import Stages
 
 JOURNAL = "journal.jsonl"
@@ -146,7 +147,7 @@ class LocalTrial:
     def status(self, text: str) -> None:
         """See :meth:`Trial.status`."""
         if text != self._status:  # who waits says the same again and again
-            (self.folder / STATUS).write_text(text)
+            (self.folder / STATUS).write_text(redact(text))
             self._status = text
 
     def phase(self, name: str, offset: int = 0, *, checkpoints: Path | None = None) -> "Phase":
@@ -172,7 +173,7 @@ class LocalTrial:
         path = self.folder / TAGS
         known = json.loads(path.read_text()) if path.exists() else {}
         draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps({**known, name: value}))
+        draft.write_text(json.dumps({**known, **redact_values({name: value})}))
         draft.rename(path)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from trainables import config as configs
 from trainables import registry
-from trainables.redaction import redact_values
+from trainables.redaction import redact_values, remember
 from trainables.trial import Trial, last_report
 
 RESOLVED = "config.json"
@@ -24,8 +24,9 @@ def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
         TrialStopped: the trial was told to end.
     """
     config = configs.build(registry.load_config(name).Config, values)
-    flat = redact_values(configs.flatten(config))
-    resolved = json.dumps({"trainable": name, **flat}, indent=2, sort_keys=True)
+    flat = configs.flatten(config)
+    remember(flat)
+    resolved = json.dumps({"trainable": name, **redact_values(flat)}, indent=2, sort_keys=True)
     trial.artifact(RESOLVED).write_text(resolved)
     if trial.micro_batch_divisor > 1:
         trial.tag("trial.micro_batch_divisor", str(trial.micro_batch_divisor))
