@@ -56,7 +56,9 @@ def _gpus(value: Any) -> Any:
     if value == "auto" or (
         isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
     ):
-        return value
+        if value == "auto" or value <= 1 or value == int(value):
+            return value
+        raise ValueError(f"must be a share of one GPU or whole ones, but got {value!r}; write {round(value)}")
     raise ValueError(f"must be auto or a number of at least 0, but got {value!r}; write auto, 0, 0.25 or 1")
 
 
@@ -151,7 +153,9 @@ class Resources(_Strict):
     nodes: int = Field(default=1, ge=1)
     """Nodes over which the ranks are spread."""
     label: dict[str, str] | None = None
-    """Labels that a node must carry."""
+    """Labels that a node must carry, such as {zone: a}; also !a, in(a, b) and !in(a, b)."""
+    custom: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """Resources that the cluster's owner named (`ray start --resources`), such as {fast_disk: 1}."""
 
     @model_validator(mode="after")
     def _fit(self) -> Resources:

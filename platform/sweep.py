@@ -64,7 +64,6 @@ def _refuse_unbuilt(spec: SweepSpec) -> None:
         for key, value, plain in (
             ("workers", spec.resources.workers, 1),
             ("nodes", spec.resources.nodes, 1),
-            ("label", spec.resources.label, None),
         )
         if value != plain
     ]
@@ -76,7 +75,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
     from platform import report, trials
     from platform.console import Interrupted, Signals, clean_screen
     from platform.lease import hold
-    from platform.runners import inline, tune
+    from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
     from platform.storage import open_folder
     from platform.study import Study
@@ -102,7 +101,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
                         signals.defer()
                         tune.connect(address)
                         signals.install()
-                        capacity = tune.capacity(spec.resources, spec.max_concurrent_trials)
+                        capacity = placement.capacity(spec.resources, spec.max_concurrent_trials)
                         tune.run(ledger, capacity, signals.check)
                 except Interrupted as end:
                     status, code = "KILLED", end.exit_code
@@ -142,7 +141,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
 def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
     from platform import report
     from platform.console import clean_screen
-    from platform.runners import tune
+    from platform.runners import placement, tune
     from platform.storage import open_folder
 
     folder = open_folder(spec)
@@ -156,11 +155,13 @@ def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
         if address != INLINE:
             try:
                 tune.connect(address)
-                capacity = tune.capacity(spec.resources, spec.max_concurrent_trials)
+                capacity = placement.capacity(spec.resources, spec.max_concurrent_trials)
+                packing = placement.packing(capacity)
             finally:
                 tune.disconnect()
-            lines.append(("a trial takes", tune.readable(capacity.bundle)))
+            lines.append(("a trial takes", placement.readable(capacity.bundle)))
             lines.append(("at once", str(min(capacity.at_once, spec.num_trials))))
+            lines += [("nodes" if line == packing[0] else "", line) for line in packing]
         destination = _destination(spec, folder)
         lines += [("on", where), ("storage", str(folder)), ("tracking", str(destination))]
         report.plan(console, lines)

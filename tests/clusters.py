@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -53,17 +54,20 @@ class RayCluster:
         """Start a worker node; `through` is a command that runs another, such as `unshare`."""
         self._start(f"--address=127.0.0.1:{self.port}", f"--num-cpus={cpus}", *arguments, through=through)
 
+    def listed(self, what: str) -> list[dict[str, Any]]:
+        """The `nodes` or `actors` that the cluster knows, ended ones too."""
+        request = urllib.request.Request(
+            f"{self.address}/api/v0/{what}?detail=1", headers={"Authorization": f"Bearer {TOKEN}"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return list(json.load(reply)["data"]["result"]["result"])
+
     def wait_for_nodes(self, count: int, seconds: float = 60) -> None:
         """Wait until so many nodes are alive, the head among them."""
-        request = urllib.request.Request(
-            f"{self.address}/api/v0/nodes?detail=0", headers={"Authorization": f"Bearer {TOKEN}"}
-        )
         deadline = time.monotonic() + seconds
-        alive: list[object] = []
+        alive: list[dict[str, Any]] = []
         while time.monotonic() < deadline:
-            with urllib.request.urlopen(request, timeout=30) as reply:
-                nodes = json.load(reply)["data"]["result"]["result"]
-            alive = [node for node in nodes if node["state"] == "ALIVE"]
+            alive = [node for node in self.listed("nodes") if node["state"] == "ALIVE"]
             if len(alive) >= count:
                 return
             time.sleep(0.3)

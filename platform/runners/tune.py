@@ -7,20 +7,18 @@ relied on. A trial that must be started again comes back through the ledger unde
 from __future__ import annotations
 
 import logging
-import math
 import os
 import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from platform.errors import SweepError
 from platform.runners.ledger import Ledger
-from platform.spec import Resources
+from platform.runners.placement import Capacity
 from trainables.trial import WORKER_LOST
 
 # Read by Ray when it is imported or when a worker starts.
@@ -40,29 +38,6 @@ _EMPTY_HANDED_ROUNDS = 3
 _ANSWER_S = 10
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """What one trial takes and how many run at once.
-
-    `cpu` and `gpu` are a trial's own (ranks included); `memory` is in bytes; `at_once` trials fit the cluster.
-    """
-
-    cpu: float
-    gpu: float
-    memory: int | None
-    at_once: int
-
-    @property
-    def bundle(self) -> dict[str, float]:
-        """Ray's resource request."""
-        request: dict[str, float] = {"CPU": self.cpu}
-        if self.gpu:
-            request["GPU"] = self.gpu
-        if self.memory:
-            request["memory"] = self.memory
-        return request
 
 
 def connect(address: str | None) -> None:
@@ -111,35 +86,6 @@ def disconnect() -> None:
         ray.shutdown()
 
 
-def capacity(resources: Resources, limit: int | None) -> Capacity:
-    """Resolve `gpu: auto` and how many trials run at once on the connected cluster.
-
-    Args:
-        resources: of the sweep, per rank.
-        limit: `max_concurrent_trials`; None is as many as fit.
-
-    Raises:
-        SweepError: no node can give what one trial takes.
-    """
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpu = resources.gpu
-    if gpu == "auto":
-        gpu = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
-    ranks = resources.workers
-    memory = resources.memory * ranks if resources.memory else None
-    need = Capacity(resources.cpu * ranks, gpu * ranks, memory, 0)
-    fits = sum(_how_often(need.bundle, node) for node in nodes)
-    if not fits:
-        largest = "; ".join(sorted({readable(node) for node in nodes}))
-        raise SweepError(
-            f"resources: one trial must fit on a node, but it takes {readable(need.bundle)} and the cluster "
-            f"has nodes of {largest}; lower `resources`, or add such a node"
-        )
-    return Capacity(need.cpu, need.gpu, need.memory, min(fits, limit) if limit else fits)
-
-
 def run(ledger: Ledger, capacity: Capacity, check: Callable[[], None] = lambda: None) -> None:
     """Run every trial that `ledger` hands out on the connected cluster; returns when nothing is left.
 
@@ -179,8 +125,9 @@ def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exce
 
     bridge = Bridge(ledger, capacity.cpu, capacity.gpu)
     scratch = Path(tempfile.mkdtemp(prefix="sweep-tune-"))
+    selector = {"bundle_label_selector": [dict(capacity.label)]} if capacity.label else {}
     tuner = tune.Tuner(
-        tune.with_resources(train, tune.PlacementGroupFactory([capacity.bundle])),
+        tune.with_resources(train, tune.PlacementGroupFactory([capacity.bundle], **selector)),
         tune_config=tune.TuneConfig(
             search_alg=LedgerSearcher(bridge),
             scheduler=LedgerScheduler(bridge),
@@ -205,14 +152,3 @@ def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exce
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return None
-
-
-def _how_often(bundle: Mapping[str, float], node: Mapping[str, float]) -> int:
-    return math.floor(min(node.get(name, 0.0) / amount for name, amount in bundle.items() if amount) + 1e-9)
-
-
-def readable(resources: Mapping[str, float]) -> str:
-    """Resources in words: `2 CPU, 0.5 GPU, 4.0 GiB memory`."""
-    words = {"CPU": "{:g} CPU", "GPU": "{:g} GPU", "memory": "{:.1f} GiB memory"}
-    scaled = {name: value / 2**30 if name == "memory" else value for name, value in resources.items()}
-    return ", ".join(words[name].format(scaled[name]) for name in words if scaled.get(name))

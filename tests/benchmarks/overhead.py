@@ -26,7 +26,7 @@ def ours(folder: Path, trials: int, reports: int) -> dict[str, float]:
     import ray.tune  # noqa: F401
 
     from platform.check import open_sweep
-    from platform.runners import tune
+    from platform.runners import placement, tune
     from platform.runners.ledger import Ledger
     from platform.storage import open_folder
     from platform.study import Study
@@ -57,7 +57,7 @@ parameters:
     tracker = Tracker(destination, spec.name, sweep, {}, lambda sentence: None)
     tracker.start()
     ledger = Ledger(spec, Study(spec, space, sweep), sweep, folder / "stages", tracker)
-    tune.run(ledger, tune.capacity(spec.resources, None))
+    tune.run(ledger, placement.capacity(spec.resources, None))
     ran = time.monotonic() - started
     assert tracker.finish({}, patience_s=120)
     tracked = time.monotonic() - started

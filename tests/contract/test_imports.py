@@ -69,6 +69,7 @@ BOTH = {"redaction"}
 
 HOMES = {
     "ray": {
+        "platform.runners.placement",
         "platform.runners.tune",
         "platform.runners.bridge",
         "platform.jobs",

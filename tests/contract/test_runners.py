@@ -12,7 +12,7 @@ import pytest
 
 from platform.check import space_of
 from platform.journal import TrialFiles
-from platform.runners import failures, inline, limits, tune
+from platform.runners import failures, inline, limits, placement, tune
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
 from platform.spec import load
@@ -79,7 +79,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
             if runner == "inline":
                 inline.run(ledger)
             else:
-                tune.run(ledger, tune.Capacity(cpu=1.0, gpu=0.0, memory=None, at_once=at_once))
+                tune.run(ledger, placement.Capacity(cpu=1.0, gpu=0.0, memory=None, at_once=at_once))
         finally:
             log.removeHandler(handler)
         assert ledger.live == {}
@@ -310,21 +310,21 @@ def test_the_capacity_is_what_fits_the_nodes_and_the_limit(ray, sweep):
 
     cores = int(engine.cluster_resources()["CPU"])
     resources = sweep("resources={cpu: 1, gpu: 0}").spec.resources
-    assert tune.capacity(resources, None).at_once == cores
-    assert tune.capacity(resources, 1).at_once == 1
-    assert tune.capacity(resources, None).bundle == {"CPU": 1.0}
+    assert placement.capacity(resources, None).at_once == cores
+    assert placement.capacity(resources, 1).at_once == 1
+    assert placement.capacity(resources, None).bundle == {"CPU": 1.0}
     half = sweep("resources={cpu: 0.5, memory: 1MiB, gpu: 0}").spec.resources
-    assert tune.capacity(half, None).at_once == 2 * cores
-    assert tune.capacity(half, None).bundle == {"CPU": 0.5, "memory": 2**20}
+    assert placement.capacity(half, None).at_once == 2 * cores
+    assert placement.capacity(half, None).bundle == {"CPU": 0.5, "memory": 2**20}
 
 
 def test_resources_that_no_node_has_are_told_with_what_there_is(ray, sweep):
     from platform.errors import SweepError
 
     with pytest.raises(SweepError, match=r"must fit on a node, but it takes 999 CPU and the cluster has nodes of"):
-        tune.capacity(sweep("resources.cpu=999").spec.resources, None)
+        placement.capacity(sweep("resources.cpu=999").spec.resources, None)
     with pytest.raises(SweepError, match=r"it takes 1 CPU, 1 GPU and the cluster"):
-        tune.capacity(sweep("resources={cpu: 1, gpu: 1}").spec.resources, None)
+        placement.capacity(sweep("resources={cpu: 1, gpu: 1}").spec.resources, None)
 
 
 def test_a_ray_client_address_is_refused_with_the_remedy():
