@@ -9,10 +9,14 @@ import functools
 import inspect
 import itertools
 import math
+import re
 import textwrap
 import types
 import typing
 from typing import Annotated, Any, Literal
+
+_LONGEST_NAME = 100
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST_NAME - 1}}}")
 
 
 class WrongValueError(ValueError):
@@ -58,6 +62,20 @@ def at_most(high: float) -> Limit:
 def between(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Limit:
     """`Annotated[float, between(0, 1, open_high=True)]`: low <= value < high."""
     return Limit(low=low, high=high, open_low=open_low, open_high=open_high)
+
+
+def require_name(what: str, name: str) -> None:
+    """Pass a name that may become a file or a folder: it leads nowhere else, on no file system.
+
+    Raises:
+        ValueError: it could.
+    """
+    if not _NAME.fullmatch(name):
+        shown = repr(name) if len(name) <= _LONGEST_NAME else f"{name[:20]!r}... of {len(name)} characters"
+        raise ValueError(
+            f"{what} must be at most {_LONGEST_NAME} letters, digits, dots, underscores and hyphens, none of the last "
+            f"three first, but got {shown}; rename it"
+        )
 
 
 def read_value(hint: Any, value: object) -> object:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trainables import checkpoint
+from trainables.fields import require_name
 from trainables.redaction import redact, redact_values
 from trainables.stages import Stages
 
@@ -30,6 +31,9 @@ WORKER_LOST = "worker lost"
 """Said by the driver: the worker had no last word."""
 
 Metrics = Mapping[str, float]
+
+_LONGEST_PHASE = 50
+_SHOWN = 40  # characters of a name in a message
 
 _METRIC_WORDS = ("train", "valid", "test", "trial")
 """What the metrics of a trial that has no phases begin with."""
@@ -91,7 +95,11 @@ class Trial(Protocol):
         """The newest whole checkpoint, or None."""
 
     def artifact(self, name: str) -> Path:
-        """A path to write an artifact to; what lies there at the end is logged with the trial."""
+        """A path to write an artifact to (``plots/curve.csv``); what lies there at the end is logged with the trial.
+
+        Raises:
+            ValueError: a part of the name is no plain name.
+        """
 
     def tag(self, name: str, value: str) -> None:
         """State a fact about the trial (``data.fingerprint``), kept as a tag of its run."""
@@ -164,6 +172,8 @@ class LocalTrial:
 
     def artifact(self, name: str) -> Path:
         """See :meth:`Trial.artifact`."""
+        for part in name.split("/"):
+            require_name(f"each part of an artifact's name ({name[:_SHOWN]!r})", part)
         path = self.folder / "artifacts" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -185,10 +195,10 @@ class Phase:
     """
 
     def __init__(self, trial: Trial, name: str, offset: int = 0, *, checkpoints: Path | None = None) -> None:
-        if name and (not re.fullmatch(r"\w+", name, re.ASCII) or name in _METRIC_WORDS):
+        if name and (not re.fullmatch(rf"\w{{1,{_LONGEST_PHASE}}}", name, re.ASCII) or name in _METRIC_WORDS):
             raise ValueError(
-                f"a phase must be named by letters, digits and underscores and not {', '.join(_METRIC_WORDS)}, "
-                f"but got {name!r}; take a word like phase1"
+                f"a phase must be named by letters, digits and underscores, at most {_LONGEST_PHASE}, and not "
+                f"{', '.join(_METRIC_WORDS)}, but got {name!r}; take a word like phase1"
             )
         if offset < 0:
             raise ValueError(f"a phase's offset must be at least 0, but got {offset}; give the steps before the phase")

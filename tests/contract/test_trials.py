@@ -219,10 +219,20 @@ def test_a_phase_of_a_phase_adds_name_offset_and_checkpoints_to_the_outer_ones(t
     assert (tmp_path / "status").read_text() == ""
 
 
-@pytest.mark.parametrize("name", ["valid", "test", "train", "trial", "a/b", "..", "phase 1", "γ"])
+@pytest.mark.parametrize(
+    "name", ["valid", "test", "train", "trial", "a/b", "..", "../x", "/x", "x\0", "x" * 300, "phase 1", "γ"]
+)
 def test_a_phases_name_that_is_no_word_or_the_metrics_own_is_refused(make, tmp_path, name):
     with pytest.raises(ValueError, match=rf"must be named by letters, .* but got {re.escape(repr(name))}; take a word"):
         make(tmp_path, [], -1).phase(name)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "/etc/x", "a/../../x", "a//b", "x\0", "x" * 300, "größe.csv", ".x"])
+def test_an_artifact_whose_name_leads_elsewhere_is_refused(make, tmp_path, name):
+    with pytest.raises(
+        ValueError, match=r"each part of an artifact's name .* must be at most 100 letters, .*rename it"
+    ):
+        make(tmp_path, [], -1).artifact(name)
 
 
 def test_steps_of_a_phase_do_not_run_backwards(make, tmp_path):

@@ -146,7 +146,7 @@ def test_the_core_is_what_dropping_one_by_one_leaves(pairs: list[tuple[int, int]
         (("--k-core", "3"), "shop: an interaction must pass all filters, but none has users with 3 or more, items with "
                             "3 or more; relax that filter"),
         (("--min-rating", "6"), "but none has rating 6 or more; relax"),
-        (("--name", "a/b"), "--name: name must be the plain name of a folder, but got 'a/b'"),
+        (("--name", "a/b"), "--name: name must be at most 100 letters, digits, dots, underscores and hyphens"),
         (("--name", "synthetic"), "--name: must not be 'synthetic', which is built in; choose another name"),
         (("--reviews", "nowhere.json"), "must be files, but nowhere.json is not there; correct the path"),
     ],

@@ -1,9 +1,11 @@
 """What a trainable may say about its data, and everything that can be wrong with it before a run."""
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from trainables.config import at_least
+from trainables.fields import require_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +43,14 @@ class Data:
     does: with split `time`, 13 leaves at most three windows a user of history 10."""
 
     def __post_init__(self) -> None:
-        """Refuse a name that would leave the data folder.
+        """Refuse what would leave the data folder.
 
         Raises:
-            ValueError: the name is empty or a path.
+            ValueError: the name is no plain one, or the text vectors lie above the data.
         """
-        if not self.name or self.name in {".", ".."} or set(self.name) & set("/\\\0"):
-            raise ValueError(f"name must be the plain name of a folder, but got {self.name!r}; set root to its parent")
+        require_name("name", self.name)
+        if self.text.endswith(".npy") and (".." in PurePath(self.text).parts or "\0" in self.text):
+            raise ValueError(f"text must lie beside the data or be an absolute path, but got {self.text!r}; write that")
 
 
 def check(data: Data) -> list[str]:

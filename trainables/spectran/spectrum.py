@@ -70,6 +70,6 @@ def text_shape(data: Data) -> tuple[int | None, int | None]:
     if data.text == texts.TFIDF:
         return synthetic.ITEMS if data.name == synthetic.NAME else None, data.text_width
     if data.text.endswith(".npy"):
-        items, width = np.load(texts.locate_vectors(data), mmap_mode="r").shape
+        items, width = np.load(texts.locate_vectors(data), mmap_mode="r", allow_pickle=False).shape
         return items, width
     return None, None
