@@ -51,7 +51,7 @@ class HatLLM:
     """Layers of the block CR (Figure 5: 1 to 5; best 1 to 3)."""
     order: Literal["in_or_cr", "in_cr_or", "or_in_cr", "or_cr_in", "cr_in_or", "cr_or_in"] = "in_or_cr"
     """The three blocks from the input on (Table 5); a block keeps its size where it moves."""
-    without: Literal["in", "or", "cr"] | None = None
+    without: Literal["none", "in", "or", "cr"] = "none"
     """The mask that is left out (Table 5): layers without `in` or `cr` see everything, those without `or` get
     `middle`."""
     middle: Literal["in", "cr"] = "in"

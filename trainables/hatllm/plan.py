@@ -17,7 +17,7 @@ def layer_plan(
     shallow: int,
     deep: int,
     order: Order = "in_or_cr",
-    without: Literal["in", "or", "cr"] | None = None,
+    without: Literal["none", "in", "or", "cr"] = "none",
     middle: Literal["in", "cr"] = "in",
     cross: Literal["last", "pre"] = "last",
 ) -> tuple[Kind, ...]:
@@ -49,7 +49,7 @@ def layer_plan(
     kinds: dict[str, Kind] = {"in": "in", "or": "or", "cr": deep_kind}
     if without == "or":
         kinds["or"] = deep_kind if middle == "cr" else "in"
-    elif without is not None:
+    elif without != "none":
         kinds[without] = "or"
     return tuple(kinds[block] for block in order.split("_") for _ in range(sizes[block]))
 
