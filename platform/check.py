@@ -92,6 +92,11 @@ def _problems(
     found: list[tuple[str, str]] = []
     if "metric" not in unread:
         found += _metrics(spec, trainable)
+    if spec.resources.workers > 1 and not getattr(trainable, "SEVERAL_RANKS", False):
+        workers = spec.resources.workers
+        found.append(
+            ("resources.workers", f"must be 1, as {spec.trainable} trains on one rank, but got {workers}; leave it out")
+        )
     found += _condition_names(spec, space, fields)
     unfit = [*_whole_ends(space, fields), *points.values(space, build, configs.NO_FIELD)]
     if not unfit and "parameters" not in unread:  # only then do points mean anything

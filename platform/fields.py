@@ -159,6 +159,11 @@ class Resources(_Strict):
 
     @model_validator(mode="after")
     def _fit(self) -> Resources:
+        if self.workers > 1 and self.gpu != "auto" and self.gpu != int(self.gpu):
+            raise ValueError(
+                "gpu must be a whole number where a trial has several workers, as two ranks cannot share a GPU, but "
+                f"got {self.gpu:g} for {self.workers} workers; write gpu: {max(1, round(self.gpu))}, or 0"
+            )
         if self.workers % self.nodes:
             raise ValueError(
                 f"workers must be a multiple of nodes, but got {self.workers} workers on {self.nodes} nodes; "

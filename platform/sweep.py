@@ -60,9 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refuse_unbuilt(spec: SweepSpec) -> None:
     """Refuse keys that the file may hold and that nothing acts on yet, instead of running without them."""
     problems = [
-        spec.problem(f"resources.{key}", f"must be left out, as a trial is one rank on any node, but got {value!r}")
+        spec.problem(f"resources.{key}", f"must be left out, as a trial runs on any one node, but got {value!r}")
         for key, value, plain in (
-            ("workers", spec.resources.workers, 1),
             ("nodes", spec.resources.nodes, 1),
         )
         if value != plain

@@ -5,6 +5,7 @@ import errno
 import traceback
 from collections.abc import Iterator
 
+from trainables.launch import RankFailed
 from trainables.redaction import redact
 from trainables.trial import DISK_FULL, EXCEPTION, NON_FINITE, OUT_OF_MEMORY, TRACEBACK, Trial
 
@@ -22,6 +23,8 @@ def classify(error: BaseException) -> str:
     """The reason that ``error`` stands for, by it or by what caused it: a word of :mod:`trainables.trial`."""
     for each in _causes(error):
         text = str(each)
+        if isinstance(each, RankFailed):
+            return each.reason
         if isinstance(each, OSError) and each.errno in _NO_SPACE:
             return DISK_FULL
         if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":

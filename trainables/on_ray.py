@@ -18,7 +18,7 @@ from typing import Any
 from trainables.failure import describe
 from trainables.stages import Stages
 from trainables.trial import FINISHED, RETIRED, LocalTrial, TrialStopped
-from trainables.worker import limit_threads, run_trial, training_seed
+from trainables.worker import limit_threads, run_ranks, training_seed
 
 _THREADS_SETTLE_S = 2.0
 _GPU_MEMORY_KEPT_MIB = 64.0  # workspaces of the math libraries
@@ -28,7 +28,7 @@ _leftover: str | None = None  # why this actor takes no further trial
 
 def train(task: dict[str, Any]) -> None:
     """Run the trial that ``task`` describes: trainable, number, attempt, values, folder, stages, cpus, gpus,
-    micro_batch_divisor.
+    ranks, micro_batch_divisor.
 
     Raises:
         RuntimeError: the trial ended with an error, or this actor is not clean enough for another one; either way Ray
@@ -42,14 +42,14 @@ def train(task: dict[str, Any]) -> None:
     threads_before = set(threading.enumerate())
     started = time.monotonic()
     trial = trial_of(task)
-    reason, text, stopped = FINISHED, "", False
+    reason, text, stopped, others = FINISHED, "", False, 0.0
     try:
-        run_trial(task["trainable"], task["values"], trial)
+        others = run_ranks(task, trial)
     except TrialStopped:
         stopped = True
     except (Exception, SystemExit) as error:
         reason, text = describe(error, trial)
-    metrics = {"trial/wall_seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib()}
+    metrics = {"trial/wall_seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib() + others}
     _note_leftovers(threads_before)  # here, as an exception that is being handled keeps the trial's objects alive
     if not stopped:
         _last_word(reason, text, metrics)

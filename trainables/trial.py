@@ -55,7 +55,10 @@ class Trial(Protocol):
     device: str
     """``cpu`` or ``cuda:<index>``."""
     rank: int
+    """From 0. Ranks other than 0 compute alike; their reports, states, tags and status are dropped, and their artifacts
+    lie apart."""
     world_size: int
+    """Ranks of the trial, in one process group of torch.distributed where there are several."""
     folder: Path
     """The trial's own folder in the storage."""
     checkpoints: Path
@@ -154,7 +157,7 @@ class LocalTrial:
 
     def status(self, text: str) -> None:
         """See :meth:`Trial.status`."""
-        if text != self._status:  # who waits says the same again and again
+        if text != self._status and not self.rank:  # who waits says the same again and again
             (self.folder / STATUS).write_text(redact(text))
             self._status = text
 
@@ -164,7 +167,8 @@ class LocalTrial:
 
     def save(self, state: dict[str, Any]) -> None:
         """See :meth:`Trial.save`."""
-        checkpoint.save(self.checkpoints, state)
+        if not self.rank:
+            checkpoint.save(self.checkpoints, state)
 
     def load(self) -> dict[str, Any] | None:
         """See :meth:`Trial.load`."""
@@ -174,12 +178,14 @@ class LocalTrial:
         """See :meth:`Trial.artifact`."""
         for part in name.split("/"):
             require_name(f"each part of an artifact's name ({name[:_SHOWN]!r})", part)
-        path = self.folder / "artifacts" / name
+        path = (self.folder / "ranks" / str(self.rank) if self.rank else self.folder / "artifacts") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def tag(self, name: str, value: str) -> None:
         """See :meth:`Trial.tag`."""
+        if self.rank:
+            return
         path = self.folder / TAGS
         known = json.loads(path.read_text()) if path.exists() else {}
         draft = path.with_suffix(".draft")
@@ -225,7 +231,8 @@ class Phase:
 
     def save(self, state: dict[str, Any]) -> None:
         """See :meth:`Trial.save`."""
-        checkpoint.save(self.checkpoints, state)
+        if not self._trial.rank:
+            checkpoint.save(self.checkpoints, state)
 
     def load(self) -> dict[str, Any] | None:
         """See :meth:`Trial.load`."""

@@ -6,11 +6,71 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainables import config as configs
-from trainables import registry
+from trainables import launch, registry
 from trainables.redaction import redact_values, remember
 from trainables.trial import Trial, last_report
 
 RESOLVED = "config.json"
+
+
+def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
+    """Run the trial that ``task`` describes in as many processes as it has ranks: here if it has one.
+
+    Args:
+        task: trainable, values, stages, ranks, cpus and gpus (of all ranks), as the driver hands it out.
+        trial: where its reports go.
+
+    Returns:
+        MiB of memory that the other processes held.
+
+    Raises:
+        RankFailed: one of several ranks failed; all have ended.
+        ValueError: there are fewer GPUs here than ranks.
+        TrialStopped: the trial was told to end; all ranks have ended.
+    """
+    ranks = task["ranks"]
+    if ranks == 1:
+        run_trial(task["trainable"], task["values"], trial)
+        return 0.0
+    store = launch.open_store()
+    common = {name: task[name] for name in ("trainable", "values")} | {
+        "folder": str(trial.folder.absolute()),
+        "stages": str(trial.stages.folder.absolute()),
+        "seed": trial.seed,
+        "number": trial.number,
+        "attempt": trial.attempt,
+        "micro_batch_divisor": trial.micro_batch_divisor,
+        "threads": task["cpus"] / ranks,
+        "world_size": ranks,
+        "port": store.port,
+    }
+    devices = _devices(ranks, task["gpus"])
+    tasks = [{**common, "rank": rank, "device": device} for rank, device in enumerate(devices)]
+    ends = launch.run_ranks(
+        "trainables.rank",
+        tasks,
+        receive=lambda message: trial.report(message["step"], message["metrics"]),
+        outputs=trial.folder / "ranks",
+    )
+    return float(sum(end["memory_mib"] for end in ends))
+
+
+def _devices(ranks: int, gpus: float) -> list[str]:
+    """One device for each rank.
+
+    Raises:
+        ValueError: there are fewer GPUs than ranks, and they were asked for.
+    """
+    if not gpus:
+        return ["cpu"] * ranks
+    import torch
+
+    if (seen := torch.cuda.device_count()) < ranks:
+        raise ValueError(
+            f"resources.workers must be at most the GPUs of a trial, but got {ranks} ranks and {seen} GPUs; lower it, "
+            "or set resources.gpu to 0"
+        )
+    return [f"cuda:{rank}" for rank in range(ranks)]
 
 
 def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:

@@ -8,12 +8,12 @@ from platform.runners.ledger import Ledger
 from trainables.failure import describe
 from trainables.stages import Stages
 from trainables.trial import LocalTrial, TrialStopped
-from trainables.worker import limit_threads, run_trial, training_seed
+from trainables.worker import limit_threads, run_ranks, training_seed
 
 
 def run(ledger: Ledger) -> None:
     """Run every trial that `ledger` hands out; a trial's exception fails the trial, not the sweep."""
-    while task := ledger.next_task(cpus=ledger.spec.resources.cpu, gpus=0.0):
+    while task := ledger.next_task(cpus=ledger.spec.resources.cpu * ledger.spec.resources.workers, gpus=0.0):
         number = task["number"]
 
         def send(step: int, metrics: dict[str, float], number: int = number) -> None:
@@ -31,7 +31,7 @@ def run(ledger: Ledger) -> None:
         )
         limit_threads(task["cpus"])
         try:
-            run_trial(task["trainable"], task["values"], trial)
+            run_ranks(task, trial)
         except TrialStopped:
             continue
         except (Exception, SystemExit) as error:

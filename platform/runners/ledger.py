@@ -94,6 +94,7 @@ class Ledger:
             "stages": str(self._stages),
             "cpus": cpus,
             "gpus": gpus,
+            "ranks": self.spec.resources.workers,
         }
 
     def report(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:

@@ -58,7 +58,7 @@ WORKER = (
     ("floors", "spectran", "pad", "hatllm"),
     ("registry",),
     ("worker",),
-    ("on_ray", "__main__"),
+    ("on_ray", "rank", "__main__"),
 )
 
 ACROSS = {"registry", "worker", "on_ray", "config", "trial", "stages", "failure"}

@@ -1,5 +1,6 @@
 """Every Trial keeps the same promises: in this process, as a phase, and under Ray."""
 
+import json
 import logging
 import os
 import re
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import on_ray
+from trainables import on_ray, rank
 from trainables.stages import stage
 from trainables.trial import LocalTrial, Trial, TrialStopped
 
@@ -60,12 +61,25 @@ def _ray(folder: Path, sent: Sent, stop_at: int) -> Trial:
     )
 
 
+def _rank(folder: Path, sent: Sent, stop_at: int) -> Trial:
+    """Rank 0 of two: its reports go, as JSON, to a trial of its worker's."""
+    worker = _local(folder, sent, stop_at)
+
+    def ask(message: dict) -> None:
+        taken = json.loads(json.dumps(message))
+        worker.report(taken["step"], taken["metrics"])
+
+    task = {"folder": str(folder), "stages": str(folder), "seed": 0, "number": 0, "attempt": 0, "device": "cpu"}
+    return rank.trial_of({**task, "rank": 0, "world_size": 2, "micro_batch_divisor": 1}, ask)
+
+
 def _ray_phase(folder: Path, sent: Sent, stop_at: int) -> Trial:
     return _ray(folder, sent, stop_at).phase("pretrain")
 
 
 @pytest.fixture(
-    params=[_local, _phase, _last_phase, _ray, _ray_phase], ids=["local", "phase", "last phase", "ray", "ray phase"]
+    params=[_local, _phase, _last_phase, _ray, _ray_phase, _rank],
+    ids=["local", "phase", "last phase", "ray", "ray phase", "rank"],
 )
 def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Sent, int], Trial]:
     from ray import tune
@@ -240,7 +254,27 @@ def test_steps_of_a_phase_do_not_run_backwards(make, tmp_path):
         make(tmp_path, [], -1).phase("align", offset=-1)
 
 
-def test_ranks_other_than_the_first_report_nothing(tmp_path):
+def test_ranks_other_than_the_first_report_save_and_say_nothing(tmp_path):
     sent: Sent = []
-    LocalTrial(tmp_path, rank=1, world_size=2, send=lambda *report: sent.append(report)).report(1, {"valid/hr_10": 0.5})
+    trial = LocalTrial(tmp_path, rank=1, world_size=2, send=lambda *report: sent.append(report))
+    for each in (trial, trial.phase("align")):
+        each.report(1, {"valid/hr_10": 0.5})
+        each.save({"step": 1})
+        each.status("step 1")
+        each.tag("device", "cpu")
+        assert each.load() is None
     assert sent == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_artifacts_of_other_ranks_lie_apart(tmp_path):
+    first, second = LocalTrial(tmp_path, world_size=2), LocalTrial(tmp_path, rank=1, world_size=2)
+    first.artifact("curve.csv").write_text("0")
+    second.artifact("curve.csv").write_text("1")
+    assert first.artifact("curve.csv").read_text() == "0"
+    assert [path.name for path in (tmp_path / "artifacts").iterdir()] == ["curve.csv"]
+
+
+def test_all_ranks_load_what_the_first_one_saved(tmp_path):
+    LocalTrial(tmp_path, world_size=2).save({"step": 3})
+    assert LocalTrial(tmp_path, rank=1, world_size=2).load() == {"step": 3}

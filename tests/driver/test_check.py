@@ -199,3 +199,10 @@ def test_a_check_is_quick_and_imports_no_engine(tmp_path: Path) -> None:
     seconds, _, modules = done.stdout.partition(" ")
     assert modules.strip() == "[]", done.stderr
     assert float(seconds) < 2
+
+
+def test_several_ranks_are_refused_for_a_trainable_that_does_not_say_it_can(sweeps: Any) -> None:
+    (problem,) = sweeps.problems("seed: 0", "resources: {workers: 2}\n")
+    assert problem.endswith(
+        f"resources.workers: must be 1, as {sweeps.package} trains on one rank, but got 2; leave it out"
+    )

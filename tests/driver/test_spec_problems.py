@@ -99,6 +99,9 @@ def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, o
         ("resources", "resources: {memory: 2 gigs}",
          "18: resources.memory: must be an amount of memory above 0, but got '2 gigs'; write 2GiB, or a number "
          "of bytes"),
+        ("resources", "resources: {workers: 2, gpu: 0.5}",
+         "18: resources: gpu must be a whole number where a trial has several workers, as two ranks cannot share a "
+         "GPU, but got 0.5 for 2 workers; write gpu: 1, or 0"),
         ("resources", "resources: {workers: 3, nodes: 2}",
          "18: resources: workers must be a multiple of nodes, but got 3 workers on 2 nodes; write workers: 4"),
         ("resources", "resources: 3", "18: resources: must be a mapping, but got 3; write {key: value}"),

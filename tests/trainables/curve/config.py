@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from trainables.config import at_least, between
 
 METRICS = ("train/loss", "valid/ndcg_10", "valid/hr_10", "test/ndcg_10")
+SEVERAL_RANKS = True  # which draw the same curve
 CONSTRAINTS = ("width <= 48 or x <= 0.9",)
 
 

@@ -1,0 +1,141 @@
+"""Several local ranks: they train as one rank does, and end together whatever ends one of them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trainables.failure import describe
+from trainables.launch import RankFailed
+from trainables.trial import OUT_OF_MEMORY, WORKER_LOST, LocalTrial, TrialStopped
+from trainables.worker import run_ranks
+
+ROOT = Path(__file__).parents[2]
+
+
+def task(ranks: int, **values) -> dict:
+    return {"trainable": "tests.trainables.ranked", "values": values, "ranks": ranks, "cpus": float(ranks), "gpus": 0.0}
+
+
+def train(folder: Path, ranks: int, *, attempt: int = 0, send=None, **values) -> LocalTrial:
+    trial = LocalTrial(folder, attempt=attempt, send=send)
+    run_ranks(task(ranks, **values), trial)
+    return trial
+
+
+def losses(trial: LocalTrial) -> list[float]:
+    return [metrics["train/loss"] for _, metrics in trial.reports]
+
+
+def no_rank_is_left() -> bool:
+    return not [child for child in psutil.Process().children(recursive=True) if "trainables.rank" in child.cmdline()]
+
+
+def gone(pid: int, within: float = 10) -> bool:
+    """Whether no process of that number runs (one that only waits to be collected does not)."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.slow
+def test_two_ranks_train_as_one_does_on_the_same_rows_and_carry_on_as_two_or_one(tmp_path):
+    """Without ZeRO and at each stage; sizes are odd, so that its last part is filled up."""
+    whole = losses(train(tmp_path / "whole", 1, steps=6))
+    stages = [-1, 0, 1, 2, 3]
+    for ranks, begin, end in ((2, 0, 3), (2, 3, 5), (1, 5, 6)):
+        reports = train(tmp_path / "many", ranks, stages=stages, steps=end).reports
+        for stage in stages:
+            name = f"zero{stage % 5}/train/loss"
+            found = [(step, metrics[name]) for step, metrics in reports if name in metrics]
+            assert [step for step, _ in found] == [*range(begin + 1, end + 1)]
+            assert [loss for _, loss in found] == pytest.approx(whole[begin:end], abs=1e-5), stage
+    assert no_rank_is_left()
+
+
+@pytest.mark.slow
+def test_a_rank_killed_mid_step_fails_the_trial_at_once_with_its_last_words_and_the_retry_carries_on(tmp_path):
+    whole = losses(train(tmp_path / "whole", 1))
+    trial = LocalTrial(tmp_path / "two")
+    with pytest.raises(RankFailed) as caught:
+        run_ranks(task(2, wrong="kill_once"), trial)
+    assert str(caught.value) == "rank 1 of 2: was killed by SIGKILL; its last words: this rank is about to be killed"
+    assert describe(caught.value, trial)[0] == WORKER_LOST
+    assert no_rank_is_left()
+    assert losses(trial) == pytest.approx(whole[:2], abs=1e-5)
+    again = train(tmp_path / "two", 2, attempt=1, wrong="kill_once")
+    assert [step for step, _ in again.reports] == [3, 4, 5]
+    assert losses(again) == pytest.approx(whole[2:], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_an_exception_of_any_rank_is_the_trials_with_its_reason_and_traceback(tmp_path):
+    trial = LocalTrial(tmp_path)
+    with pytest.raises(RankFailed) as caught:
+        run_ranks(task(2, wrong="memory"), trial)
+    assert describe(caught.value, trial) == (
+        OUT_OF_MEMORY,
+        "RankFailed: rank 1 of 2: MemoryError: no room on this rank",
+    )
+    traceback = trial.artifact("traceback.txt").read_text()
+    assert re.search(r"ranked/run\.py.*\n.*_go_wrong", traceback)
+    assert no_rank_is_left()
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_stopped_ends_all_its_ranks_and_what_they_started(tmp_path):
+    def stop(step: int, metrics: dict[str, float]) -> None:
+        if step == 4:
+            raise TrialStopped
+
+    began = time.monotonic()
+    with pytest.raises(TrialStopped):
+        train(tmp_path, 2, wrong="children", send=stop)
+    assert time.monotonic() - began < 60
+    assert no_rank_is_left()
+    assert gone(int((tmp_path / "ranks" / "1" / "child").read_text()))
+
+
+@pytest.mark.slow
+def test_ranks_die_with_a_worker_that_is_killed(tmp_path):
+    code = (
+        "from pathlib import Path\n"
+        "from tests.worker.test_launch import train\n"
+        f"train(Path({str(tmp_path)!r}), 2, wrong='hang')\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    child, until = tmp_path / "ranks" / "1" / "child", time.monotonic() + 60
+    while not (child.exists() and child.read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    ranks = [each.pid for each in psutil.Process(worker.pid).children() if "trainables.rank" in each.cmdline()]
+    try:
+        assert len(ranks) == 2
+        os.kill(worker.pid, signal.SIGKILL)
+        assert all(gone(pid) for pid in ranks)
+    finally:
+        worker.kill()
+        worker.wait()
+        os.kill(int(child.read_text()), signal.SIGKILL)  # a rank's own child outlives a rank that is killed
+
+
+def test_more_ranks_than_gpus_are_refused_before_one_is_started(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(
+        ValueError, match=r"workers must be at most the GPUs of a trial, but got 2 ranks and 1 GPUs; low"
+    ):
+        run_ranks({**task(2), "gpus": 2.0, "stages": str(tmp_path)}, LocalTrial(tmp_path))
+    assert not (tmp_path / "ranks").exists()

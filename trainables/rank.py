@@ -1,0 +1,54 @@
+"""``python -m trainables.rank``: one rank of a trial of several, started by its worker (see worker.py, launch.py)."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from trainables import launch
+from trainables.failure import describe
+from trainables.stages import Stages
+from trainables.trial import FINISHED, TRACEBACK, LocalTrial
+from trainables.worker import limit_threads, run_trial
+
+
+def main(descriptor: int, parent: int) -> int:
+    """Run the task that comes down the line; returns the exit code."""
+    worker = launch.Worker(descriptor, parent)
+    task = worker.task
+    trial = trial_of(task, worker.ask)
+    try:
+        limit_threads(task["threads"])
+        launch.join(task["port"], rank=trial.rank, world_size=trial.world_size, device=trial.device)
+        run_trial(task["trainable"], task["values"], trial)
+    except (Exception, SystemExit) as error:
+        reason, text = describe(error, trial)
+        worker.leave(reason, text, traceback=trial.artifact(TRACEBACK).read_text())
+        return 1
+    worker.leave(FINISHED, memory_mib=psutil.Process().memory_info().rss / 2**20)
+    return 0
+
+
+def trial_of(task: dict[str, Any], ask: Callable[[dict[str, Any]], None]) -> LocalTrial:
+    """The Trial of one rank; its reports go to its worker through ``ask``."""
+    return LocalTrial(
+        Path(task["folder"]),
+        seed=task["seed"],
+        number=task["number"],
+        attempt=task["attempt"],
+        device=task["device"],
+        rank=task["rank"],
+        world_size=task["world_size"],
+        stages=Stages(Path(task["stages"])),
+        micro_batch_divisor=task["micro_batch_divisor"],
+        send=lambda step, metrics: ask({"step": step, "metrics": metrics}),
+    )
+
+
+if __name__ == "__main__":
+    code = main(*map(int, sys.argv[1:]))
+    sys.stdout.flush()
+    os._exit(code)  # a process group that others have left may hang on its way out
