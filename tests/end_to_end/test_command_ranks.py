@@ -1,4 +1,4 @@
-"""Trials of several ranks, as a user runs them: in a worker of Ray and in the command's own process."""
+"""Trials of several ranks, as a user runs them."""
 
 import json
 
@@ -19,11 +19,10 @@ parameters:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("store_is_there")
-@pytest.mark.parametrize("address", [[], ["--address", "inline"]], ids=["ray", "inline"])
-def test_a_trial_that_loses_a_rank_mid_step_goes_on_from_its_checkpoint(start, ended, tmp_path, address):
+def test_a_trial_that_loses_a_rank_mid_step_goes_on_from_its_checkpoint(start, ended, tmp_path):
     file = tmp_path / "ranked.yaml"
     file.write_text(RANKED)
-    done = ended(start(*address, file=file))
+    done = ended(start(file=file))
     assert done.code == 0, done.err
     folder = tmp_path / "runs" / "ranked"
     trials = sorted((folder / "trials").iterdir())
