@@ -59,15 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refuse_unbuilt(spec: SweepSpec) -> None:
     """Refuse keys that the file may hold and that nothing acts on yet, instead of running without them."""
-    problems = [
-        spec.problem(f"resources.{key}", f"must be left out, as a trial runs on any one node, but got {value!r}")
-        for key, value, plain in (
-            ("nodes", spec.resources.nodes, 1),
-        )
-        if value != plain
-    ]
-    if problems:
-        raise InvalidSweep(problems)
+    if spec.resources.nodes != 1:
+        rule = f"must be left out, as a trial runs on any one node, but got {spec.resources.nodes!r}"
+        raise InvalidSweep([spec.problem("resources.nodes", rule)])
 
 
 def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:

@@ -14,7 +14,7 @@ def test_an_invalid_file_exits_2_and_starts_nothing(start, ended, curve_file, tm
     assert not (tmp_path / "runs").exists()
 
 
-def test_resources_that_nothing_acts_on_yet_exit_2_and_are_all_told(start, ended, tmp_path):
+def test_resources_that_nothing_acts_on_yet_exit_2(start, ended, tmp_path):
     settings = ("resources.workers=2", "resources.nodes=2")
     done = ended(start("--check", *(word for setting in settings for word in ("--set", setting))))
     assert (done.code, done.out) == (2, "")
