@@ -76,6 +76,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class PrintedCell:
+    """A line that a paper printed and of which there is no trial here."""
+
+    sweep: str
+    by: Mapping[str, Any]
+    published: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The table of one or more sweeps."""
 
@@ -86,6 +95,8 @@ class Comparison:
     cells: tuple[Cell, ...]
     notes: tuple[str, ...]
     """What a reader must know beside it, one sentence each."""
+    printed: tuple[PrintedCell, ...] = ()
+    """Published lines without a trial, whose first parameter is as a cell's: those of its data set."""
 
     def label(self, cell: Cell) -> str:
         """A cell in a few words: the values in which the cells differ, as many as tell them all apart."""
@@ -102,12 +113,14 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
     sweeps = list(sweeps)
     cells: list[Cell] = []
     notes: list[str] = []
+    lonely: list[PrintedCell] = []
     metrics: dict[str, None] = {}
     for spec, folder in sweeps:
         printed = spec.published()
         metrics |= dict.fromkeys(printed.metrics if printed else ())
         found = _cells(spec, finished(spec, folder), printed)
         cells += found
+        lonely += _printed(spec, found, printed) if printed else []
         notes += _notes(spec, folder, found)
         if spec.metrics[0] != sweeps[0][0].metrics[0]:
             notes.append(f"{spec.name}: settings were chosen by {spec.metrics[0].name} ({spec.metrics[0].goal})")
@@ -118,6 +131,7 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
         metrics=tuple(name for name in metrics if any(name in cell.metrics for cell in cells)),
         cells=tuple(cells),
         notes=tuple(notes),
+        printed=tuple(lonely),
     )
 
 
@@ -141,7 +155,7 @@ def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
 
 def write(comparison: Comparison, folder: Path) -> Path:
     """Write the table as `comparison.csv`, a column for each thing; differences in percent of what was published."""
-    published = any(cell.published for cell in comparison.cells)
+    published = bool(comparison.printed) or any(cell.published for cell in comparison.cells)
     parts = ["mean", "sd", *(["published", "difference_percent"] if published else [])]
     head = ["sweep", *comparison.by, "setting", "settings", "seeds", "trials"]
     head += [f"{comparison.objective} mean", f"{comparison.objective} sd"]
@@ -155,6 +169,11 @@ def write(comparison: Comparison, folder: Path) -> Path:
             line += [spread.mean, spread.deviation] if spread else [None, None]
             line += [printed, difference(spread, printed)] if published else []
         lines.append([*line, cell.note])
+    for printed_cell in comparison.printed:
+        named = [as_text(printed_cell.by.get(name)) for name in comparison.by]
+        values = [value for n in comparison.metrics for value in (None, None, printed_cell.published.get(n), None)]
+        line = [printed_cell.sweep, *named, "", 0, 0, "", None, None, *values, "published only"]
+        lines.append(line)
     return write_lines(lines, folder / NAME)
 
 
@@ -211,6 +230,18 @@ def _cell(spec: SweepSpec, key: tuple[str, ...], trials: Sequence[Finished], pri
         note=printed.notes.get(key, "") if printed else "",
         trials=tuple(trial.files for trial in winner),
     )
+
+
+def _printed(spec: SweepSpec, cells: Sequence[Cell], printed: Published) -> list[PrintedCell]:
+    """The published lines without a trial, beside cells of the same first parameter, in the file's order."""
+    by = _by(spec)
+    ours = {tuple(as_text(cell.by.get(name)) for name in by) for cell in cells}
+    beside = {key[0] for key in ours}
+    return [
+        PrintedCell(spec.name, dict(zip(by, key, strict=True)), values)
+        for key, values in printed.values.items()
+        if values and key not in ours and key[0] in beside
+    ]
 
 
 def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:

@@ -148,7 +148,7 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
 
 def comparison(console: Console, table: Comparison) -> None:
     """Print one line a cell: its best setting on validation, and that setting's test values beside published ones."""
-    shared = {} if len(table.cells) < 2 else _shared(table)
+    shared = {} if len(table.cells) + len(table.printed) < 2 else _shared(table)
     if table.cells:
         console.print(_comparison_table(table, [name for name in table.by if name not in shared]))
     if shared:
@@ -201,7 +201,8 @@ def _trial_table(spec: SweepSpec, complete: Sequence[Row], title: str) -> Table:
 
 def _shared(table: Comparison) -> dict[str, str]:
     """The parameters in which no two cells differ, with their value."""
-    values = {name: {as_text(cell.by.get(name)) for cell in table.cells} for name in table.by}
+    lines = [*(cell.by for cell in table.cells), *(line.by for line in table.printed)]
+    values = {name: {as_text(by.get(name)) for by in lines} for name in table.by}
     return {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
 
 
@@ -221,6 +222,11 @@ def _comparison_table(shown: Comparison, by: Sequence[str]) -> Table:
         counts = [str(len(cell.trials)), str(cell.settings)]
         values = [_spread(cell.objective), *(_beside_published(cell, name) for name in metrics)]
         table.add_row(*map(escape, [*named, *counts, *values]))
+    for printed in shown.printed:
+        named = [printed.sweep] if named_alike else []
+        named += [as_text(printed.by.get(name)) for name in by]
+        values = [_number(printed.published[name]) if name in printed.published else "" for name in metrics]
+        table.add_row(*map(escape, [*named, "", "published", "", *values]), style="dim")
     return table
 
 

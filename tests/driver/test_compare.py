@@ -11,8 +11,8 @@ import pytest
 
 from platform import compare
 from platform.compare import Spread
+from platform.lease import hold
 from platform.spec import load
-from platform.storage import hold
 from platform.study import Study
 
 SWEEP = """\
@@ -213,7 +213,7 @@ def test_labels_leave_out_what_all_cells_share_unless_that_would_make_two_alike(
 
 def test_a_sweep_that_runs_is_read_and_left_as_it_is(sweep, write_trial):
     here = sweep("method=random", "early_stopping=none", "compare={by: [part.name]}")
-    with hold(here.folder):
+    with hold(here.spec, here.folder):
         study = Study(here.spec, here.space, here.folder)
         for _ in range(3):
             asked = study.ask()
@@ -229,3 +229,22 @@ def test_a_sweep_that_runs_is_read_and_left_as_it_is(sweep, write_trial):
     (cell,) = table.cells
     assert (cell.objective.mean, [files.number for files in cell.trials]) == (0.25, [1])
     assert table.notes == ("curve: 1 of 6 trials have ended",)
+
+
+TWO = "part.name,x,test/ndcg_10\nplain,0.25,0.3\nplain,0.75,0.2\nplain,0.5,\ncurved,0.5,0.4\n"
+
+
+def test_lines_that_only_the_paper_has_stand_below_those_of_the_same_data(shapes, tmp_path):
+    here = shapes()
+    (tmp_path / "published.csv").write_text(TWO)
+    spec = load(here.file, ["compare={by: [part.name, x], published: published.csv}"])
+    here.trial("plain", 0.25, 0, 0.4, 0.5)
+    table = compare.compare([(spec, here.folder)])
+    assert [(dict(line.by), dict(line.published)) for line in table.printed] == [
+        ({"part.name": "plain", "x": "0.75"}, {"test/ndcg_10": 0.2})
+    ]
+    with compare.write(table, tmp_path).open() as stream:
+        ours, printed = csv.DictReader(stream)
+    assert (ours["x"], ours["seeds"], ours["test/ndcg_10 published"]) == ("0.25", "1", "0.3")
+    assert (printed["x"], printed["seeds"], printed["test/ndcg_10 mean"]) == ("0.75", "0", "")
+    assert (printed["test/ndcg_10 published"], printed["note"]) == ("0.2", "published only")
