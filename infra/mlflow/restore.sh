@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# infra/mlflow/restore.sh /backups/20261126T101500Z: put a backup of backup.sh back; stop `mlflow server` first.
+# Reads MLFLOW_BACKEND_STORE_URI and MLFLOW_ARTIFACTS as backup.sh does. Never overwrites a database that is there.
+set -euo pipefail
+: "${1:?name the backup}" "${MLFLOW_BACKEND_STORE_URI:?name the database, see backup.sh}"
+
+case "$MLFLOW_BACKEND_STORE_URI" in
+sqlite:///*)
+    database="${MLFLOW_BACKEND_STORE_URI#sqlite:///}"
+    if [ -e "$database" ]; then
+        echo "$database must not be there yet, but is; move it aside" >&2
+        exit 2
+    fi
+    mkdir -p "$(dirname "$database")"
+    cp "$1/mlflow.db" "$database.part"
+    mv "$database.part" "$database"
+    ;;
+postgresql*)
+    pg_restore --exit-on-error --single-transaction --no-owner \
+        --dbname="postgresql${MLFLOW_BACKEND_STORE_URI#postgresql+psycopg}" "$1/mlflow.dump"
+    ;;
+esac
+if [ -n "${MLFLOW_ARTIFACTS:-}" ] && [ -e "$1/artifacts.tar" ]; then
+    mkdir -p "$MLFLOW_ARTIFACTS"
+    tar -C "$MLFLOW_ARTIFACTS" -xf "$1/artifacts.tar"
+fi

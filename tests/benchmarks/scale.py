@@ -1,0 +1,166 @@
+"""How the cost of a trial grows with the trials there are: many short trials on many raylets, or in one process.
+
+    python tests/benchmarks/scale.py [--trials 2000] [--nodes 8] [--gpus 64]
+    python tests/benchmarks/scale.py --inline [--trials 20000]
+
+Trials of three reports by TPE, tracked in MLflow on SQLite. The nodes are real raylets of this machine; their GPUs are
+a custom resource that each trial takes one of, so that as many trials run at once. The trainable only reports, hence
+what is measured is the driver (and, on few cores, the workers beside it). Printed: trials a second over the hundred
+trials before the 200th and before the last, and their ratio; what the driver's memory grows by in a thousand trials;
+which share of the driver's time Optuna takes and which share of its CPU time the MLflow shipper takes.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+EARLY, WINDOW = 200, 100
+
+SWEEP = """
+name: scale
+trainable: tests.trainables.curve
+metric: {{name: valid/ndcg_10, goal: maximize}}
+num_trials: {trials}
+storage: {storage}
+resources: {{cpu: 0.01, gpu: 0{custom}}}
+parameters:
+  x: {{min: 0.0, max: 1.0}}
+  width: {{min: 16, max: 48}}
+  part.name: curved
+  part.bend: {{min: 1, max: 5}}
+  steps: 3
+  checkpoints: false
+"""
+
+
+class Watch:
+    """Times of trial ends, the driver's memory at each, and the seconds spent inside Optuna."""
+
+    def __init__(self) -> None:
+        self.process = psutil.Process()
+        self.ends: list[float] = []
+        self.memory_mib: list[float] = []
+        self.optuna_s = 0.0
+
+    def ended(self, _: Any) -> None:
+        self.ends.append(time.monotonic())
+        self.memory_mib.append(self.process.memory_info().rss / 2**20)
+
+    def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            began = time.monotonic()
+            try:
+                return call(*arguments)
+            finally:
+                self.optuna_s += time.monotonic() - began
+
+        return timed
+
+    def rate(self, count: int) -> float:
+        """Trials a second over the window that ends with trial `count`."""
+        start = max(0, count - WINDOW)
+        return (count - 1 - start) / (self.ends[count - 1] - self.ends[start])
+
+    def cpu_s(self, thread: int) -> float:
+        return sum(one.user_time + one.system_time for one in self.process.threads() if one.id == thread)
+
+
+def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
+    """Run the sweep and print what it cost; `nodes` 0 runs it in this process."""
+    from platform.check import open_sweep
+    from platform.destination import Destination
+    from platform.runners import inline, placement, tune
+    from platform.runners.ledger import Ledger
+    from platform.storage import open_folder
+    from platform.study import Study
+    from platform.tracking import Tracker
+
+    file = folder / "scale.yaml"
+    custom = ", custom: {fake_gpu: 1}" if nodes else ""
+    file.write_text(SWEEP.format(trials=trials, storage=folder / "runs", custom=custom))
+    spec, space = open_sweep(file)
+    sweep = open_folder(spec)
+    (sweep / "sweep.yaml").write_text(file.read_text())
+    watch = Watch()
+    study = Study(spec, space, sweep)
+    for name in ("ask", "report", "complete", "prune"):
+        setattr(study, name, watch.timed(getattr(study, name)))
+    known = {thread.native_id for thread in threading.enumerate()}
+    tracker = Tracker(Destination(f"sqlite:///{folder / 'mlflow.db'}", "scale", folder / "artifacts"), spec.name, sweep,
+                      {}, lambda sentence: None)  # fmt: skip
+    tracker.start()
+    (shipper,) = {thread.native_id for thread in threading.enumerate()} - known
+    ledger = Ledger(spec, study, sweep, folder / "stages", tracker, watch.ended)
+    began, cpu = time.monotonic(), sum(watch.process.cpu_times()[:2])
+    if nodes:
+        tune.run(ledger, placement.capacity(spec.resources, None))
+    else:
+        inline.run(ledger)
+    wall, cpu = time.monotonic() - began, sum(watch.process.cpu_times()[:2]) - cpu
+    shipping = watch.cpu_s(shipper or 0)
+    assert tracker.finish({}, patience_s=600)
+    told(watch, f"{gpus} fake GPUs on {nodes} raylets" if nodes else "inline", wall, cpu, shipping)
+
+
+def told(watch: Watch, where: str, wall: float, cpu: float, shipping: float) -> None:
+    done = len(watch.ends)
+    early, late = watch.rate(min(EARLY, done)), watch.rate(done)
+    early_mib, late_mib = watch.memory_mib[min(EARLY, done) - 1], watch.memory_mib[-1]
+    rows = {
+        "trials ended, in seconds": f"{done} in {wall:.0f}",
+        f"trials a second, the {WINDOW} before trial {min(EARLY, done)}": f"{early:.2f}",
+        f"trials a second, the {WINDOW} before trial {done}": f"{late:.2f}",
+        "late / early": f"{late / early:.2f}",
+        "driver memory, MiB": f"{late_mib:.0f}",
+        "grows by, MiB in 1,000 trials": f"{1000 * (late_mib - early_mib) / max(1, done - EARLY):.0f}",
+        "in Optuna, of the wall time": f"{100 * watch.optuna_s / wall:.0f} %",
+        "MLflow's shipper, of the driver's CPU time": f"{100 * shipping / cpu:.0f} %",
+    }
+    sys.stdout.write(f"{where}, {os.cpu_count()} cores\n")
+    for name, value in rows.items():
+        sys.stdout.write(f"  {name:58} {value}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--nodes", type=int, default=8)
+    parser.add_argument("--gpus", type=int, default=64)
+    parser.add_argument("--inline", action="store_true", help="in this process, without Ray")
+    options = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["PYTHONPATH"] = str(ROOT)  # for the raylets' workers
+    trials = options.trials or (20_000 if options.inline else 2_000)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.inline:
+            measure(Path(folder), trials, 0, 0)
+            return
+        from platform.runners import tune
+
+        os.environ.update(tune.ENVIRONMENT)
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        try:
+            for _ in range(options.nodes):
+                share = options.gpus / options.nodes
+                cluster.add_node(num_cpus=1, resources={"fake_gpu": share}, object_store_memory=80 * 2**20)
+            tune.connect(cluster.address)
+            measure(Path(folder), trials, options.nodes, options.gpus)
+        finally:
+            tune.disconnect()
+            cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()

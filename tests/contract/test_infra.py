@@ -1,0 +1,206 @@
+"""Every file of infra/ says how it is used, parses, holds no secret, agrees with the code and the pinned versions."""
+
+import os
+import re
+import sqlite3
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from platform.runners.placement import addable
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+FILES = sorted(
+    path.relative_to(INFRA).as_posix()
+    for path in INFRA.rglob("*")
+    if path.is_file() and path.parts[len(INFRA.parts)] not in ("decisions", "deepspeed") and path.suffix != ".md"
+    and path.name != "constraints.txt" and "secrets" not in path.parts
+)  # fmt: skip
+YAML = [name for name in FILES if name.endswith(".yaml")]
+SCRIPTS = [name for name in FILES if name.endswith((".sh", ".sbatch"))]
+PINNED = dict(line.split("==") for line in (INFRA / "constraints.txt").read_text().split())
+IMAGE = "sweeps:" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+CODE = "".join(path.read_text() for side in ("platform", "trainables") for path in (ROOT / side).rglob("*.py"))
+OF_OTHERS = {
+    "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_S3_ENDPOINT_URL",
+    "RAY_AUTH_MODE", "RAY_HEAD_IP",
+}  # fmt: skip
+"""Read by MLflow and Ray themselves."""
+OF_SCRIPTS = {"MLFLOW_ARTIFACTS", "SWEEP_SCRATCH", "SWEEP_NODES_WAIT_S", "SWEEP_DATA_HOST"}
+"""Read by the file that names them."""
+
+
+def documents(name: str) -> list[Any]:
+    return [document for document in yaml.safe_load_all((INFRA / name).read_text()) if document]
+
+
+def walk(data: Any) -> Iterator[Any]:
+    yield data
+    for inner in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+        yield from walk(inner)
+
+
+def test_all_files_are_looked_at():
+    assert {"docker/Dockerfile", "docker/compose.yaml", "ray/cluster.yaml", "slurm/sweep.sbatch"} < set(FILES)
+    assert len(YAML) >= 6
+    assert len(SCRIPTS) == 3
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_first_comment_is_the_command(name):
+    comment = next(line for line in (INFRA / name).read_text().splitlines() if not line.startswith("#!"))
+    assert comment.startswith("# ")
+    assert f"infra/{name}" in comment or name.endswith("nginx.conf")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_host_of_a_registry_is_named(name):
+    hosts = r"pypi|index-url|pythonhosted|download\.pytorch|docker\.io|ghcr\.|quay\.|gcr\.|ecr\.|nvcr\.|registry"
+    assert not re.search(hosts, (INFRA / name).read_text(), flags=re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_yaml_parses_and_names_our_image_by_the_version_of_the_project(name):
+    found = documents(name)
+    assert found
+    images = {
+        entry["image"] for entry in walk(found) if isinstance(entry, dict) and isinstance(entry.get("image"), str)
+    }
+    for image in images:
+        assert image == IMAGE or image.startswith(("postgres:", "nginx:", "nginxinc/", "minio/")), image
+
+
+def test_versions_are_the_pinned_ones():
+    (cluster,) = documents("kubernetes/raycluster.yaml")
+    assert cluster["spec"]["rayVersion"] == PINNED["ray"]
+    dockerfile = (INFRA / "docker" / "Dockerfile").read_text()
+    assert f"-t {IMAGE} ." in dockerfile
+    assert "-c infra/constraints.txt" in dockerfile
+    (python,) = re.findall(r"^FROM python:(\d+\.\d+)-slim$", dockerfile, flags=re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == f">={python}"
+    for extra in re.findall(r"-e \"\.\[(\w+)\]\"", dockerfile):
+        assert extra in project["optional-dependencies"]
+    for source in re.findall(r"^COPY --chown=sweeps ([\w./ ]+) \S+$", dockerfile, flags=re.MULTILINE):
+        assert all((ROOT / word).exists() for word in source.split())
+    assert re.search(r"^USER sweeps$", dockerfile, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_environment_variables_are_read_by_somebody(name):
+    for variable in set(re.findall(r"\b(?:SWEEP|MLFLOW|RAY)_[A-Z0-9_]+\b", (INFRA / name).read_text())):
+        known = variable in OF_OTHERS or variable in OF_SCRIPTS or f'"{variable}"' in CODE
+        assert known, f"{variable} is read by nobody"
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_secrets_are_named_and_never_held(name):
+    for entry in walk(documents(name)):
+        if isinstance(entry, dict):
+            for key, value in entry.items():
+                secret = re.search(r"PASSWORD|TOKEN|SECRET|_KEY", str(key)) and isinstance(value, str)
+                assert not secret or value.startswith(("/run/secrets/", "mlflow")), f"{key}: {value}"
+            if re.search(r"PASSWORD|TOKEN|SECRET|STORE_URI", str(entry.get("name"))) and "image" not in entry:
+                assert "value" not in entry
+
+
+def test_only_loopback_is_published():
+    (compose,) = documents("docker/compose.yaml")
+    ports = [port for service in compose["services"].values() for port in service.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert not any(
+        spec.get("type") in ("LoadBalancer", "NodePort")
+        for name in YAML
+        for document in documents(name)
+        if isinstance(spec := document.get("spec"), dict)
+    )
+
+
+def test_the_ways_to_mlflow_agree():
+    conf = (INFRA / "mlflow" / "nginx.conf").read_text()
+    (listen,), upstreams = re.findall(r"listen (\d+);", conf), set(re.findall(r"proxy_pass http://(\S+);", conf))
+    assert upstreams == {"mlflow:5000"}
+    names = re.findall(r"server_name (.*);", conf)[0].split()
+    for file in ("docker/compose.yaml", "kubernetes/mlflow.yaml"):
+        text = (INFRA / file).read_text()
+        (allowed,) = re.findall(r"--allowed-hosts[= ]([^\s\"]+)", text)
+        assert all(host in [f"{name}:{listen}" for name in names] for host in allowed.split(",")), file
+    (compose,) = documents("docker/compose.yaml")
+    assert compose["services"]["head"]["environment"]["MLFLOW_TRACKING_URI"] == f"http://nginx:{listen}"
+    assert f'value: "http://mlflow:{listen}"' in (INFRA / "kubernetes" / "raycluster.yaml").read_text()
+    policies = {document["metadata"]["name"]: document for document in documents("kubernetes/network-policy.yaml")}
+    assert policies["mlflow"]["spec"]["ingress"][0]["ports"] == [{"port": int(listen)}]
+    assert policies["nothing-by-default"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
+
+
+def test_the_node_types_of_kubernetes_are_those_that_the_driver_counts():
+    (cluster,) = documents("kubernetes/raycluster.yaml")
+    head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    (said,) = (entry["value"] for entry in head["env"] if entry["name"] == "SWEEP_NODE_TYPES")
+    told = {kind.name: (kind.count, dict(kind.resources)) for kind in addable({"SWEEP_NODE_TYPES": said})}
+    for group in cluster["spec"]["workerGroupSpecs"]:
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        resources = {"CPU": float(limits["cpu"])}
+        if "nvidia.com/gpu" in limits:
+            resources["GPU"] = float(limits["nvidia.com/gpu"])
+        assert told.pop(group["groupName"]) == (group["maxReplicas"], resources)
+    assert told == {}
+
+
+def test_the_node_types_of_ray_up_are_read():
+    (spot,) = addable({"SWEEP_NODE_TYPES": str(INFRA / "ray" / "cluster.yaml")})
+    assert (spot.name, spot.count, spot.resources, spot.labels["capacity"]) == (
+        "gpu_spot", 12, {"CPU": 8.0, "GPU": 1.0}, "spot",
+    )  # fmt: skip
+
+
+def test_ray_accepts_the_cluster_file():
+    from ray.autoscaler._private.util import validate_config
+
+    (config,) = documents("ray/cluster.yaml")
+    validate_config({**config, "cluster_synced_files": []})  # which `ray up` fills in
+
+
+def test_the_job_of_kubernetes_is_found_by_the_name_of_its_sweep():
+    (job,) = documents("kubernetes/rayjob.yaml")
+    (file,) = re.findall(r"sweeps/\S+\.yaml", job["spec"]["entrypoint"])
+    assert job["spec"]["metadata"] == {"sweep": yaml.safe_load((ROOT / file).read_text())["name"]}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_parse_and_can_be_run(name):
+    subprocess.run(["bash", "-n", str(INFRA / name)], check=True)
+    assert os.access(INFRA / name, os.X_OK)
+
+
+def test_a_backup_is_restored_and_never_over_a_database_that_is_there(tmp_path):
+    store = tmp_path / "mlflow.db"
+    with sqlite3.connect(store) as database:
+        database.execute("create table runs (name text)")
+        database.execute("insert into runs values ('first')")
+    (tmp_path / "artifacts" / "0").mkdir(parents=True)
+    (tmp_path / "artifacts" / "0" / "ranks.npy").write_text("ranks")
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{store}"}
+    environment["MLFLOW_ARTIFACTS"] = str(tmp_path / "artifacts")
+
+    def script(name: str, argument: str) -> subprocess.CompletedProcess[str]:
+        command = [str(INFRA / "mlflow" / name), argument]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    made = script("backup.sh", str(tmp_path / "backups"))
+    assert made.returncode == 0, made.stderr
+    refused = script("restore.sh", made.stdout.strip())
+    assert (refused.returncode, refused.stderr) == (2, f"{store} must not be there yet, but is; move it aside\n")
+    store.unlink()
+    (tmp_path / "artifacts" / "0" / "ranks.npy").unlink()
+    assert script("restore.sh", made.stdout.strip()).returncode == 0
+    with sqlite3.connect(store) as database:
+        assert database.execute("select name from runs").fetchall() == [("first",)]
+    assert (tmp_path / "artifacts" / "0" / "ranks.npy").read_text() == "ranks"

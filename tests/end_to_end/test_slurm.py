@@ -1,0 +1,79 @@
+"""The Slurm script runs a sweep to its end and leaves nothing behind.
+
+There is no Slurm here: `srun` and `scontrol` stand for it, which run the script's own steps on this machine as two
+nodes; cluster, token, driver and clean-up are the script's.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SRUN = """#!/usr/bin/env bash
+while [ "$1" != "-w" ]; do shift; done
+shift 2
+[ "$1" = hostname ] && { echo 127.0.0.1; exit; }
+
+exec "$@"
+"""
+SCONTROL = "#!/usr/bin/env bash\nprintf 'node1\\nnode2\\n'\n"
+
+
+@pytest.fixture
+def batch(tmp_path: Path, curve_file: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Call with more arguments to start the script as Slurm would."""
+    shims = tmp_path / "bin"
+    shims.mkdir()
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+        (shims / name).write_text(text)
+        (shims / name).chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{shims}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": str(os.getpid() % 20000),
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_CPUS_PER_TASK": "1",
+        "SWEEP_STORAGE": str(tmp_path / "runs"),
+        "SWEEP_NODES_WAIT_S": "8",
+        "OMP_NUM_THREADS": "1",
+    }
+    (tmp_path / "runs").mkdir()
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [str(ROOT / "infra" / "slurm" / "sweep.sbatch"), str(curve_file), *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, start_new_session=True, **pipes)
+
+    return start
+
+
+def test_the_script_ends_resumably_on_sigterm_and_the_same_line_carries_on(batch, tmp_path):
+    folder = tmp_path / "runs" / "curve"
+    job = batch("--set", "num_trials=8", "--set", "parameters.sleep=0.3", "--set", "early_stopping=none")
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("trials/*/journal.jsonl")):
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    steps = psutil.Process(job.pid).children(recursive=True)
+    job.send_signal(signal.SIGTERM)  # Slurm signals the batch shell alone
+    out = job.communicate(timeout=120)[0]
+    assert job.returncode == 143, out
+    assert "SIGTERM; carry on with" in out
+    gone, alive = psutil.wait_procs(steps, timeout=20)
+    assert not [one for one in alive if one.is_running() and "raylet" in one.name()], gone
+    assert not list((tmp_path / "runs").glob(".slurm-*"))
+
+    again = batch("--set", "num_trials=3", "--set", "parameters.sleep=0.3", "--set", "early_stopping=none")
+    out = again.communicate(timeout=200)[0]
+    assert again.returncode == 0, out
+    assert "best trials" in out
