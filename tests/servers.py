@@ -3,9 +3,12 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -71,12 +74,27 @@ class Postgres:
                     process.kill()
             psutil.wait_procs(sessions, timeout=10)
 
+    def freeze(self) -> None:
+        """It answers nobody, and keeps what was asked."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on, with what it was asked meanwhile."""
+        self._signal(signal.SIGCONT)
+
     def database(self) -> str:
         """The SQLAlchemy URL of a new, empty database."""
         name = f"d{uuid.uuid4().hex}"
         with psycopg.connect(self._dsn(), autocommit=True) as connection:
             connection.execute(f"create database {name}")  # type: ignore[arg-type]
         return f"postgresql+psycopg://sweeps@127.0.0.1:{self.port}/{name}"
+
+    def _signal(self, signum: int) -> None:
+        if self._process and self._process.poll() is None:
+            parent = psutil.Process(self._process.pid)
+            for process in (parent, *parent.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signum)
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [str(self._binaries / program), "-D", str(self._folder / "data"), *arguments]
@@ -92,3 +110,60 @@ class Postgres:
 
     def _dsn(self) -> str:
         return f"postgresql://sweeps@127.0.0.1:{self.port}/postgres"
+
+
+class MlflowServer:
+    """A real `mlflow server` on one port of the loopback address, which may fall silent, die and come back.
+
+    Args:
+        store: its SQLAlchemy URL.
+        folder: for its log and artifacts.
+    """
+
+    def __init__(self, store: str, folder: Path) -> None:
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
+            *("--workers", "1", "--backend-store-uri", store, "--artifacts-destination", str(folder / "artifacts")),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def begin(self, patience_s: float = 180) -> None:
+        """Start it; returns once it answers."""
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + patience_s
+        while not self.answers():
+            assert self._process.poll() is None, (self._folder / "server.log").read_text()
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.1)
+
+    def freeze(self) -> None:
+        """It answers nobody, and keeps what was asked."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on, with what it was asked meanwhile."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it and its workers at once."""
+        self._signal(signal.SIGKILL)
+        if self._process:
+            self._process.wait()
+
+    def answers(self) -> bool:
+        """Whether it is there."""
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def _signal(self, signum: int) -> None:
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signum)

@@ -1,14 +1,9 @@
 """What the driver's tests share: a sweep file, a study, a ledger; a store, a server, a line to cut, a sweep to ship."""
 
 import contextlib
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +20,7 @@ from platform.runners.live import Ended
 from platform.spec import load
 from platform.study import Study
 from platform.tracking import Tracker
-from tests.servers import free_port
+from tests.servers import MlflowServer, free_port
 
 NO_STOPPING = ("early_stopping=none", "method=random")
 TAGS = {"version.torch": "2.13.0", "mlflow.source.git.commit": "abc"}
@@ -126,28 +121,13 @@ class Line:
 @pytest.fixture(scope="session")
 def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a real `mlflow server`, which takes seconds to start."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    log = folder / "server.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=folder, stdout=stream, stderr=stream, start_new_session=True)
+    folder = tmp_path_factory.mktemp("server")
+    server = MlflowServer(f"sqlite:///{folder}/server.db", folder)
     try:
-        wait_until(lambda: process.poll() is not None or _is_healthy(port), "the server", 120)
-        assert process.poll() is None, log.read_text()
-        yield port
+        server.begin()
+        yield server.port
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _is_healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-            return True
-    except OSError:
-        return False
+        server.kill()
 
 
 @pytest.fixture

@@ -79,5 +79,14 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
+def server_folder() -> Iterator[tuple[Path, Path]]:
+    """PostgreSQL's programs, and a folder that its user may enter; as `postgres` for a server that is to be killed."""
+    if (binaries := pg_binaries()) is None:
+        pytest.skip("no PostgreSQL: apt-get install postgresql")
+    with tempfile.TemporaryDirectory(prefix="sweep-servers-") as name:
+        yield binaries, Path(name)
+
+
+@pytest.fixture
 def store_is_there() -> None:
     """MLflow's store has its tables before the command starts."""
