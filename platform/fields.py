@@ -194,7 +194,10 @@ class Tracking(_Strict):
     experiment: str | None = Field(default=None, min_length=1)
     """MLflow experiment; default the trainable's name."""
     checkpoints: Literal["best", "last", "none"] = "best"
-    """Which checkpoint of a trial becomes an artifact."""
+    """What stays of trials that ended. best: newest checkpoint and best weights of the best trials; last: the newest
+    checkpoint of every trial; none: nothing."""
+    best_trials: int = Field(default=5, ge=1)
+    """checkpoints best: how many trials, over the whole sweep, are the best."""
 
 
 class Compare(_Strict):

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -18,6 +19,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from platform.room import when_there_is_room
 
 JOURNAL = "journal.jsonl"  # the worker reads it under this name too: trainables/trial.py
 
@@ -46,10 +49,7 @@ class TrialFiles:
             "step": step,
             "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
         }
-        with (self.folder / JOURNAL).open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        when_there_is_room(lambda: self._add(json.dumps(line).encode() + b"\n"), self.folder)
         self._count += 1
         return line
 
@@ -97,13 +97,35 @@ class TrialFiles:
         return whole.count(b"\n")
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f".{name}.draft"
-        with draft.open("w") as stream:
-            json.dump(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.rename(self.folder / name)
+        def write() -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            draft = self.folder / f".{name}.draft"
+            with draft.open("wb", buffering=0) as stream:
+                _write_all(stream, json.dumps(content).encode())
+                os.fsync(stream.fileno())
+            draft.rename(self.folder / name)
+
+        when_there_is_room(write, self.folder)
+
+    def _add(self, line: bytes) -> None:
+        """Append to the journal, all of it or nothing."""
+        path = self.folder / JOURNAL
+        before = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("ab", buffering=0) as stream:
+                _write_all(stream, line)
+                os.fsync(stream.fileno())
+        except OSError:
+            if path.exists():
+                os.truncate(path, before)
+            raise
+
+
+def _write_all(stream: io.RawIOBase, data: bytes) -> None:
+    """Unbuffered, so that closing the file can not fail a second time; such a write may take a part only."""
+    rest = memoryview(data)
+    while len(rest):
+        rest = rest[stream.write(rest) or 0 :]
 
 
 def all_trials(sweep_folder: Path) -> list[TrialFiles]:

@@ -85,7 +85,9 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
                 (folder / "sweep.yaml").write_text(spec.text)
                 tracker.start()
                 past = trials.rows(study, folder)
-                ledger = Ledger(spec, study, folder, folder.parent / "stages", tracker, progress.ended, lease.check)
+                ledger = Ledger(
+                    spec, study, folder, folder.parent / "stages", tracker, progress.ended, lease.check, progress.say
+                )
                 progress.begin(ledger, past)
                 try:
                     if ledger.left and address == INLINE:

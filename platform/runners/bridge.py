@@ -93,7 +93,7 @@ class LedgerSearcher(Searcher):
         task = self._bridge.task(trial_id)
         if task is not None:
             return task
-        return None if self._bridge.ledger.live else Searcher.FINISHED
+        return None if self._bridge.ledger.live or self._bridge.ledger.is_full else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing to do: the scheduler has told the ledger."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 from platform.runners.ledger import Ledger
 from trainables.failure import describe
@@ -10,10 +12,12 @@ from trainables.stages import Stages
 from trainables.trial import LocalTrial, TrialStopped
 from trainables.worker import limit_threads, run_ranks, training_seed
 
+_PAUSE_S = 0.5
+
 
 def run(ledger: Ledger) -> None:
     """Run every trial that `ledger` hands out; a trial's exception fails the trial, not the sweep."""
-    while task := ledger.next_task(cpus=ledger.spec.resources.cpu * ledger.spec.resources.workers, gpus=0.0):
+    while task := _next(ledger):
         number = task["number"]
 
         def send(step: int, metrics: dict[str, float], number: int = number) -> None:
@@ -38,3 +42,11 @@ def run(ledger: Ledger) -> None:
             ledger.fail(number, *describe(error, trial))
         else:
             ledger.finish(number, {})
+
+
+def _next(ledger: Ledger) -> dict[str, Any] | None:
+    """The next task, once the disk has room for it."""
+    cpus = ledger.spec.resources.cpu * ledger.spec.resources.workers
+    while (task := ledger.next_task(cpus=cpus, gpus=0.0)) is None and ledger.is_full:
+        time.sleep(_PAUSE_S)
+    return task

@@ -16,14 +16,16 @@ from typing import Any
 
 from platform.journal import TrialFiles
 from platform.pruning import Pruned
+from platform.room import Room
 from platform.runners.failures import Attempts
+from platform.runners.kept import Kept
 from platform.runners.limits import Watch, is_limit
 from platform.runners.live import Ended, Live
 from platform.spec import SweepSpec
 from platform.study import Asked, Study
 from platform.tracking import Tracker
 from trainables.redaction import redact
-from trainables.trial import FINISHED
+from trainables.trial import DISK_FULL, FINISHED
 from trainables.worker import divides
 
 INTERRUPTED = "INTERRUPTED"
@@ -42,6 +44,7 @@ class Ledger:
         tracker: None tracks nothing.
         on_end: called with each trial that ended.
         check: called before anything is written; raises where this driver may not write any more.
+        say: called with a sentence for the user.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Ledger:
         tracker: Tracker | None = None,
         on_end: Callable[[Ended], None] = lambda ended: None,
         check: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = logger.warning,
     ) -> None:
         self.spec = spec
         self.study = study
@@ -63,18 +67,21 @@ class Ledger:
         self._stages = stages
         self._tracker = tracker
         self._on_end = on_end
+        self._room = Room(folder, say)
         self._check = check
         self._watch = Watch(spec.limits)
         self._counted = len(study.trials())
         self._failed = sum(1 for trial in study.trials() if trial.state.name == "FAIL")
         self._waiting: deque[Live] = deque()
+        self._kept = Kept(folder, spec.metrics, spec.tracking, tracker.changed if tracker else lambda trial: None)
+        self._kept.begin((t.number, t.state.name, t.values) for t in study.trials() if t.state.is_finished())
         for asked in study.take_up():
             self._take_up(asked)
 
     def next_task(self, *, cpus: float, gpus: float) -> dict[str, Any] | None:
         """The next trial as the plain dict that a worker gets, or None where nothing is left to start."""
         self._check()
-        if self._check_limits():
+        if self._check_limits() or self.is_full:
             return None
         self._ask()
         if not self._waiting:
@@ -145,6 +152,8 @@ class Ledger:
         )
         if final is not None:
             self._end(live, "FAIL", final)
+            if reason == DISK_FULL:
+                self._room.lacks()
             return
         live.files.note_attempts(live.attempts.record)
         logger.warning("trial %d is started again: %s", number, detail)
@@ -172,6 +181,11 @@ class Ledger:
             self._ship(live)
         self.live.clear()
         self._waiting.clear()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether trials wait for room on the disk."""
+        return not self.closing and self._room.is_full
 
     @property
     def left(self) -> int:
@@ -266,6 +280,7 @@ class Ledger:
         else:
             self.study.fail(live.asked.number, end)
             self._failed += 1
+        self._kept.ended(live.asked.number, end["state"], live.best)
 
     def _check_limits(self) -> bool:
         """Whether the sweep is closing, because a limit says so."""

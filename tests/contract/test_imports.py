@@ -34,6 +34,7 @@ DRIVER = (
 
 SIDE = {
     "journal",
+    "room",
     "destination",
     "identity",
     "storage",

@@ -145,6 +145,32 @@ def test_a_large_file_is_a_tag_that_says_where_it_lies(tracked, monkeypatch):
     assert "ranks.npy" not in here.artifacts(children[0])
 
 
+@pytest.mark.parametrize("largest", [10, 1000], ids=["by reference", "as a file"])
+def test_weights_that_a_better_trial_pushed_out_are_gone_from_the_run_too(tracked, monkeypatch, wait_for, largest):
+    from platform import runs
+
+    monkeypatch.setattr(runs, "_LARGE_BYTES", largest)
+    here = tracked()
+    files = here.trial(0)
+    weights = files.folder / "artifacts" / "best.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"0" * 100)
+    here.end(files)
+    tracker = here.tracker()
+    tracker.start()
+    tracker.changed(files)
+    wait_for(lambda: "best.safetensors" in files.read("shipped.json").get("files", ()), "the weights")
+    run = here.runs()[1][0]
+    assert ("file.best.safetensors" in run.data.tags) is (largest == 10)
+    assert ("best.safetensors" in here.artifacts(run)) is (largest == 1000)
+    weights.unlink()
+    tracker.changed(files)
+    assert tracker.finish({"status": "FINISHED"})
+    run = here.runs()[1][0]
+    assert "file.best.safetensors" not in run.data.tags
+    assert "best.safetensors" not in here.artifacts(run)
+
+
 def test_a_password_is_never_shown():
     shown = str(Destination("https://user:secret@mlflow.example:5000/path", "e", Path("a")))
     assert shown == "https://mlflow.example:5000/path"

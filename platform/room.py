@@ -1,0 +1,82 @@
+"""A disk without room: is there some again?"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PAUSE_S = 1.0
+_LEAST = 2**20
+
+logger = logging.getLogger(__name__)
+
+
+class Room:
+    """Whether trials have room on the disk of their sweep.
+
+    Args:
+        folder: the sweep's.
+        say: called with a sentence for the user.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._say = say
+        self._lacking = 0
+        self._asked = 0.0
+
+    def lacks(self) -> None:
+        """A trial found none: there is room again where two of the largest checkpoint fit, or a mebibyte."""
+        sizes = [path.stat().st_size for path in self._folder.glob("trials/*/checkpoints/**/*.pt")]
+        self._lacking = max(2 * max(sizes, default=0), _LEAST)
+        self._say(f"{self._folder} has no room for {self._lacking / 2**20:.1f} MiB; the sweep waits for it")
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is none yet; looked at once a second."""
+        if self._lacking and time.monotonic() > self._asked + _PAUSE_S:
+            self._asked = time.monotonic()
+            if _has_room(self._folder, self._lacking):
+                self._lacking = 0
+                self._say(f"{self._folder} has room again; the sweep goes on")
+        return bool(self._lacking)
+
+
+def when_there_is_room(write: Callable[[], None], folder: Path) -> None:
+    """Call `write` again and again while the disk of `folder` is full; what must be written before anything else waits.
+
+    Raises:
+        OSError: another error than a full disk.
+    """
+    told = False
+    while True:
+        try:
+            write()
+            return
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            if not told:
+                logger.warning("%s: %s; the sweep waits for room", folder, error.strerror)
+            told = True
+            time.sleep(_PAUSE_S)
+
+
+def _has_room(folder: Path, size: int) -> bool:
+    """Whether `size` bytes may be written to `folder` now; found out by having them set aside for a moment."""
+    probe = folder / f".room-{os.getpid()}"
+    try:
+        with probe.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True

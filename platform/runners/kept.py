@@ -1,0 +1,95 @@
+"""Which checkpoints stay once their trials have ended, so that a sweep does not fill its disk.
+
+`tracking.checkpoints` best: the newest checkpoint and the weights of the best trials overall, and the newest checkpoint
+of as many trials that failed last; last: the newest one of every trial; none: none. A trial that may be carried on
+keeps its own, whatever is said here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from platform.fields import Metric, Tracking
+from platform.journal import TrialFiles
+
+WEIGHTS = "best.safetensors"
+
+
+class Kept:
+    """The checkpoints of one sweep's ended trials.
+
+    Args:
+        folder: the sweep's.
+        metrics: of the sweep; a trial is among the best if it is by one of them.
+        tracking: what is to be kept.
+        changed: called with a trial that ended earlier and lost its checkpoints now.
+    """
+
+    def __init__(
+        self, folder: Path, metrics: Sequence[Metric], tracking: Tracking, changed: Callable[[TrialFiles], None]
+    ) -> None:
+        self._folder = folder
+        self._signs = [1 if metric.goal == "maximize" else -1 for metric in metrics]
+        self._rule = tracking.checkpoints
+        self._most = tracking.best_trials
+        self._changed = changed
+        self._values: dict[int, Sequence[float]] = {}
+        self._failed: list[int] = []
+        self._kept: set[int] = set()
+
+    def begin(self, ended: Iterable[tuple[int, str, Sequence[float] | None]]) -> None:
+        """Take in the trials that ended under earlier drivers: number, state, objective values."""
+        numbers = []
+        for number, state, values in ended:
+            self._note(number, state, values)
+            numbers.append(number)
+        self._kept = self._best()
+        for number in numbers:
+            self._settle(number)
+
+    def ended(self, number: int, state: str, values: Sequence[float] | None) -> None:
+        """A trial ended; remove what is not kept any more."""
+        self._note(number, state, values)
+        before, self._kept = self._kept, self._best()
+        self._settle(number)
+        for other in before - self._kept:
+            if self._settle(other):
+                self._changed(TrialFiles(self._folder, other))
+
+    def _note(self, number: int, state: str, values: Sequence[float] | None) -> None:
+        if state == "COMPLETE" and values:
+            self._values[number] = values
+        elif state == "FAIL":
+            self._failed.append(number)
+
+    def _best(self) -> set[int]:
+        best: set[int] = set(self._failed[-self._most :])
+        for index, sign in enumerate(self._signs):
+            ranked = sorted(self._values, key=lambda number: sign * self._values[number][index], reverse=True)
+            best |= set(ranked[: self._most])
+        return best
+
+    def _settle(self, number: int) -> bool:
+        """Bring a trial's folder to what is kept of it; whether something went."""
+        folder = self._folder / "trials" / str(number)
+        if self._rule == "last" or (self._rule == "best" and number in self._kept):
+            return _thin(folder / "checkpoints")
+        weights = folder / "artifacts" / WEIGHTS
+        there = weights.exists() or (folder / "checkpoints").exists()
+        weights.unlink(missing_ok=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return there
+
+
+def _thin(folder: Path) -> bool:
+    """Leave the newest checkpoint of each phase."""
+    if not folder.is_dir():
+        return False
+    older = [path for each in (folder, *folder.rglob("*/")) for path in sorted(each.glob("*.pt"))[:-1]]
+    for path in [*older, *folder.rglob("*.draft"), *folder.rglob("*.damaged")]:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+    return bool(older)
