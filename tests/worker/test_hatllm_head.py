@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables.hatllm.head import ItemTableHead, LinearHead, cross_entropy, scores
+from trainables.hatllm.head import ItemTableHead, LinearHead, cross_entropy
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
@@ -48,10 +49,35 @@ def test_the_item_table_is_frozen_and_no_part_of_the_weights():
     assert [name for name, _ in head.named_parameters()] == ["weight_DH"]
     assert list(head.state_dict()) == ["weight_DH"]
     state = torch.randn(2, 4)
-    torch.testing.assert_close(scores(head.project(state), head.table()), state @ head.weight_DH.T @ table.T)
+    torch.testing.assert_close(head(state), state @ head.weight_DH.T @ table.T)
+    target = torch.tensor([2, 5])
+    torch.testing.assert_close(head(state, target), functional.cross_entropy(head(state)[:, 1:], target - 1))
 
 
 def test_the_linear_head_scores_all_items_without_bias():
     head = LinearHead(6, 4, generator=torch.Generator().manual_seed(0))
     assert [tuple(weight.shape) for weight in head.parameters()] == [(6, 4)]
-    assert scores(head.project(torch.zeros(2, 4)), head.table()).abs().sum() == 0
+    assert head(torch.zeros(2, 4)).abs().sum() == 0
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the largest tensor that any operation makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        shares = function.is_view or "detach" in str(function)
+        if isinstance(made, torch.Tensor) and not shares:
+            self.numel = max(self.numel, made.numel())
+        return made
+
+
+@pytest.mark.parametrize("items", [65, 1_000, 20_000])
+def test_memory_is_that_of_a_chunk_for_any_number_of_items(items):
+    state, table = torch.randn(8, 4, requires_grad=True), torch.randn(items, 4)
+    with Largest() as largest:
+        cross_entropy(state, table, torch.randint(1, items, (8,)), chunk=64).backward()
+    assert largest.numel == 8 * 64

@@ -23,8 +23,8 @@ def recommender(reader=None, inputs=None, plan=("in", "cr")):
     model = random_model(layers=2)
     use_layered(model)
     reader = reader or LastToken(32)
-    head = LinearHead(7, reader.width, generator=torch.Generator().manual_seed(0))
-    return Recommender(adapted(model, Lora(), seed=0), plan=plan, reader=reader, head=head, inputs=inputs, chunk=2)
+    head = LinearHead(7, reader.width, chunk=2, generator=torch.Generator().manual_seed(0))
+    return Recommender(adapted(model, Lora(), seed=0), plan=plan, reader=reader, head=head, inputs=inputs)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_scores():

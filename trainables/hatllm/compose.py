@@ -103,7 +103,6 @@ def recommender(
         reader=reader,
         head=make_head(material, reader.width),
         inputs=inputs,
-        chunk=config.fit.chunk,
         flex=config.attention == "flex",
     )
     return made.to(material.trial.device)
@@ -113,8 +112,8 @@ def make_head(material: Material, states: int) -> Head:
     """The head that the settings name, over states of width ``states``."""
     config, generator = material.config, generator_for(material.config.seed, "head")
     if isinstance(config.head, LinearHead):
-        return Linear(material.sequences.num_items, states, generator=generator)
-    return ItemTableHead(sasrec_table(material), states, generator=generator)
+        return Linear(material.sequences.num_items, states, chunk=config.fit.chunk, generator=generator)
+    return ItemTableHead(sasrec_table(material), states, chunk=config.fit.chunk, generator=generator)
 
 
 def sasrec_table(material: Material) -> torch.Tensor:

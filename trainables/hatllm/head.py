@@ -7,6 +7,9 @@ from torch import nn
 
 from trainables.seqrec.layers import normal
 
+CHUNK = 8192
+"""Items whose scores a loss holds at once, unless said otherwise."""
+
 
 class LinearHead(nn.Module):
     """A score an item, without bias: state -> (I,), as E4SRec.
@@ -14,20 +17,18 @@ class LinearHead(nn.Module):
     Args:
         num_items: I, padding included.
         width: H, of the states.
+        chunk: items whose scores the loss holds at once.
         generator: draws the initial weights, N(0, .02^2).
     """
 
-    def __init__(self, num_items: int, width: int, *, generator: torch.Generator) -> None:
+    def __init__(self, num_items: int, width: int, *, chunk: int = CHUNK, generator: torch.Generator) -> None:
         super().__init__()
+        self.chunk = chunk
         self.table_IH = normal(num_items, width, generator=generator)
 
-    def project(self, state_BH: torch.Tensor) -> torch.Tensor:
-        """The states as they are compared with the table."""
-        return state_BH
-
-    def table(self) -> torch.Tensor:
-        """What they are compared with, (I, H)."""
-        return self.table_IH
+    def forward(self, state_BH: torch.Tensor, target_B: torch.Tensor | None = None) -> torch.Tensor:
+        """The mean loss where ``target_B`` is given, else the scores (B, I)."""
+        return compared(state_BH, self.table_IH, target_B, self.chunk)
 
 
 class ItemTableHead(nn.Module):
@@ -36,26 +37,32 @@ class ItemTableHead(nn.Module):
     Args:
         table_ID: float32, row 0 (padding) included; no part of the weights.
         width: H, of the states.
+        chunk: items whose scores the loss holds at once.
         generator: draws the initial projection, N(0, .02^2).
     """
 
     table_ID: torch.Tensor
 
-    def __init__(self, table_ID: torch.Tensor, width: int, *, generator: torch.Generator) -> None:
+    def __init__(self, table_ID: torch.Tensor, width: int, *, chunk: int = CHUNK, generator: torch.Generator) -> None:
         super().__init__()
+        self.chunk = chunk
         self.register_buffer("table_ID", table_ID, persistent=False)
         self.weight_DH = normal(table_ID.shape[1], width, generator=generator)
 
-    def project(self, state_BH: torch.Tensor) -> torch.Tensor:
-        """The states as they are compared with the table, (B, D)."""
-        return nn.functional.linear(state_BH, self.weight_DH)
-
-    def table(self) -> torch.Tensor:
-        """What they are compared with, (I, D)."""
-        return self.table_ID
+    def forward(self, state_BH: torch.Tensor, target_B: torch.Tensor | None = None) -> torch.Tensor:
+        """The mean loss where ``target_B`` is given, else the scores (B, I)."""
+        state_BD = nn.functional.linear(state_BH, self.weight_DH.float())
+        return compared(state_BD, self.table_ID, target_B, self.chunk)
 
 
 Head = LinearHead | ItemTableHead
+
+
+def compared(state_BD: torch.Tensor, table_ID: torch.Tensor, target_B: torch.Tensor | None, chunk: int) -> torch.Tensor:
+    """The mean loss of targets, or without them the scores (B, I) of all items, padding's included."""
+    if target_B is None:
+        return state_BD @ table_ID.float().T
+    return cross_entropy(state_BD, table_ID.float(), target_B, chunk=chunk)
 
 
 def cross_entropy(
@@ -74,11 +81,6 @@ def cross_entropy(
     """
     loss: torch.Tensor = _CrossEntropy.apply(state_BD, table_ID, target_B, chunk)
     return loss
-
-
-def scores(state_BD: torch.Tensor, table_ID: torch.Tensor) -> torch.Tensor:
-    """The scores (B, I) of all items, padding's included."""
-    return state_BD @ table_ID.T
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from trainables.hatllm.attention import Watch
-from trainables.hatllm.head import Head, cross_entropy, scores
+from trainables.hatllm.head import Head
 from trainables.hatllm.masks import block_masks, masks
 from trainables.hatllm.plan import Kind
 from trainables.hatllm.prompts import Prompt
@@ -23,7 +23,6 @@ class Recommender(nn.Module):
         reader: from its states to one a row.
         head: from that to the items.
         inputs: from items (N,) to vectors (N, H), which fill the prompts' slots; None where they have none.
-        chunk: items whose scores the loss holds at once.
         flex: whether masks are FlexAttention's block masks.
     """
 
@@ -35,21 +34,18 @@ class Recommender(nn.Module):
         reader: LastToken | ThroughBackbone,
         head: Head,
         inputs: nn.Module | None = None,
-        chunk: int = 8192,
         flex: bool = False,
     ) -> None:
         super().__init__()
         self.llm, self.reader, self.head, self.inputs = llm, reader, head, inputs
-        self.plan, self.chunk, self.flex = tuple(plan), chunk, flex
+        self.plan, self.flex = tuple(plan), flex
 
     def forward(self, prompt: Prompt, target_B: torch.Tensor | None = None) -> torch.Tensor:
         """The mean loss over the rows where ``target_B`` (int64) is given, else the scores (B, I) of all items."""
         read_BD = self.reader(self.states(prompt), prompt)
         with torch.autocast(read_BD.device.type, enabled=False):
-            state_BD, table_ID = self.head.project(read_BD.float()).float(), self.head.table().float()
-            if target_B is None:
-                return scores(state_BD, table_ID)
-            return cross_entropy(state_BD, table_ID, target_B, chunk=self.chunk)
+            found: torch.Tensor = self.head(read_BD.float(), target_B)
+        return found
 
     def states(self, prompt: Prompt, watch: Watch | None = None) -> torch.Tensor:
         """The language model's last states (B, T, H).
