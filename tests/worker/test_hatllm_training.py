@@ -40,7 +40,7 @@ class Job:
         self.engine = make_engine(self.model, settings, learning_rate=0.1, steps=self.fit.steps, trial=trial)
         self.evaluated = []
 
-    def loss(self, batch):
+    def loss(self, batch, step):
         logits = self.engine.module(torch.ones(len(batch), 4))
         return nn.functional.cross_entropy(logits, batch.target_B)
 
@@ -129,7 +129,7 @@ def test_ranks_that_can_not_share_a_batch_and_an_empty_split_are_refused(tmp_pat
 
 def test_a_loss_that_is_not_finite_ends_the_trial_with_its_objective_not_a_number(tmp_path):
     job = Job(LocalTrial(tmp_path))
-    job.loss = lambda batch: job.engine.module(torch.ones(1, 4)).sum() * float("nan")
+    job.loss = lambda batch, step: job.engine.module(torch.ones(1, 4)).sum() * float("nan")
     with pytest.raises(FloatingPointError, match=r"must stay finite, but got nan by step 4; lower fit.learning_rate"):
         job.run()
     [(step, metrics)] = job.trial.reports

@@ -39,7 +39,7 @@ class Layered(nn.Module):
         self.first, self.frozen, self.head = nn.Linear(6, 16), nn.Linear(16, 16), nn.Linear(16, 5)
         self.unused = nn.Linear(3, 3)
         self.frozen.requires_grad_(False)
-        self.register_buffer("scale", torch.tensor(0.5))
+        self.register_buffer("scale", torch.tensor(0.3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(torch.tanh(self.frozen(torch.tanh(self.first(x)))) * self.scale)
@@ -109,6 +109,7 @@ def test_a_module_comes_back_whole_in_its_own_format_with_nothing_hung_into_it(t
     state = engine.state()
     engine.close()
     assert torch.equal(module.frozen.weight, before.frozen.weight)
+    assert module.scale.dtype == torch.float32
     assert torch.equal(module.scale, before.scale)
     assert all(p.dtype == torch.float32 and not vars(p) and p.grad is None for p in module.parameters())
     for part, untouched in zip(module.modules(), before.modules(), strict=True):

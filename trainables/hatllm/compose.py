@@ -1,6 +1,6 @@
 """What each method is made of: prompts, masks, what is read from the language model, a head."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +9,18 @@ from torch import nn
 
 from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
-from trainables.hatllm.config import BIGRec, Config, HatLLM, LinearHead
+from trainables.hatllm import inputs
+from trainables.hatllm.config import Config, HatLLM, LinearHead
 from trainables.hatllm.head import Head, ItemTableHead
 from trainables.hatllm.head import LinearHead as Linear
 from trainables.hatllm.llm import adapted, first_layers
+from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA
 from trainables.hatllm.plan import Kind, layer_plan, unmasked
 from trainables.hatllm.prompts import Prompts
 from trainables.hatllm.reader import LastToken, ThroughBackbone
 from trainables.hatllm.recommender import Recommender
 from trainables.hatllm.sasrec import make_sasrec, table_of
+from trainables.hatllm.title_states import states_of
 from trainables.seqrec.randomness import generator_for
 from trainables.trial import Trial
 
@@ -44,6 +47,8 @@ class Composition:
     """From histories to prompts."""
     model: Recommender
     """From prompts to the loss or to scores."""
+    fills: Callable[[int], bool] = lambda step: True
+    """Whether the prompts of an optimiser step have the items' vectors in their slots; those of an evaluation do."""
 
 
 def compose(material: Material) -> Composition:
@@ -52,7 +57,32 @@ def compose(material: Material) -> Composition:
         case HatLLM() as method:
             return hatllm(material, method)
         case BIGRec():
-            return Composition(prompts(material), recommender(material, unmasked(material.config.llm.num_layers)))
+            return Composition(prompts(material), recommender(material, full(material)))
+        case E4SRec():
+            return vectors_only(material, sasrec_table(material))
+        case LiteLLM4Rec():
+            return vectors_only(material, states_of(material.config, material.trial, material.pieces, material.base))
+        case LLaRA() as method:
+            return llara(material, method)
+
+
+def vectors_only(material: Material, table_ID: torch.Tensor) -> Composition:
+    """E4SRec and Lite-LLM4Rec: an item is a vector, and no word."""
+    made = inputs.one_layer(table_ID, width(material.base), generator_for(material.config.seed, "inputs"))
+    return Composition(prompts(material, titles=False, slot=True), recommender(material, full(material), inputs=made))
+
+
+def llara(material: Material, method: LLaRA) -> Composition:
+    """LLaRA: an item is its title and a vector, which comes in by and by."""
+    config = material.config
+    made = inputs.two_layers(sasrec_table(material), width(material.base), generator_for(config.seed, "inputs"))
+
+    def fills(step: int) -> bool:
+        chance = torch.rand((), generator=generator_for(config.seed, "curriculum", step))
+        return not method.curriculum or bool(chance * config.fit.steps < step)
+
+    model = recommender(material, full(material), inputs=made)
+    return Composition(prompts(material, slot=True), model, fills)
 
 
 def hatllm(material: Material, method: HatLLM) -> Composition:
@@ -133,6 +163,11 @@ def prompts(material: Material, *, titles: bool = True, slot: bool = False) -> P
         titles=titles,
         slot=slot,
     )
+
+
+def full(material: Material) -> tuple[Kind, ...]:
+    """No masks but the causal one."""
+    return unmasked(material.config.llm.num_layers)
 
 
 def width(base: nn.Module) -> int:

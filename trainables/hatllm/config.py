@@ -7,6 +7,7 @@ from trainables.config import at_least, between
 from trainables.data.config import Data
 from trainables.hatllm.engine_config import EngineConfig
 from trainables.hatllm.llm_config import LLM, Lora, Tiny
+from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA
 from trainables.seqrec.config import split_metrics
 
 __all__ = ["CONSTRAINTS", "METRICS", "Config", "check"]
@@ -19,6 +20,8 @@ OBJECTIVE = "valid/ndcg_10"
 
 METRICS = ("train/loss", *split_metrics("valid", TOP_K), *split_metrics("test", TOP_K))
 """What a trial reports, `trial/*` aside."""
+
+SEVERAL_RANKS = True
 
 CONSTRAINTS = ("method.shallow_layers + method.deep_layers <= llm.num_layers",)
 
@@ -66,13 +69,6 @@ class HatLLM:
                 "cross: sasrec replaces the last layers, so order must be in_or_cr, without not cr and deep_layers at "
                 f"least 1, but got {self.order}, {self.without} and {self.deep_layers}; change one of them"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class BIGRec:
-    """The language model without masks, behind the same head (Table 5, first row)."""
-
-    name: Literal["bigrec"] = "bigrec"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +144,7 @@ class Config:
     """The language model."""
     prompt: Prompt = field(default_factory=Prompt)
     """From a history to tokens."""
-    method: HatLLM | BIGRec = field(default_factory=HatLLM)
+    method: HatLLM | BIGRec | E4SRec | LLaRA | LiteLLM4Rec = field(default_factory=HatLLM)
     """What the language model reads and how."""
     head: LinearHead | ItemTable = field(default_factory=ItemTable)
     """From a state to scores of all items."""
@@ -167,7 +163,7 @@ class Config:
 
 
 def check(config: Config) -> list[str]:
-    """Problems that would end every trial of ``config``: data or a language model that is not there.
+    """Problems that would end every trial of ``config``: data, a language model or a DeepSpeed JSON that will not do.
 
     Args:
         config: a built configuration.
@@ -176,6 +172,8 @@ def check(config: Config) -> list[str]:
         One line a problem (rule, value, remedy); empty where the trial can start.
     """
     from trainables.data.config import check as check_data
+    from trainables.hatllm.deepspeed_json import problems as engine_problems
     from trainables.hatllm.llm_config import check as check_llm
 
-    return check_data(config.data) + check_llm(config.llm)
+    engine = engine_problems(config.engine, learning_rate=config.fit.learning_rate, batch_size=config.fit.batch_size)
+    return check_data(config.data) + check_llm(config.llm) + engine

@@ -28,7 +28,7 @@ class Lent:
             (part, set(vars(part)), {name: dict(value) for name, value in vars(part).items() if name.endswith(_HOOKS)})
             for part in module.modules()
         ]
-        self._buffers = [(b, b.data) for b in module.buffers()]
+        self._buffers = [(part, dict(part._buffers)) for part in module.modules()]
         self._frozen: list[tuple[nn.Parameter, Tensor]] = []
         if cast:
             self._frozen = [
@@ -42,8 +42,8 @@ class Lent:
             self._gather(partitioned)
         for parameter, data in self._frozen:
             parameter.data = data
-        for buffer, data in self._buffers:
-            buffer.data = data
+        for part, buffers in self._buffers:
+            part._buffers.update(buffers)
         for parameter in self._module.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(self._dtypes[id(parameter)], copy=True)

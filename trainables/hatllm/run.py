@@ -5,6 +5,7 @@ mask a layer, what is read from the language model. The loop below, the engine a
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -74,8 +75,11 @@ def _train_and_test(
             batch_size=config.fit.eval_batch_size,
         )
 
-    def loss(batch: Batch) -> torch.Tensor:
-        mean: torch.Tensor = engine.module(made.prompts(batch.history_BL), batch.target_B)
+    def loss(batch: Batch, step: int) -> torch.Tensor:
+        prompt = made.prompts(batch.history_BL)
+        if not made.fills(step):
+            prompt = replace(prompt, slot_BT=None)
+        mean: torch.Tensor = engine.module(prompt, batch.target_B)
         return mean
 
     def evaluate() -> dict[str, float]:

@@ -34,7 +34,7 @@ class Progress:
 
 def train(
     engine: Engine,
-    loss: Callable[[Batch], torch.Tensor],
+    loss: Callable[[Batch, int], torch.Tensor],
     rows: Rows,
     evaluate: Callable[[], Mapping[str, float]],
     settings: Fit,
@@ -49,7 +49,7 @@ def train(
 
     Args:
         engine: takes the optimiser steps; ``engine.module`` is switched between training and evaluation.
-        loss: the mean loss of a batch, by ``engine.module``.
+        loss: the mean loss of a batch at an optimiser step (from 1), by ``engine.module``.
         rows: training rows.
         evaluate: metrics of the model as it is.
         settings: steps, evaluations, patience and batch size.
@@ -99,7 +99,7 @@ def train(
 
 def _train_until(
     engine: Engine,
-    loss: Callable[[Batch], torch.Tensor],
+    loss: Callable[[Batch, int], torch.Tensor],
     rows: Rows,
     done: int,
     last: int,
@@ -122,7 +122,7 @@ def _train_until(
                     f"make {len(parts)}; change fit.batch_size or engine.accumulation"
                 )
             for part in parts:
-                part_loss = loss(part)
+                part_loss = loss(part, step)
                 engine.backward(part_loss, len(part) / len(chosen))
                 total += part_loss.detach() * (len(part) / len(chosen))
             engine.step()

@@ -1,0 +1,93 @@
+"""HatLLM on the tiny model: every engine and any number of ranks give the same training."""
+
+from pathlib import Path
+
+import pytest
+
+from trainables.config import build
+from trainables.hatllm.config import Config, check
+from trainables.stages import Stages
+from trainables.trial import LocalTrial
+from trainables.worker import run_ranks
+
+ENGINES = [
+    {"engine.zero_stage": 0},
+    {"engine.zero_stage": 1},
+    {"engine.zero_stage": 2},
+    {"engine.zero_stage": 3},
+    {"engine.file": "infra/deepspeed/zero3_offload.json"},
+]
+TINY = {
+    "data.eval_rows": 16,
+    "data.split": "time",
+    "data.keep_last": None,
+    "data.max_history": 4,
+    "llm.pretrain_steps": 20,
+    "sasrec.epochs": 2,
+    "lora.dropout": 0.0,
+    "fit.steps": 20,
+    "fit.evaluate_every": 2,
+    "fit.patience": 20,
+    "fit.batch_size": 8,
+    "fit.learning_rate": 5e-3,
+    "engine.name": "torch",
+    "engine.warm_up": 5,
+    "engine.accumulation": 2,
+    "diagnostics.rows": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    return Stages(tmp_path_factory.mktemp("stages"))
+
+
+def losses(folder: Path, stages: Stages, ranks: int = 1, **values) -> list[float]:
+    engine = {"engine.name": "deepspeed"} if any(name.startswith("engine") for name in values) else {}
+    trial = LocalTrial(folder, stages=stages)
+    task = {"trainable": "hatllm", "values": {**TINY, **engine, **values}, "ranks": ranks, "cpus": ranks, "gpus": 0}
+    run_ranks(task, trial)
+    return [metrics["train/loss"] for _, metrics in trial.reports if "train/loss" in metrics]
+
+
+@pytest.fixture(scope="module")
+def plain_losses(tmp_path_factory, stages):
+    found = losses(tmp_path_factory.mktemp("plain"), stages)
+    assert len(found) == 10
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES, ids=str)
+def test_twenty_steps_under_deepspeed_give_the_losses_of_torch(tmp_path, stages, plain_losses, engine):
+    assert losses(tmp_path, stages, **engine) == pytest.approx(plain_losses, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_two_ranks_train_as_one_does_with_the_same_batch(tmp_path, stages, plain_losses):
+    """The loss that is reported is rank 0's own, so the metrics of the evaluations are compared."""
+    one, two = LocalTrial(tmp_path / "one", stages=stages), LocalTrial(tmp_path / "two", stages=stages)
+    for trial, ranks in ((one, 1), (two, 2)):
+        values = {**TINY, "engine.name": "deepspeed", "engine.zero_stage": 2, "fit.evaluate_every": 10}
+        run_ranks({"trainable": "hatllm", "values": values, "ranks": ranks, "cpus": ranks, "gpus": 0}, trial)
+    for (step, metrics), (other_step, others) in zip(one.reports, two.reports, strict=True):
+        assert step == other_step
+        for name in set(metrics) - {"train/loss"}:
+            if not name.startswith("trial/"):
+                assert metrics[name] == pytest.approx(others[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "x.json:1: must be JSON"),
+        ('{"gradient_clipping": 2}', "must agree with engine.gradient_clipping 1.0, but got gradient_clipping 2"),
+        ('{"train_batch_size": 7}', "must agree with fit.batch_size 8, but got train_batch_size 7"),
+    ],
+)
+def test_a_broken_deepspeed_json_is_told_before_training(tmp_path, content, says):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    values = {**TINY, "engine.name": "deepspeed", "engine.file": str(path), "engine.gradient_clipping": 1.0}
+    (problem,) = check(build(Config, values))
+    assert says in problem

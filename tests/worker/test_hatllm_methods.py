@@ -1,0 +1,123 @@
+"""The methods that HatLLM is compared with, on its loop."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.worker.test_hatllm_run import SMALL, metrics_of
+from trainables.config import build
+from trainables.data.sequences import load
+from trainables.data.splits import split
+from trainables.hatllm.compose import Material, compose
+from trainables.hatllm.config import Config
+from trainables.hatllm.inputs import one_layer, two_layers
+from trainables.hatllm.llm import borrowed, pieces
+from trainables.hatllm.run import run
+from trainables.hatllm.title_states import states_of
+from trainables.stages import Stages
+from trainables.trial import LocalTrial
+
+METHODS = ["e4srec", "llara", "lite_llm4rec"]
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    return Stages(tmp_path_factory.mktemp("stages"))
+
+
+def trial_of(folder, stages, **values):
+    small = {name: value for name, value in SMALL.items() if not name.startswith("method.")}
+    config = build(Config, {**small, **{name.replace("__", "."): value for name, value in values.items()}})
+    return config, LocalTrial(folder, seed=config.seed, stages=stages)
+
+
+@pytest.fixture
+def composed(tmp_path, stages):
+    """Call with a method's name for its material and what it is made of; the language model is given back after."""
+    open_now = []
+
+    def make(name, **values):
+        config, trial = trial_of(tmp_path, stages, method__name=name, **values)
+        sequences = load(config.data, trial.stages)
+        context = borrowed(config, trial)
+        open_now.append(context)
+        splits = split(sequences, config.data)
+        material = Material(config, trial, sequences, splits, pieces(config, trial), context.__enter__())
+        return material, compose(material)
+
+    yield make
+    for context in open_now:
+        context.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_trial_of_it_trains_its_input_and_reports_the_test_split(tmp_path, stages, name):
+    settings = {"method__name": name, "head__name": "linear", "diagnostics__rows": 4}
+    lines = []
+    for folder, seed in (("one", 0), ("other", 1)):
+        config, trial = trial_of(tmp_path / folder, stages, seed=seed, **settings)
+        run(config, trial)
+        lines.append(metrics_of(trial))
+        assert "test/hr_10" in trial.reports[-1][1]
+        assert any(name.startswith("inputs.project.") for name in trial.load()["engine"]["parameters"])
+    assert lines[0] != lines[1]
+
+
+@pytest.mark.parametrize("name", ["e4srec", "lite_llm4rec"])
+def test_without_titles_a_prompt_holds_one_slot_an_item_and_its_vector_decides(composed, name):
+    _, made = composed(name)
+    prompt = made.prompts(torch.tensor([[0, 3, 5], [2, 3, 5]]))
+    assert [row[row > 0].tolist() for row in prompt.slot_BT] == [[3, 5], [2, 3, 5]]
+    assert torch.equal(prompt.slot_BT > 0, prompt.spans.item_BT > 0)
+    model = made.model.eval()
+    before = model(prompt)
+    model.inputs.table_ID[3] += 1.0
+    assert not torch.allclose(model(prompt), before)
+    model.inputs.table_ID[4] += 1.0
+    changed = model(prompt)
+    model.inputs.table_ID[4] += 1.0
+    assert torch.equal(model(prompt), changed)
+
+
+def test_llara_has_titles_and_slots_and_the_vectors_come_in_by_and_by(composed):
+    _, made = composed("llara", fit__steps=40)
+    prompt = made.prompts(torch.tensor([[0, 3, 5]]))
+    assert int((prompt.slot_BT > 0).sum()) == 2
+    assert int((prompt.spans.item_BT > 0).sum()) > 4
+    filled = [made.fills(step) for step in range(1, 41)]
+    assert filled == [made.fills(step) for step in range(1, 41)]
+    assert sum(filled[:20]) < sum(filled[20:])
+    assert filled[-1]
+
+
+def test_llara_without_its_curriculum_has_them_in_every_step(composed):
+    _, made = composed("llara", fit__steps=40, method__curriculum=False)
+    assert all(made.fills(step) for step in range(1, 41))
+
+
+def test_lite_llm4recs_items_are_the_last_states_of_their_titles_in_the_frozen_model(composed):
+    material, _ = composed("bigrec")
+    states_IH = states_of(material.config, material.trial, material.pieces, material.base)
+    assert states_IH.shape == (material.sequences.num_items, 16)
+    assert torch.equal(states_IH[0], torch.zeros(16))
+    assert float(states_IH[1:].mean(dim=0).abs().max()) < 1e-5
+    assert float(states_IH.norm(dim=1)[1:].mean()) == pytest.approx(1, abs=1e-5)
+    ends = np.array(material.pieces["ends"])
+    titles = [tuple(material.pieces["tokens"][begin:end]) for begin, end in itertools.pairwise(ends)]
+    assert len(set(titles)) > 3
+    alone = {title: states_IH[item + 1] for item, title in enumerate(titles)}
+    for item, title in enumerate(titles):
+        torch.testing.assert_close(states_IH[item + 1], alone[title], atol=1e-4, rtol=1e-3)
+
+
+def test_a_table_is_projected_by_one_layer_or_two_and_is_not_trained():
+    table = torch.randn(5, 4)
+    one, two = (make(table, 8, torch.Generator().manual_seed(0)) for make in (one_layer, two_layers))
+    item = torch.tensor([2, 4])
+    assert torch.equal(one(item), nn.functional.linear(table[item], one.project.weight))
+    assert two(item).shape == (2, 8)
+    assert [name for name, _ in one.named_parameters()] == ["project.weight", "project.bias"]
+    assert "table_ID" not in two.state_dict()

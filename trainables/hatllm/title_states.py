@@ -1,0 +1,71 @@
+"""The item vectors of Lite-LLM4Rec: each title's last state in the frozen language model, as one stage."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.hatllm.config import Config
+from trainables.hatllm.llm import tiny_stage
+from trainables.hatllm.llm_config import Tiny
+from trainables.hatllm.masks import Spans, masks
+from trainables.stages import Arrays, stage
+from trainables.trial import Trial
+
+BATCH = 256
+
+
+@stage(version=1)
+def title_states(pieces: Mapping[str, np.ndarray], llm: Any, max_title_tokens: int, base: nn.Module) -> Arrays:
+    """Stage: `states`, float32 (I, H), centred, of unit length on average; zeros for padding, item 0.
+
+    Args:
+        pieces: of prompts; see :func:`trainables.hatllm.prompts.tokenised`.
+        llm: what stands for ``base``.
+        max_title_tokens: first tokens of a title that are read.
+        base: the language model, frozen, with a mask a layer.
+    """
+    tokens, ends = np.array(pieces["tokens"]), np.array(pieces["ends"])
+    titles = [tokens[begin : min(end, begin + max_title_tokens)] for begin, end in itertools.pairwise(ends)]
+    found = [_last_states(base, titles[start : start + BATCH]) for start in range(0, len(titles), BATCH)]
+    states_IH = np.concatenate(found)
+    states_IH -= states_IH.mean(axis=0)
+    states_IH /= max(float(np.linalg.norm(states_IH, axis=1).mean()), 1e-12)
+    return {"states": np.concatenate([np.zeros_like(states_IH[:1]), states_IH])}
+
+
+def states_of(config: Config, trial: Trial, pieces: Mapping[str, np.ndarray], base: nn.Module) -> torch.Tensor:
+    """The item vectors (I, H) of ``config``'s language model, made here or by another trial."""
+    llm = config.llm
+    stands_for = tiny_stage(llm, config, trial) if isinstance(llm, Tiny) else f"{llm.path} {llm.dtype}"
+    result = trial.stages.get(
+        title_states,
+        {"pieces": pieces, "llm": stands_for, "max_title_tokens": config.prompt.max_title_tokens},
+        context={"base": base},
+        status=trial.status,
+    )
+    return torch.from_numpy(np.array(result["states"]))
+
+
+@torch.no_grad()
+def _last_states(base: nn.Module, titles: list[np.ndarray]) -> np.ndarray:
+    """The last token's states (N, H) of ``titles``, left-padded."""
+    length = max(map(len, titles))
+    token_BT, real_BT = np.zeros((len(titles), length), np.int64), np.zeros((len(titles), length), bool)
+    for row, title in enumerate(titles):
+        token_BT[row, length - len(title) :], real_BT[row, length - len(title) :] = title, True
+    device = next(base.parameters()).device
+    token, real = torch.from_numpy(token_BT).to(device), torch.from_numpy(real_BT).to(device)
+    mask = masks(Spans(torch.zeros_like(token), torch.zeros_like(real), real), ["or"])["or"]
+    layers: int = base.config.num_hidden_layers  # type: ignore[union-attr,assignment]
+    found = base(
+        input_ids=token,
+        position_ids=(real.cumsum(dim=1) - 1).clamp(min=0),
+        use_cache=False,
+        layer_masks=[mask] * layers,
+    )
+    states: np.ndarray = found.last_hidden_state[:, -1].float().cpu().numpy()
+    return states
