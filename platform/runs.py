@@ -59,6 +59,7 @@ class Runs:
         for name, value in (("MAX_RETRIES", "0"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
             os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it may hold a password
         from mlflow import MlflowClient
 
         self._destination = destination
