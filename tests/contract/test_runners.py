@@ -227,8 +227,8 @@ def test_a_worker_in_which_a_trial_left_a_thread_is_not_used_again_and_no_trial_
         assert line.endswith("is started again: worker retired: the threads left behind still run")
 
 
-def test_two_runners_journal_the_same_trials_alike(ray, play):
-    grid = ("parameters.x={values: [0.1, 0.7]}", "parameters.wrong={values: [nothing, nan]}")
+def test_two_runners_journal_the_same_trials_alike_and_before_a_report_returns(ray, play):
+    grid = ("parameters.witness=true", "parameters.x={values: [0.1, 0.7]}", "parameters.wrong={values: [nothing, nan]}")
     one, other = (play(runner, *grid) for runner in ("inline", "tune"))
     assert len(one.study.trials()) == len(other.study.trials()) == 4
     for number in range(4):

@@ -59,6 +59,8 @@ class Config:
     """What goes wrong at the third report."""
     divisible: bool = False
     """Whether half a micro-batch leaves the loss as it is; there is then enough memory for it."""
+    witness: bool = False
+    """Whether it looks for each report in its journal as soon as it was reported, and fails where it is not there."""
     checkpoints: bool = True
     """Whether each step is saved."""
     load_torch: bool = False

@@ -1,13 +1,14 @@
 """Run the curve; see config.py."""
 
 import errno
+import json
 import os
 import random
 import threading
 import time
 from typing import Any
 
-from trainables.trial import Trial
+from trainables.trial import JOURNAL, Trial
 
 _ENDLESS = threading.Event()
 
@@ -29,6 +30,8 @@ def run(config: Any, trial: Trial) -> None:
             value = _go_wrong(config.wrong, trial, value)
         trial.status(f"step {step} of {config.steps}")
         trial.report(step, {"train/loss": 1 / step, "valid/ndcg_10": value, "valid/hr_10": 1 - value / 2})
+        if config.witness:
+            _find(trial, step)
         if config.checkpoints:
             trial.save({"step": step})
     trial.report(config.steps, {"test/ndcg_10": top})
@@ -52,3 +55,9 @@ def _go_wrong(how: str, trial: Trial, value: float) -> float:
     if how == "thread":
         threading.Thread(target=_ENDLESS.wait, name="left behind", daemon=True).start()
     return value
+
+
+def _find(trial: Trial, step: int) -> None:
+    *_, last = (trial.folder / JOURNAL).read_text().splitlines()
+    if json.loads(last)["step"] != step:
+        raise AssertionError(f"step {step} was reported, but the journal ends with {last}")

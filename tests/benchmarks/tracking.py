@@ -1,0 +1,158 @@
+"""What tracking costs a sweep: 8 trials of 200 reports of 25 metrics, 20 ms of work each, two at once on Ray.
+
+    python tests/benchmarks/tracking.py [--trials 8] [--reports 200] [--work 0.02] [--repeats 3]
+
+Each side runs with and without MLflow (SQLite, its tables made before), in turn, each run in a process of its own; the
+shortest of the repeats counts. Seconds are those between a started Ray and the last trial's end; what is left to send
+then is shown apart. The peer is Ray Tune with its `MLflowLoggerCallback`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+SIDES = ("ours untracked", "ours tracked", "Ray untracked", "Ray tracked")
+
+
+def ours(folder: Path, options: argparse.Namespace, store: str | None) -> dict[str, float]:
+    """Seconds of a sweep of this platform, and of what is left to send then."""
+    import ray.tune  # noqa: F401
+
+    from platform.check import open_sweep
+    from platform.destination import Destination
+    from platform.runners import placement, tune
+    from platform.runners.ledger import Ledger
+    from platform.storage import open_folder
+    from platform.study import Study
+    from platform.tracking import Tracker
+
+    file = folder / "wide.yaml"
+    file.write_text(
+        f"""
+name: wide
+trainable: tests.trainables.wide
+metric: {{name: valid/ndcg_10, goal: maximize}}
+method: random
+num_trials: {options.trials}
+storage: {folder / "runs"}
+parameters: {{x: {{min: 0.0, max: 1.0}}, steps: {options.reports}, work: {options.work}}}
+"""
+    )
+    tune.connect(None)
+    spec, space = open_sweep(file)
+    sweep = open_folder(spec)
+    (sweep / "sweep.yaml").write_text(spec.text)
+    tracker = None
+    if store:
+        tracker = Tracker(Destination(store, "wide", folder / "artifacts"), spec.name, sweep, {}, lambda text: None)
+        tracker.start()
+    ledger = Ledger(spec, Study(spec, space, sweep), sweep, sweep.parent / "stages", tracker)
+    capacity = placement.capacity(spec.resources, 2)
+    started = time.monotonic()
+    tune.run(ledger, capacity)
+    seconds = time.monotonic() - started
+    if tracker:
+        assert tracker.finish({"status": "FINISHED"}, 300)
+    left = time.monotonic() - started - seconds
+    tune.disconnect()
+    return {"seconds": seconds, "left": left}
+
+
+def stock(folder: Path, options: argparse.Namespace, store: str | None) -> dict[str, float]:
+    """The same for Ray Tune with its own callback, or none."""
+    import ray
+    from ray import tune
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+    from tests.trainables.wide.run import line
+
+    reports, work = options.reports, options.work
+
+    def train(config: dict[str, Any]) -> None:
+        for step in range(1, reports + 1):
+            time.sleep(work)
+            tune.report(line(config["x"], step))
+
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    tuner = tune.Tuner(
+        train,
+        param_space={"x": tune.uniform(0, 1)},
+        tune_config=tune.TuneConfig(
+            metric="valid/ndcg_10", mode="max", num_samples=options.trials, max_concurrent_trials=2, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(folder / "runs"),
+            verbose=0,
+            callbacks=[MLflowLoggerCallback(tracking_uri=store, experiment_name="wide")] if store else [],
+        ),
+    )
+    started = time.monotonic()
+    tuner.fit()
+    seconds = time.monotonic() - started
+    ray.shutdown()
+    return {"seconds": seconds, "left": 0.0}
+
+
+def points(store: str) -> int:
+    """Metric values in the store."""
+    import sqlite3
+
+    with sqlite3.connect(store.removeprefix("sqlite:///")) as connection:
+        return int(connection.execute("select count(*) from metrics where key like 'valid/%'").fetchone()[0])
+
+
+def play(side: str, options: argparse.Namespace) -> dict[str, float]:
+    """One run of one side in this process."""
+    from mlflow import MlflowClient
+
+    with tempfile.TemporaryDirectory() as name:
+        store = f"sqlite:///{name}/mlflow.db" if side.endswith(" tracked") else None
+        if store:
+            MlflowClient(store).get_experiment("0")
+        run = ours if side.startswith("ours") else stock
+        found = run(Path(name), options, store)
+        return {**found, "points": points(store) if store else 0}
+
+
+def main() -> None:
+    """Run all sides in turn and print their shortest times and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--reports", type=int, default=200)
+    parser.add_argument("--work", type=float, default=0.02)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        sys.stdout.write("\n" + json.dumps(play(options.side, options)) + "\n")
+        return
+    runs: dict[str, list[dict[str, float]]] = {side: [] for side in options.sides}
+    for _ in range(options.repeats):
+        for side in options.sides:
+            command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(done.stderr)
+            runs[side].append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"  {side}: {runs[side][-1]}", flush=True)
+    best = {side: min(found, key=lambda run: run["seconds"]) for side, found in runs.items()}
+    for side, run in best.items():
+        sent = f"then {run['left']:.2f} s to send; {run['points']:.0f} values in MLflow" if run["points"] else ""
+        print(f"{side:15} {run['seconds']:.2f} s {sent}")
+    for name in ("ours", "Ray"):
+        if {f"{name} untracked", f"{name} tracked"} <= best.keys():
+            ratio = best[f"{name} tracked"]["seconds"] / best[f"{name} untracked"]["seconds"]
+            print(f"{name}: tracked / untracked {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()
