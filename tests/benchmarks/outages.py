@@ -38,7 +38,7 @@ def main() -> None:
         how = {"trials": trials, "steps": steps, "sleep": options.sleep, "arguments": arguments}
         played = play(Path(name), mlflow.uri, outages, seconds=options.seconds, pause=10, **how)
         found = differences(played, url)
-    inside, outside = gaps(played, options.sleep)
+        inside, outside = gaps(played, options.sleep)
     print("outages: " + ", ".join(f"{span.name} {span.ended - span.began:.0f} s" for span in played.spans))
     print(f"{trials} trials, {trials * steps} reports, {played.starts} start(s) of the command")
     print(f"lost, double or RUNNING: {len(found)}" + "".join(f"\n  {line}" for line in found[:20]))
