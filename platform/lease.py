@@ -99,7 +99,12 @@ class Lease:
     def _begin(self) -> None:
         self._thread.start()
 
-    def _finish(self) -> None:
+    def forgo(self) -> None:
+        """Let every `check` from here on raise, as if the lease were lost: the caller alone writes what is left."""
+        self._is_lost = True
+
+    def release(self) -> None:
+        """Give the lease back; no sign of life follows."""
         self._end.set()
         with self._lock:
             for place in reversed(self._places):
@@ -132,7 +137,7 @@ def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float =
         lease._begin()
         yield lease
     finally:
-        lease._finish()
+        lease.release()
 
 
 def describe(found: Found) -> str:

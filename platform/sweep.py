@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from platform.trials import Row
 
 INLINE = "inline"
+_TURN_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +81,18 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
         progress = report.Progress(console, spec)
         tracker = Tracker(_destination(spec, folder), spec.name, folder, _tags(spec), progress.say)
         status, closing, code = "FINISHED", None, 0
+
+        def gone() -> None:
+            """Ray died, and the main thread may be stuck in it: what an end does is done here."""
+            lease.forgo()
+            time.sleep(_TURN_S)  # a report that the main thread is taking comes first
+            ledger.interrupt()
+            progress.finish()
+            progress.say(f"Ray must answer while a sweep runs, but it is gone; start it again with: {command}")
+            tracker.finish({"status": "FAILED"}, patience_s=5)
+            lease.release()
+            os._exit(1)
+
         try:
             with Signals() as signals:
                 study = Study(spec, space, folder)
@@ -97,7 +111,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
                         tune.connect(address)
                         signals.install()
                         capacity = placement.capacity(spec.resources, spec.max_concurrent_trials)
-                        tune.run(ledger, capacity, signals.check)
+                        tune.run(ledger, capacity, signals.check, gone)
                 except Interrupted as end:
                     status, code = "KILLED", end.exit_code
                     closing = f"{end}; carry on with: {command}"

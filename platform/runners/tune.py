@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 from platform.errors import SweepError
 from platform.runners.ledger import Ledger
 from platform.runners.placement import Capacity
+from platform.runners.pulse import answers, felt
 from trainables.trial import WORKER_LOST
 
 # Read by Ray when it is imported or when a worker starts.
@@ -35,7 +35,7 @@ ENVIRONMENT = {
 }
 
 _EMPTY_HANDED_ROUNDS = 3
-_ANSWER_S = 10
+_ANSWER_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def connect(address: str | None) -> None:
             f"--address: must be a cluster that the driver itself joins (auto, host:port), but got {address!r}; "
             "Ray Client would move the driver's callbacks: use platform.submit, or run this command on the head node"
         )
-    if address and not _answers(address):
+    if address and not answers(address, _ANSWER_S):  # what is no host:port is left to Ray, which tries for minutes
         raise SweepError(f"--address: must be a Ray cluster that answers, but nothing does at {address!r}; start it")
     os.environ.update(ENVIRONMENT)
     import ray
@@ -66,18 +66,6 @@ def connect(address: str | None) -> None:
         raise SweepError(f"--address: must be a Ray cluster that answers, but got {address!r}: {error}") from error
 
 
-def _answers(address: str) -> bool:
-    """Whether somebody listens at `host:port` (anything else is left to Ray, which tries for minutes)."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        return True
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
-    except OSError:
-        return False
-    return True
-
-
 def disconnect() -> None:
     """End the local Ray, or leave the cluster; nothing where none was joined."""
     if "ray" in sys.modules:
@@ -86,17 +74,31 @@ def disconnect() -> None:
         ray.shutdown()
 
 
-def run(ledger: Ledger, capacity: Capacity, check: Callable[[], None] = lambda: None) -> None:
+def run(
+    ledger: Ledger,
+    capacity: Capacity,
+    check: Callable[[], None] = lambda: None,
+    on_gone: Callable[[], None] = lambda: None,
+) -> None:
     """Run every trial that `ledger` hands out on the connected cluster; returns when nothing is left.
 
     Args:
         ledger: the sweep's.
         capacity: what a trial takes and how many run at once.
         check: called again and again where it may raise to end the run.
+        on_gone: called from another thread if Ray itself is gone; this function may never return then.
 
     Raises:
         SweepError: Tune gives up several times without a trial having come any further.
     """
+    import ray
+
+    with felt(ray.get_runtime_context().gcs_address, on_gone):
+        _rounds(ledger, capacity, check)
+
+
+def _rounds(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> None:
+    """One Tune run after another, until nothing is left."""
     empty_handed = 0
     while ledger.left or ledger.live:
         ended_before = _ended(ledger)

@@ -1,9 +1,15 @@
 """A study in PostgreSQL, the choice where drivers share no folder: durable over the server's death, refused alike."""
 
+import os
+import threading
+import time
+
 import pytest
 
 from platform.check import space_of
-from platform.errors import InvalidSweep
+from platform.errors import Busy, InvalidSweep
+from platform.lease import hold
+from platform.lease_places import InDatabase, Owner
 from platform.spec import load
 from platform.study import Study
 
@@ -57,3 +63,48 @@ def test_the_url_of_another_driver_that_is_not_installed_is_told(sweep, postgres
     here = sweep(f"study={postgres.database().replace('+psycopg', '+pg8000')}")
     with pytest.raises(SweepError, match=r"but got ModuleNotFoundError.*'pg8000'"):
         Study(load(here.file, [f"study={here.spec.study}"]), space_of(here.spec), here.folder)
+
+
+def test_a_lease_lies_beside_the_study_by_the_servers_clock_and_survives_its_restart(sweep, postgres, tmp_path):
+    study = f"study={postgres.database()}"
+    here, elsewhere = sweep(study), sweep(study, f"storage={tmp_path}/else")
+    with hold(here.spec, here.folder, beat_s=0.1) as lease:
+        held = pytest.raises(Busy, match=rf"'curve' is held by process {os.getpid()} on .* \(last seen 0 seconds ago\)")
+        with held, hold(elsewhere.spec, elsewhere.folder):
+            pass
+        postgres.kill()
+        time.sleep(0.5)
+        postgres.begin()
+        lease.check()
+        with held, hold(elsewhere.spec, elsewhere.folder):
+            pass
+    with hold(elsewhere.spec, elsewhere.folder):
+        pass
+
+
+def test_of_drivers_that_take_one_stale_lease_at_once_one_gets_it(postgres):
+    url = postgres.database()
+    first = InDatabase(url, "curve")
+    assert first.take(owner("first"), None)
+    found, places, taken = first.newest(), [InDatabase(url, "curve") for _ in range(6)], []
+    barrier = threading.Barrier(len(places))
+
+    def take(number: int) -> None:
+        barrier.wait()
+        if places[number].take(owner(str(number)), found):
+            taken.append(number)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(len(places))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 1
+    assert not first.beat()
+    assert [place.beat() for place in places].count(True) == 1
+    for place in [first, *places]:
+        place.release()
+
+
+def owner(token: str) -> Owner:
+    return Owner(token, "far", 1, "far/boot/pid", 0.0, time.time())

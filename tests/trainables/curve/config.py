@@ -63,6 +63,8 @@ class Config:
     """Whether it looks for each report in its journal as soon as it was reported, and fails where it is not there."""
     checkpoints: bool = True
     """Whether each step is saved."""
+    log_work: bool = False
+    """Whether each step that is computed is noted in `work.log`, however often."""
     load_torch: bool = False
     """Whether torch is imported, as a real trial does."""
 

@@ -24,6 +24,9 @@ def run(config: Any, trial: Trial) -> None:
     state = trial.load() or {"step": 0}
     for step in range(state["step"] + 1, config.steps + 1):
         time.sleep(config.sleep)
+        if config.log_work:
+            with (trial.folder / "work.log").open("a") as log:
+                log.write(f"{step}\n")
         noise = random.Random(1000 * config.seed + step).uniform(-0.001, 0.001)
         value = top * step / (step + bend) + noise
         if step == 3:

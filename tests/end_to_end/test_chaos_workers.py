@@ -1,0 +1,18 @@
+"""Worker processes are killed under a driver that lives: their trials go on in others, and none of them failed."""
+
+import random
+
+import pytest
+
+from tests.chaos import Sweep, faults, kill_workers, trials_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_trials_go_on_in_other_workers_and_none_has_failed(tmp_path, empty_store):
+    sweep = Sweep(tmp_path, store=empty_store, deterministic=False)
+    kill_workers(sweep, 3, random.Random(4))
+    assert sweep.kills == 3
+    assert faults(sweep) == []
+    assert {state for _, state, *_ in trials_of(sweep).values()} <= {"COMPLETE", "PRUNED"}
+    assert sweep.left(15) == []
