@@ -124,6 +124,8 @@ class Study:
         if len(self.spec.metrics) > 1:
             return None
         self.record(number, report, value)
+        if self.spec.early_stopping.type == "none":
+            return None
         first = None
         if self.spec.batch:  # a trial is judged by those of earlier batches, which have ended
             first, self._study.pruner = self._batch_start(number), search.pruner(self.spec.early_stopping)

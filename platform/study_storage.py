@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+PATIENCE_S = 45.0
+"""For how long a database may not answer while a sweep runs: less than it takes for the lease to be lost."""
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +32,34 @@ def open_storage(study: str | None, folder: Path) -> BaseStorage:
         folder: the sweep's.
     """
     if study and is_database(study):
-        return RDBStorage(study, engine_kwargs={"pool_pre_ping": True})  # a server may have been restarted meanwhile
+        return _patient(RDBStorage(study, engine_kwargs={"pool_pre_ping": True}))
     path = Path(study or folder / "study.journal")
     path.parent.mkdir(parents=True, exist_ok=True)
     mend_journal(path)
     return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+
+
+def _patient(storage: RDBStorage) -> RDBStorage:
+    """Let every operation, each a transaction, be tried again while the database does not answer, for a while."""
+    names = {name for name in dir(RDBStorage) if name.split("_")[0] in ("create", "set", "get")} | {"_get_trials"}
+    for name in names:
+        operation = getattr(storage, name)
+        if callable(operation):
+            setattr(storage, name, functools.wraps(operation)(functools.partial(_repeated, operation)))
+    return storage
+
+
+def _repeated(operation: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    deadline, pause = time.monotonic() + PATIENCE_S, 0.5
+    while True:
+        try:
+            return operation(*arguments, **named)
+        except StorageInternalError as error:
+            if time.monotonic() + pause > deadline:
+                raise
+            logger.warning("the study's database does not answer, tried again in %.1f s: %s", pause, error.__cause__)
+        time.sleep(pause)
+        pause = min(2 * pause, 5.0)
 
 
 def mend_journal(path: Path) -> None:

@@ -53,7 +53,8 @@ class Sweep:
     kills: int = 0
     running: int = 0
     """Trials that ran, summed over the kills."""
-    codes: list[int] = field(default_factory=list)
+    surprises: list[str] = field(default_factory=list)
+    """Ends of the command that nobody asked for."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +102,13 @@ class Sweep:
         self.kills += 1
         self.running += sum(1 for _ in self._open_trials())
 
+    def note_end(self, driver: subprocess.Popen[str]) -> int:
+        """Note that the command ended by itself; its exit code."""
+        out, err = driver.communicate()
+        if driver.returncode:
+            self.surprises.append(f"exit code {driver.returncode}: {(out + err)[-300:]}")
+        return driver.returncode
+
     def finish(self, driver: subprocess.Popen[str], seconds: float = 300) -> str:
         """Let the command end by itself; returns what it said."""
         try:
@@ -108,7 +116,6 @@ class Sweep:
         except subprocess.TimeoutExpired:
             os.killpg(driver.pid, signal.SIGKILL)
             raise
-        self.codes.append(driver.returncode)
         assert driver.returncode == 0, (driver.returncode, err, out, tail(self.home / "sweep.log"))
         return out
 
@@ -136,7 +143,9 @@ def kill_drivers(sweep: Sweep, kills: int, chance: random.Random) -> None:
         elif sweep.wait_for_reports(driver, chance.randint(1, 6)):
             _sleep(driver, chance.uniform(0, sweep.sleep))
         if driver.poll() is not None:
-            break
+            if sweep.note_end(driver) == 0:
+                return
+            continue
         sweep.note_kill()
         driver.kill()
         driver.communicate()
@@ -224,7 +233,7 @@ def faults(sweep: Sweep) -> list[str]:
     """Every rule that a finished sweep breaks, in words; empty where nothing was lost and nothing is double."""
     from mlflow import MlflowClient
 
-    found: list[str] = []
+    found = list(sweep.surprises)
     trials = trials_of(sweep)
     client = MlflowClient(f"sqlite:///{sweep.folder}/runs/mlflow.db")
     experiment = client.get_experiment_by_name("tests.trainables.curve")

@@ -26,15 +26,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--what", nargs="*", choices=[*KINDS], default=[*KINDS])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trials", type=int, help="default: two a kill")
     options = parser.parse_args()
     for kind in options.what:
         with tempfile.TemporaryDirectory(prefix="sweep-chaos-") as folder:
-            print(disturbed(kind, options.kills, random.Random(options.seed), Path(folder)), flush=True)
+            print(disturbed(kind, options.kills, options.trials, random.Random(options.seed), Path(folder)), flush=True)
 
 
-def disturbed(kind: str, kills: int, chance: random.Random, folder: Path) -> str:
+def disturbed(kind: str, kills: int, trials: int | None, chance: random.Random, folder: Path) -> str:
     """One disturbed sweep, in words."""
-    trials = max(8, TRIALS_A_KILL * kills)
+    trials = trials or max(8, TRIALS_A_KILL * kills)
     reference = Sweep(folder / "undisturbed", trials=trials, sleep=0.0)
     reference.finish(reference.start("--address", "inline"))
     sweep, began = Sweep(folder / "disturbed", trials=trials), time.monotonic()

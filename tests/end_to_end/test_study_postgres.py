@@ -1,5 +1,6 @@
 """A study in PostgreSQL, the choice where drivers share no folder: durable over the server's death, refused alike."""
 
+import logging
 import os
 import threading
 import time
@@ -45,6 +46,20 @@ def test_what_was_told_is_there_after_the_server_lost_power(opened, postgres):
         ("RUNNING", {1: 0.1}),
     ]
     assert again.take_up() == [second]
+
+
+def test_a_database_that_is_started_again_is_waited_for(opened, postgres, caplog):
+    study = opened()
+    number = study.ask().number
+    postgres.kill()
+    later = threading.Timer(2.0, postgres.begin)
+    later.start()
+    with caplog.at_level(logging.WARNING):
+        assert study.report(number, 1, 0.5) is None
+    later.join()
+    assert "the study's database does not answer, tried again in 0.5 s" in caplog.text
+    study.complete(number, [0.5], END)
+    assert [(t.state.name, t.intermediate_values) for t in opened().trials()] == [("COMPLETE", {1: 0.5})]
 
 
 def test_a_study_of_another_space_is_refused_with_what_differs(opened):
