@@ -20,7 +20,7 @@ from platform.journal import TrialFiles, all_trials
 from platform.runs import Runs, is_answer
 
 _PAUSE_S = 1.0
-_SWITCH_S = 0.0005  # the driver's loop waits this long for its turn, not 5 ms at each of a trial's events
+_SWITCH_S = 0.0001  # how long the driver's loop waits for its turn; 5 ms by default, several times an event
 _LONGEST_PAUSE_S = 15.0
 _LAST_TRIES = 3  # at the end of a sweep, whose user waits
 
