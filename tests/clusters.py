@@ -27,12 +27,18 @@ def free_port() -> int:
 
 
 class RayCluster:
-    """A head started by `ray start`, to which nodes can be added; `environment` is added to that of the head."""
+    """A head started by `ray start`, to which nodes can be added; `environment` is added to that of the head.
 
-    def __init__(self, *arguments: str, cpus: int = 2, **environment: str) -> None:
+    `host` is the head's own address, `through` a command that runs another, such as `ip netns exec`.
+    """
+
+    def __init__(
+        self, *arguments: str, cpus: int = 2, host: str = "127.0.0.1", through: tuple[str, ...] = (), **environment: str
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: it holds sockets
         self.port, dashboard = free_port(), free_port()
-        self.address = f"http://127.0.0.1:{dashboard}"
+        self.host = host
+        self.address = f"http://{host}:{dashboard}"
         self.token = self.folder / "token"
         self.token.write_text(TOKEN)
         self.environment = {
@@ -45,14 +51,14 @@ class RayCluster:
         }
         self._started: list[subprocess.Popen[bytes]] = []
         ports = f"--port={self.port} --dashboard-port={dashboard} --dashboard-agent-listen-port={free_port()}"
-        self._start("--head", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--num-cpus={cpus}",
+        self._start("--head", f"--node-ip-address={host}", f"--dashboard-host={host}", f"--num-cpus={cpus}",
                     f"--ray-client-server-port={free_port()}", *ports.split(), f"--temp-dir={self.folder}",
-                    *arguments)  # fmt: skip
+                    *arguments, through=through)  # fmt: skip
         self._wait_for_dashboard()
 
     def add_node(self, *arguments: str, cpus: int = 1, through: tuple[str, ...] = ()) -> None:
         """Start a worker node; `through` is a command that runs another, such as `unshare`."""
-        self._start(f"--address=127.0.0.1:{self.port}", f"--num-cpus={cpus}", *arguments, through=through)
+        self._start(f"--address={self.host}:{self.port}", f"--num-cpus={cpus}", *arguments, through=through)
 
     def listed(self, what: str) -> list[dict[str, Any]]:
         """The `nodes` or `actors` that the cluster knows, ended ones too."""

@@ -2,12 +2,14 @@
 
     python tests/benchmarks/scale.py [--trials 2000] [--nodes 8] [--gpus 64]
     python tests/benchmarks/scale.py --inline [--trials 20000]
+    python tests/benchmarks/scale.py --ask
 
 Trials of three reports by TPE, tracked in MLflow on SQLite. The nodes are real raylets of this machine; their GPUs are
 a custom resource that each trial takes one of, so that as many trials run at once. The trainable only reports, hence
 what is measured is the driver (and, on few cores, the workers beside it). Printed: trials a second over the hundred
 trials before the 200th and before the last, and their ratio; what the driver's memory grows by in a thousand trials;
-which share of the driver's time Optuna takes and which share of its CPU time the MLflow shipper takes.
+which share of the driver's time Optuna takes and which share of its CPU time the MLflow shipper takes. `--ask` times
+one proposal alone, with 200, 2,000 and 20,000 finished trials in a study in memory.
 """
 
 import argparse
@@ -111,6 +113,37 @@ def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
     told(watch, f"{gpus} fake GPUs on {nodes} raylets" if nodes else "inline", wall, cpu, shipping)
 
 
+def asks(folder: Path) -> None:
+    """Print what one proposal of the sweep's sampler takes, by how many trials are finished."""
+    import optuna
+
+    from platform.check import open_sweep
+    from platform.search import sampler
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    file = folder / "scale.yaml"
+    file.write_text(SWEEP.format(trials=1, storage=folder, custom=""))
+    spec, space = open_sweep(file)
+    scouts = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    past = []
+    for _ in range(20_000):
+        trial = scouts.ask()
+        values = space.suggest(trial)
+        past.append(optuna.trial.create_trial(
+            params=trial.params, distributions=trial.distributions, value=(values["x"] - 0.7) ** 2
+        ))  # fmt: skip
+        scouts.tell(trial, state=optuna.trial.TrialState.FAIL)
+    for count in (200, 2_000, 20_000):
+        study = optuna.create_study(sampler=sampler(spec, 0, count))
+        study.add_trials(past[:count])
+        seconds = []
+        for _ in range(5):
+            began = time.process_time()
+            space.suggest(study.ask())
+            seconds.append(time.process_time() - began)
+        sys.stdout.write(f"  one proposal after {count:>6} trials: {1000 * sorted(seconds)[2]:8.1f} ms of CPU time\n")
+
+
 def told(watch: Watch, where: str, wall: float, cpu: float, shipping: float) -> None:
     done = len(watch.ends)
     early, late = watch.rate(min(EARLY, done)), watch.rate(done)
@@ -136,12 +169,16 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=8)
     parser.add_argument("--gpus", type=int, default=64)
     parser.add_argument("--inline", action="store_true", help="in this process, without Ray")
+    parser.add_argument("--ask", action="store_true", help="time proposals alone")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["PYTHONPATH"] = str(ROOT)  # for the raylets' workers
     trials = options.trials or (20_000 if options.inline else 2_000)
     with tempfile.TemporaryDirectory() as folder:
+        if options.ask:
+            asks(Path(folder))
+            return
         if options.inline:
             measure(Path(folder), trials, 0, 0)
             return

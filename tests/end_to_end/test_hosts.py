@@ -1,0 +1,170 @@
+"""Four hosts with addresses of their own: a head, two workers, and this one that submits; one worker's link is cut.
+
+The hosts are network namespaces on one bridge, which has a namespace too; the folder that they share is this machine's.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from platform.submit import main
+from tests.clusters import RayCluster
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces need root and iproute2"),
+]
+
+ROOT = Path(__file__).parents[2]
+NET = "10.213.77"
+SWEEP = """\
+name: hosts
+trainable: tests.trainables.curve
+metric: {name: valid/ndcg_10, goal: maximize}
+num_trials: 12
+parameters:
+  x: {min: 0.0, max: 1.0}
+  sleep: 1.0
+"""
+KEEP_UP = ("sh", "-c", 'while :; do "$@"; sleep 1; done', "sh")
+"""As a service manager does: a raylet that was given up ends itself and is started again."""
+QUICK = {
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_raylet_start_wait_time_s": "180",
+}
+"""A silent node is given up after about twenty seconds instead of a minute; one that starts has time."""
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+class Hosts:
+    """Namespaces `<prefix>head`, `<prefix>one`, `<prefix>two` with addresses NET.1 to NET.3; this host is NET.4."""
+
+    def __init__(self) -> None:
+        self.prefix = f"t{os.getpid() % 100000}-"
+        self.bridge = f"{self.prefix}net"
+        self.names = {name: f"{self.prefix}{name}" for name in ("head", "one", "two")}
+        ip("netns", "add", self.bridge)
+        ip("-n", self.bridge, "link", "add", "name", "br0", "type", "bridge")
+        ip("-n", self.bridge, "link", "set", "br0", "up")
+        for number, (name, space) in enumerate(self.names.items(), 1):
+            ip("netns", "add", space)
+            ip("-n", self.bridge, "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", space)
+            ip("-n", space, "addr", "add", f"{NET}.{number}/24", "dev", "eth0")
+            for link in ("lo", "eth0"):
+                ip("-n", space, "link", "set", link, "up")
+            ip("-n", space, "route", "add", "default", "dev", "eth0")
+            self._join(name)
+        here = f"{self.prefix}up"
+        ip("link", "add", "name", here, "type", "veth", "peer", "name", "here", "netns", self.bridge)
+        ip("addr", "add", f"{NET}.4/24", "dev", here)
+        ip("link", "set", here, "up")
+        self._join("here")
+
+    def _join(self, link: str) -> None:
+        ip("-n", self.bridge, "link", "set", link, "master", "br0")
+        ip("-n", self.bridge, "link", "set", link, "up")
+
+    def on(self, name: str) -> tuple[str, ...]:
+        return ("ip", "netns", "exec", self.names[name])
+
+    def link(self, name: str, state: str) -> None:
+        ip("-n", self.bridge, "link", "set", name, state)
+
+    def end(self) -> None:
+        for space in (*self.names.values(), self.bridge):
+            subprocess.run(["ip", "netns", "delete", space], check=False, capture_output=True)
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    hosts = Hosts()
+    yield hosts
+    hosts.end()
+
+
+@pytest.fixture
+def cluster(hosts: Hosts) -> Iterator[RayCluster]:
+    cluster = RayCluster(cpus=0, host=f"{NET}.1", through=hosts.on("head"), **QUICK)
+    try:
+        for number, name in ((2, "one"), (3, "two")):
+            own = f"--temp-dir={cluster.folder}/{name}"  # a node that starts clears it
+            cluster.add_node(f"--node-ip-address={NET}.{number}", own, through=(*hosts.on(name), *KEEP_UP))
+        cluster.wait_for_nodes(3, 240)
+        yield cluster
+    finally:
+        cluster.end()
+
+
+def wait(condition: Callable[[], object], what: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.5)
+
+
+def test_a_worker_that_is_cut_off_loses_no_trial_and_is_used_again(
+    hosts, cluster, tmp_path, monkeypatch, capsys, empty_store
+):
+    root = tmp_path / "checkout"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".git", "runs", "data", "__pycache__", ".*_cache"))
+    (root / "sweeps" / "hosts.yaml").write_text(SWEEP)
+    subprocess.run("git init -q && git add .", shell=True, cwd=root, check=True)
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(cluster.token))
+    storage = tmp_path / "runs"
+    storage.mkdir()
+    shutil.copyfile(empty_store, storage / "mlflow.db")
+    line = ["sweeps/hosts.yaml", "--address", cluster.address, "--set", f"storage={storage}"]
+    assert main([*line, "--detach"]) == 0
+    assert f"3 nodes with Ray and Python as here and {storage} in common" in capsys.readouterr().out
+
+    def ended() -> int:
+        return len(list((storage / "hosts").glob("trials/*/end.json")))
+
+    def placed() -> set[str]:
+        """The addresses, and for a node that came back `address again`, on which trials' actors were."""
+        nodes = {node["node_id"]: node for node in cluster.listed("nodes")}
+        dead = {node["node_ip"] for node in nodes.values() if node["state"] == "DEAD"}
+        found = set()
+        for actor in cluster.listed("actors"):
+            node = nodes.get(actor["node_id"] or "")
+            if actor["class_name"] == "ImplicitFunc" and node:
+                again = node["node_ip"] in dead and node["state"] == "ALIVE"
+                found.add(node["node_ip"] + (" again" if again else ""))
+        return found
+
+    wait(lambda: ended() >= 2 and len(placed()) == 2, "trials on both workers", 150)
+    assert placed() == {f"{NET}.2", f"{NET}.3"}
+    hosts.link("one", "down")
+    wait(lambda: any(node["state"] == "DEAD" for node in cluster.listed("nodes")), "the head to give it up", 90)
+    hosts.link("one", "up")
+
+    def is_over() -> bool:
+        main([*line, "--status"])
+        return "RUNNING" not in capsys.readouterr().out
+
+    wait(is_over, "the sweep's end", 300)
+    main([*line, "--status"])
+    assert "hosts-1: SUCCEEDED" in capsys.readouterr().out
+    assert ended() == 12
+    states = [path.read_text() for path in (storage / "hosts").glob("trials/*/end.json")]
+    assert all('"COMPLETE"' in state for state in states), states
+    log = (storage / "hosts" / "sweep.log").read_text()
+    assert re.search(r"trial \d+ is started again: worker lost", log)
+
+    cluster.wait_for_nodes(3, 240)
+    assert main([*line, "--set", "num_trials=16"]) == 0
+    assert "hosts: 16 complete" in capsys.readouterr().out
+    assert {f"{NET}.2 again", f"{NET}.3"} <= placed()
