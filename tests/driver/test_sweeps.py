@@ -18,10 +18,7 @@ SWEEPS = Path(__file__).parents[2] / "sweeps"
 FILES = sorted(str(file.relative_to(SWEEPS)) for file in SWEEPS.rglob("*.yaml"))
 TABLES = [file for file in FILES if file.startswith("paper/")]
 ELSEWHERE = {
-    "hatllm-table3": {
-        *("sasrec", "dros", "kar", "llm_cf", "dllm2rec"),  # of other kinds, never on this loop
-        *("lite_llm4rec", "e4srec", "slmrec", "llara"),
-    },
+    "hatllm-table3": {"sasrec", "dros", "kar", "llm_cf", "dllm2rec"},  # of other kinds, never on this loop
     "hatllm-table4": {"e4srec", "slmrec", "llara"},
 }
 """Sweep -> methods that its paper printed and it does not train."""

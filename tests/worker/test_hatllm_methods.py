@@ -20,7 +20,7 @@ from trainables.hatllm.title_states import states_of
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
 
-METHODS = ["e4srec", "llara", "lite_llm4rec"]
+METHODS = ["e4srec", "llara", "lite_llm4rec", "slmrec"]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,8 @@ def stages(tmp_path_factory):
 
 
 def trial_of(folder, stages, **values):
+    if values["method__name"] == "slmrec":
+        values = {"method__student_layers": 2, "method__blocks": 2, **values}
     small = {name: value for name, value in SMALL.items() if not name.startswith("method.")}
     config = build(Config, {**small, **{name.replace("__", "."): value for name, value in values.items()}})
     return config, LocalTrial(folder, seed=config.seed, stages=stages)
@@ -62,7 +64,7 @@ def test_a_trial_of_it_trains_its_input_and_reports_the_test_split(tmp_path, sta
         run(config, trial)
         lines.append(metrics_of(trial))
         assert "test/hr_10" in trial.reports[-1][1]
-        assert any(name.startswith("inputs.project.") for name in trial.load()["engine"]["parameters"])
+        assert any("inputs.project." in name for name in trial.load()["engine"]["parameters"])
     assert lines[0] != lines[1]
 
 
@@ -111,6 +113,32 @@ def test_lite_llm4recs_items_are_the_last_states_of_their_titles_in_the_frozen_m
     alone = {title: states_IH[item + 1] for item, title in enumerate(titles)}
     for item, title in enumerate(titles):
         torch.testing.assert_close(states_IH[item + 1], alone[title], atol=1e-4, rtol=1e-3)
+
+
+def test_slmrec_trains_the_first_layers_alone_and_its_loss_draws_them_to_the_trained_teacher(composed):
+    _, made = composed("slmrec")
+    model = made.model.train()
+    assert (len(model.student.plan), len(model.teacher.plan)) == (2, 3)
+    assert not model.teacher.training
+    assert all(name.startswith("student.") for name, weight in model.named_parameters() if weight.requires_grad)
+    assert any(bool(w.abs().sum() > 0) for name, w in model.teacher.named_parameters() if "lora_B" in name)
+    prompt, target = made.prompts(torch.tensor([[0, 3, 5], [2, 3, 5]])), torch.tensor([1, 2])
+    model.eval()
+    loss, student = model.student.with_blocks(prompt, target, 2)
+    _, teacher = model.teacher.with_blocks(prompt, target, 2)
+    torch.testing.assert_close(loss, model.student(prompt, target))
+    turned = 1 - nn.functional.cosine_similarity(student, teacher, dim=-1).mean()
+    apart = (student - teacher).norm(dim=-1).mean()
+    torch.testing.assert_close(model(prompt, target), loss + 1.0 * turned + 0.1 * apart)
+    torch.testing.assert_close(model(prompt), model.student(prompt))
+    model.length = 1000.0
+    optimiser = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=0.002)
+    for _ in range(40):
+        optimiser.zero_grad()
+        model(prompt, target).backward()
+        optimiser.step()
+    _, moved = model.student.with_blocks(prompt, target, 2)
+    assert (moved - teacher).norm() < 0.8 * (student - teacher).norm()
 
 
 def test_a_table_is_projected_by_one_layer_or_two_and_is_not_trained():

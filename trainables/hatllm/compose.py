@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from trainables.hatllm.config import Config, HatLLM, LinearHead
 from trainables.hatllm.head import Head, ItemTableHead
 from trainables.hatllm.head import LinearHead as Linear
 from trainables.hatllm.llm import adapted, first_layers
-from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA
+from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA, SLMRec
 from trainables.hatllm.plan import Kind, layer_plan, unmasked
 from trainables.hatllm.prompts import Prompts
 from trainables.hatllm.reader import LastToken, ThroughBackbone
@@ -45,8 +46,8 @@ class Composition:
 
     prompts: Prompts
     """From histories to prompts."""
-    model: Recommender
-    """From prompts to the loss or to scores."""
+    model: Any
+    """A :class:`Recommender`, or a module with its ``forward``, ``states`` and ``plan``."""
     fills: Callable[[int], bool] = lambda step: True
     """Whether the prompts of an optimiser step have the items' vectors in their slots; those of an evaluation do."""
 
@@ -64,12 +65,18 @@ def compose(material: Material) -> Composition:
             return vectors_only(material, states_of(material.config, material.trial, material.pieces, material.base))
         case LLaRA() as method:
             return llara(material, method)
+        case SLMRec() as method:
+            from trainables.hatllm.slmrec import slmrec  # made of what is below
+
+            return slmrec(material, method)
 
 
-def vectors_only(material: Material, table_ID: torch.Tensor) -> Composition:
-    """E4SRec and Lite-LLM4Rec: an item is a vector, and no word."""
+def vectors_only(material: Material, table_ID: torch.Tensor, plan: tuple[Kind, ...] | None = None) -> Composition:
+    """E4SRec, Lite-LLM4Rec and, with a shorter ``plan``, SLMRec: an item is a vector, and no word."""
     made = inputs.one_layer(table_ID, width(material.base), generator_for(material.config.seed, "inputs"))
-    return Composition(prompts(material, titles=False, slot=True), recommender(material, full(material), inputs=made))
+    return Composition(
+        prompts(material, titles=False, slot=True), recommender(material, plan or full(material), inputs=made)
+    )
 
 
 def llara(material: Material, method: LLaRA) -> Composition:

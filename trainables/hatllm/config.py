@@ -7,7 +7,7 @@ from trainables.config import at_least, between
 from trainables.data.config import Data
 from trainables.hatllm.engine_config import EngineConfig
 from trainables.hatllm.llm_config import LLM, Lora, Tiny
-from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA
+from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA, SLMRec
 from trainables.seqrec.config import split_metrics
 
 __all__ = ["CONSTRAINTS", "METRICS", "Config", "check"]
@@ -23,7 +23,10 @@ METRICS = ("train/loss", *split_metrics("valid", TOP_K), *split_metrics("test", 
 
 SEVERAL_RANKS = True
 
-CONSTRAINTS = ("method.shallow_layers + method.deep_layers <= llm.num_layers",)
+CONSTRAINTS = (
+    "method.shallow_layers + method.deep_layers <= llm.num_layers",
+    "method.student_layers <= llm.num_layers",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +147,7 @@ class Config:
     """The language model."""
     prompt: Prompt = field(default_factory=Prompt)
     """From a history to tokens."""
-    method: HatLLM | BIGRec | E4SRec | LLaRA | LiteLLM4Rec = field(default_factory=HatLLM)
+    method: HatLLM | BIGRec | E4SRec | LLaRA | LiteLLM4Rec | SLMRec = field(default_factory=HatLLM)
     """What the language model reads and how."""
     head: LinearHead | ItemTable = field(default_factory=ItemTable)
     """From a state to scores of all items."""

@@ -6,7 +6,7 @@ None of them has its own head here: `head.name: linear` is E4SRec's and Lite-LLM
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from trainables.config import at_least
+from trainables.config import at_least, between
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,16 @@ class SLMRec:
     """Layers that are kept (SLMRec: 4 to 8 of 32)."""
     blocks: Annotated[int, at_least(1)] = 4
     """Blocks of layers whose last states are compared (SLMRec)."""
+    teacher_learning_rate: Annotated[float, between(0, 1, open_low=True)] | None = None
+    """Of the teacher, whose other settings are the trial's; null: the student's."""
     direction: Annotated[float, at_least(0)] = 1.0
     """Weight of 1 - cosine of the states; SLMRec does not state its own."""
     length: Annotated[float, at_least(0)] = 0.1
     """Weight of the L2 norm of their difference (SLMRec)."""
+
+    def __post_init__(self) -> None:
+        if self.blocks > self.student_layers:
+            raise ValueError(
+                f"blocks must be at most student_layers, but got {self.blocks} blocks of {self.student_layers} layers; "
+                "lower blocks"
+            )

@@ -54,18 +54,29 @@ class Recommender(nn.Module):
             prompt: B prompts of T tokens.
             watch: is handed every layer's attention weights.
         """
-        made = (block_masks if self.flex and watch is None else masks)(prompt.spans, self.plan)
-        looking: dict[str, Any] = {} if watch is None else {"watch": watch}
+        state_BTH: torch.Tensor = self._run(prompt, {} if watch is None else {"watch": watch}).last_hidden_state
+        return state_BTH
+
+    def with_blocks(self, prompt: Prompt, target_B: torch.Tensor, blocks: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean loss, and the last token's states (K, B, H), in fp32, after each of K ``blocks`` of layers."""
+        found = self._run(prompt, {"output_hidden_states": True})
+        read_BD = self.reader(found.last_hidden_state, prompt)
+        with torch.autocast(read_BD.device.type, enabled=False):
+            loss: torch.Tensor = self.head(read_BD.float(), target_B)
+        layers = len(self.plan)
+        ends = [-(-(block + 1) * layers // blocks) for block in range(blocks)]
+        return loss, torch.stack([found.hidden_states[end][:, -1].float() for end in ends])
+
+    def _run(self, prompt: Prompt, more: dict[str, Any]) -> Any:
+        made = (block_masks if self.flex and "watch" not in more else masks)(prompt.spans, self.plan)
         position_BT = (prompt.spans.real_BT.cumsum(dim=1) - 1).clamp(min=0)
-        found = self.llm(
+        return self.llm(
             **self._read(prompt),
             position_ids=position_BT,
             use_cache=False,
             layer_masks=[made[kind] for kind in self.plan],
-            **looking,
+            **more,
         )
-        state_BTH: torch.Tensor = found.last_hidden_state
-        return state_BTH
 
     def _read(self, prompt: Prompt) -> dict[str, torch.Tensor]:
         """What the language model reads: tokens, or their embeddings with the items' vectors in their slots."""

@@ -1,0 +1,156 @@
+"""SLMRec: E4SRec on the language model's first layers, which learn from all of them (distillation).
+
+The teacher, E4SRec on all layers, is trained first, as a stage that trials share. Both are cut into as many blocks of
+layers; the student's states at the last token after each block are drawn to the teacher's. The paper also offers heads
+at each block and an online teacher, which are left out.
+"""
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from trainables.config import flatten
+from trainables.data.batches import Batch
+from trainables.hatllm.attention import Watch
+from trainables.hatllm.compose import Composition, Material, full, sasrec_table, vectors_only
+from trainables.hatllm.config import TOP_K
+from trainables.hatllm.engine import make_engine
+from trainables.hatllm.engine_config import EngineConfig
+from trainables.hatllm.llm import tiny_stage
+from trainables.hatllm.llm_config import Tiny
+from trainables.hatllm.methods_config import E4SRec, SLMRec
+from trainables.hatllm.prompts import Prompt
+from trainables.hatllm.recommender import Recommender
+from trainables.hatllm.sasrec import Alone
+from trainables.hatllm.training import train
+from trainables.seqrec.evaluate import rank_targets
+from trainables.seqrec.metrics import ranking_metrics
+from trainables.stages import Arrays, stage
+
+
+def slmrec(material: Material, method: SLMRec) -> Composition:
+    """The student with its trained teacher beside it."""
+    teacher = vectors_only(as_teacher(material, method), sasrec_table(material)).model
+    weights = _teacher_weights(material, method)
+    with torch.no_grad():
+        for name, parameter in teacher.named_parameters():
+            if name in weights:
+                parameter.copy_(torch.from_numpy(np.array(weights[name])))
+    plan = full(material)[: method.student_layers]
+    student = vectors_only(material, sasrec_table(material), plan)
+    model = Distilled(student.model, teacher, method.blocks, direction=method.direction, length=method.length)
+    return Composition(student.prompts, model.to(material.trial.device))
+
+
+class Distilled(nn.Module):
+    """A recommender whose loss also draws its states to those of a frozen teacher.
+
+    Args:
+        student: what is trained and ranked by.
+        teacher: deeper; it is frozen here.
+        blocks: of layers, whose last states are compared.
+        direction: weight of 1 - cosine.
+        length: weight of the L2 norm of the difference.
+    """
+
+    def __init__(
+        self, student: Recommender, teacher: Recommender, blocks: int, *, direction: float, length: float
+    ) -> None:
+        super().__init__()
+        self.student, self.teacher = student, teacher.requires_grad_(False).eval()
+        self.blocks, self.direction, self.length = blocks, direction, length
+        self.plan = student.plan
+
+    def train(self, mode: bool = True) -> "Distilled":
+        """The student is switched, the teacher never drops anything."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def forward(self, prompt: Prompt, target_B: torch.Tensor | None = None) -> torch.Tensor:
+        """The student's loss and both differences where ``target_B`` is given, else its scores."""
+        if target_B is None:
+            scores: torch.Tensor = self.student(prompt)
+            return scores
+        loss, student_KBH = self.student.with_blocks(prompt, target_B, self.blocks)
+        with torch.no_grad():
+            _, teacher_KBH = self.teacher.with_blocks(prompt, target_B, self.blocks)
+        turned = 1 - functional.cosine_similarity(student_KBH, teacher_KBH, dim=-1)
+        apart = (student_KBH - teacher_KBH).norm(dim=-1)
+        return loss + self.direction * turned.mean() + self.length * apart.mean()
+
+    def states(self, prompt: Prompt, watch: Watch | None = None) -> torch.Tensor:
+        """The student's; see :meth:`Recommender.states`."""
+        return self.student.states(prompt, watch)
+
+
+def as_teacher(material: Material, method: SLMRec) -> Material:
+    """The teacher's settings, on a language model of its own, since both get adapters."""
+    config = material.config
+    rate = method.teacher_learning_rate or config.fit.learning_rate
+    settings = dataclasses.replace(
+        config,
+        method=E4SRec(),
+        fit=dataclasses.replace(config.fit, learning_rate=rate),
+        engine=EngineConfig(name="torch"),
+    )
+    return dataclasses.replace(material, config=settings, base=copy.deepcopy(material.base))
+
+
+def _teacher_weights(material: Material, method: SLMRec) -> Any:
+    asked = as_teacher(material, method)
+    config, trial = asked.config, material.trial
+    left_out = ("data.name", "data.root", "data.text", "diagnostics", "fit.eval_batch_size", "fit.chunk", "attention")
+    settings = {name: value for name, value in flatten(config).items() if not name.startswith(left_out)}
+    stands_for = tiny_stage(config.llm, config, trial) if isinstance(config.llm, Tiny) else config.llm.path
+    return trial.stages.get(
+        teacher_weights,
+        {"data": material.sequences.fingerprint, "settings": settings, "llm": stands_for},
+        context={"material": asked},
+        status=trial.status,
+        scratch=True,
+    )
+
+
+@stage(version=1)
+def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Material, folder: Path) -> Arrays:
+    """Stage: the trained parameters of E4SRec on all layers, by name, at the best evaluation.
+
+    Args:
+        data: fingerprint of the interactions.
+        settings: of the teacher, those that its training reads.
+        llm: what stands for the language model.
+        material: made of all that.
+        folder: for work that is not done.
+    """
+    config = material.config
+    trial = Alone(material.trial, folder / "checkpoints")
+    made = vectors_only(material, sasrec_table(material))
+    fit = config.fit
+    engine = make_engine(made.model, config.engine, learning_rate=fit.learning_rate, steps=fit.steps, trial=trial)
+
+    def loss(batch: Batch, step: int) -> torch.Tensor:
+        mean: torch.Tensor = engine.module(made.prompts(batch.history_BL), batch.target_B)
+        return mean
+
+    def evaluate() -> dict[str, float]:
+        rank_N = rank_targets(
+            lambda batch: engine.module(made.prompts(batch.history_BL)),
+            material.splits.valid,
+            num_items=material.sequences.num_items,
+            device=trial.device,
+            batch_size=fit.eval_batch_size,
+        )
+        return ranking_metrics("valid", rank_N, TOP_K)
+
+    try:
+        train(engine, loss, material.splits.train, evaluate, fit, trial)
+        return {name: tensor.numpy() for name, tensor in engine.state()["parameters"].items()}
+    finally:
+        engine.close()
