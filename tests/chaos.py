@@ -169,6 +169,7 @@ def kill_ray(sweep: Sweep, kills: int, chance: random.Random) -> list[int]:
     while sweep.kills < kills:
         driver = sweep.start()
         if not sweep.wait_for_reports(driver, chance.randint(1, 6)):
+            sweep.note_end(driver)
             break
         _sleep(driver, chance.uniform(0, sweep.sleep))
         sweep.note_kill()
@@ -187,6 +188,7 @@ def send_signals(sweep: Sweep, signals: list[signal.Signals], chance: random.Ran
     for signum in signals:
         driver = sweep.start()
         if not sweep.wait_for_reports(driver, chance.randint(1, 6)):
+            sweep.note_end(driver)
             break
         sweep.note_kill()
         sent = time.monotonic()

@@ -144,7 +144,7 @@ def main() -> None:
     """Record, replay, and print the paired comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--budgets", type=int, nargs="*", default=[108, 216])
+    parser.add_argument("--budgets", type=int, nargs="*", default=[108, 216, 432])
     options = parser.parse_args()
     began, curves = time.monotonic(), record()
     print(f"200 curves of {EPOCHS} epochs in {time.monotonic() - began:.0f} s: best {curves.max():.4f}, median of the")
