@@ -56,7 +56,7 @@ class Runs:
         tags: Mapping[str, str],
         refused: Callable[[str], None],
     ) -> None:
-        for name, value in (("MAX_RETRIES", "0"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
+        for name, value in (("MAX_RETRIES", "1"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
             os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it may hold a password

@@ -53,7 +53,6 @@ class Tracker:
         self._parent_end: dict[str, Any] | None = None
         self._runs: Runs | None = None
         self._lost = False
-        self._cut = False
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
 
     def start(self) -> None:
@@ -95,13 +94,12 @@ class Tracker:
             try:
                 self._ship()
                 if finishing and not self._dirty and self._runs:
-                    if self._cut:  # what was asked for before an outage may have been done after it
-                        self._runs.find()
+                    self._runs.find()  # what was asked for twice, as an answer was lost, may have been done twice
                     self._runs.end_parent(self._parent_end or {})
             except Exception as error:  # whatever a store does, the sweep goes on
                 logger.warning("tracking: %s", error, exc_info=True)
                 tries += 1
-                self._runs, self._cut = None, True
+                self._runs = None
                 if finishing and tries >= _LAST_TRIES:
                     self._lose()
                     return
