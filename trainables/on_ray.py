@@ -6,6 +6,7 @@ answers a report by going on or by ending the trial, which Ray turns into System
 """
 
 import contextlib
+import ctypes
 import functools
 import gc
 import os
@@ -109,6 +110,7 @@ def _note_leftovers(threads_before: set[threading.Thread]) -> None:
     """Remember why this actor must not be used again, if a trial left a thread or GPU memory behind."""
     global _leftover
     gc.collect()
+    _give_memory_back()
     deadline = time.monotonic() + _THREADS_SETTLE_S
     while new := [t.name for t in set(threading.enumerate()) - threads_before if t.is_alive() and _is_ours(t)]:
         if time.monotonic() > deadline:
@@ -117,6 +119,13 @@ def _note_leftovers(threads_before: set[threading.Thread]) -> None:
         time.sleep(0.01)
     if (kept := _gpu_memory_mib()) > _GPU_MEMORY_KEPT_MIB:
         _leftover = f"{kept:.0f} MiB of GPU memory are still taken"
+
+
+def _give_memory_back() -> None:
+    """Hand freed memory to the system. glibc keeps what a thread freed for that thread's arena, and every trial is a
+    thread of its own: an actor grew by 190 MiB a trial of HatLLM (measured). Elsewhere this does nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _gpu_memory_mib() -> float:

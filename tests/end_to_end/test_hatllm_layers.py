@@ -32,7 +32,7 @@ def test_other_splits_differ_under_one_seed_equal_ones_are_equal_and_mlflow_show
     found = {}
     for name in ("first", "second"):
         words = [word for key, value in {"name": name, **SHORT}.items() for word in ("--set", f"{key}={value}")]
-        command = [sys.executable, "-m", "platform.sweep", "sweeps/hatllm_layers.yaml", *words]
+        command = [sys.executable, "-m", "platform.sweep", "sweeps/hatllm_layers.yaml", "--address", "inline", *words]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
