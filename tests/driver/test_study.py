@@ -1,7 +1,5 @@
 """The durable study: every method with every early stopping, and what survives a dead driver."""
 
-import json
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +7,7 @@ import optuna
 import pytest
 
 from platform.check import space_of
-from platform.errors import InvalidSweep, SweepError
+from platform.errors import SweepError
 from platform.pruning import Pruned
 from platform.space import Space
 from platform.spec import load
@@ -230,13 +228,6 @@ def test_first_points_that_a_dead_driver_did_not_put_down_are_put_down_by_the_ne
     assert [again.ask().values["x"] for _ in range(2)] == [0.25, 0.5]
 
 
-def test_a_study_of_somebody_else_under_the_same_name_is_refused(sweep, opened, tmp_path):
-    url = f"sqlite:///{tmp_path}/study.db"
-    optuna.create_study(storage=url, study_name="curve", direction="maximize").ask()
-    with pytest.raises(InvalidSweep, match=r"must be new or a sweep's own, but 'curve' there has trials of somebody"):
-        opened(sweep(f"study={url}"))
-
-
 def test_a_verdict_over_which_the_driver_died_is_the_same_when_it_is_given_again(sweep, opened):
     here = sweep("early_stopping={type: asha, min_reports: 1, reduction_factor: 3}")
     study = opened(here)
@@ -249,22 +240,6 @@ def test_a_verdict_over_which_the_driver_died_is_the_same_when_it_is_given_again
     assert again.report(late.number, 1, 0.1) == verdict == Pruned(1, 0, 0.9)
 
 
-def test_a_torn_last_line_and_a_left_lock_are_mended(sweep, opened, caplog):
-    here = sweep()
-    study = opened(here)
-    finish(study, study.ask(), lambda n: 0.1 * n)
-    journal = here.folder / "study.journal"
-    whole = journal.read_bytes()
-    journal.write_bytes(whole + b'{"op_code": 5, "wor')
-    (here.folder / "study.journal.lock").write_text("")
-    with caplog.at_level(logging.WARNING):
-        again = opened(here)
-    assert "ended in a torn line of 19 bytes; it was cut" in caplog.text
-    finish(again, again.ask(), lambda n: 0.1 * n)
-    assert [t.state.name for t in opened(here).trials()] == ["COMPLETE", "COMPLETE"]
-    assert all(json.loads(line) for line in journal.read_text().splitlines())
-
-
 def test_a_resumed_search_does_not_repeat_its_start_and_a_fresh_one_does(sweep, opened):
     here = sweep("method=random")
     first = opened(here).ask().values
@@ -272,26 +247,6 @@ def test_a_resumed_search_does_not_repeat_its_start_and_a_fresh_one_does(sweep, 
     assert resumed["x"] != first["x"]
     assert opened(sweep("method=random", "name=second")).ask().values == first
     assert opened(sweep("method=random", "name=third", "seed=1")).ask().values["x"] != first["x"]
-
-
-def test_a_database_holds_the_study_where_one_is_named(sweep, opened, tmp_path):
-    here = sweep(f"study=sqlite:///{tmp_path}/study.db")
-    study = opened(here)
-    finish(study, study.ask(), lambda n: 0.1 * n)
-    assert not (here.folder / "study.journal").exists()
-    assert len(opened(here).trials()) == 1
-
-
-def test_a_database_that_does_not_open_is_told_with_the_keys_to_look_at(sweep, opened):
-    with pytest.raises(SweepError, match=r"study: must be a storage that opens, but got .*; see `study:`"):
-        opened(sweep("study=sqlite:////nowhere/at/all/study.db"))
-
-
-def test_two_sweeps_share_a_database_without_seeing_each_other(sweep, opened, tmp_path):
-    url = f"study=sqlite:///{tmp_path}/study.db"
-    study = opened(sweep(url))
-    finish(study, study.ask(), lambda n: 0.1 * n)
-    assert opened(sweep(url, "name=other")).trials() == []
 
 
 def test_the_space_of_a_stored_trial_gives_back_what_was_asked(sweep, opened):

@@ -1,0 +1,61 @@
+"""Where a study is kept: a journal file that crashes tear, or a database that several sweeps share."""
+
+import json
+import logging
+
+import optuna
+import pytest
+
+from platform.errors import InvalidSweep, SweepError
+from platform.study import Study
+
+
+def finish_one(study: Study) -> None:
+    """Run the next trial to its end, with three rising reports."""
+    asked = study.ask()
+    for report in range(1, 4):
+        study.report(asked.number, report, 0.1 * report)
+    study.complete(asked.number, [0.3], {"state": "COMPLETE", "reason": "finished", "time": 1.0})
+
+
+def test_a_study_of_somebody_else_under_the_same_name_is_refused(sweep, opened, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(storage=url, study_name="curve", direction="maximize").ask()
+    with pytest.raises(InvalidSweep, match=r"must be new or a sweep's own, but 'curve' there has trials of somebody"):
+        opened(sweep(f"study={url}"))
+
+
+def test_a_torn_last_line_and_a_left_lock_are_mended(sweep, opened, caplog):
+    here = sweep()
+    study = opened(here)
+    finish_one(study)
+    journal = here.folder / "study.journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 5, "wor')
+    (here.folder / "study.journal.lock").write_text("")
+    with caplog.at_level(logging.WARNING):
+        again = opened(here)
+    assert "ended in a torn line of 19 bytes; it was cut" in caplog.text
+    finish_one(again)
+    assert [t.state.name for t in opened(here).trials()] == ["COMPLETE", "COMPLETE"]
+    assert all(json.loads(line) for line in journal.read_text().splitlines())
+
+
+def test_a_database_holds_the_study_where_one_is_named(sweep, opened, tmp_path):
+    here = sweep(f"study=sqlite:///{tmp_path}/study.db")
+    study = opened(here)
+    finish_one(study)
+    assert not (here.folder / "study.journal").exists()
+    assert len(opened(here).trials()) == 1
+
+
+def test_a_database_that_does_not_open_is_told_with_the_keys_to_look_at(sweep, opened):
+    with pytest.raises(SweepError, match=r"study: must be a storage that opens, but got .*; see `study:`"):
+        opened(sweep("study=sqlite:////nowhere/at/all/study.db"))
+
+
+def test_two_sweeps_share_a_database_without_seeing_each_other(sweep, opened, tmp_path):
+    url = f"study=sqlite:///{tmp_path}/study.db"
+    study = opened(sweep(url))
+    finish_one(study)
+    assert opened(sweep(url, "name=other")).trials() == []
