@@ -1,6 +1,7 @@
 """`python -m platform.sweep` as a user meets it: exit codes, the screen, and every way to end it and carry on."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -209,6 +210,7 @@ def test_plan_says_what_would_run_and_runs_nothing(start, ended, tmp_path):
     done = ended(start("--plan", "--set", "max_concurrent_trials=1"))
     assert (done.code, done.err) == (0, "")
     said = {line[:16].strip(): line[16:].strip() for line in done.out.splitlines()}
+    assert re.fullmatch(r"1 node of \d+ CPU, [\d.]+ GiB memory: \d+ trials? each; nothing idle", said.pop("nodes"))
     assert said == {
         "sweep": "curve: 6 trials of tests.trainables.curve by tpe",
         "early stopping": "asha",
