@@ -40,8 +40,14 @@ def play(study: Study) -> None:
         finish(study, asked, lambda n, top=top: top * (1 - 0.05 * abs(n - 4)))
 
 
-@pytest.mark.parametrize("stopping", STOPPINGS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "stopping"),
+    [
+        pytest.param(method, stopping, marks=[pytest.mark.slow] if method == "gp" and stopping != "asha" else [])
+        for method in METHODS
+        for stopping in STOPPINGS
+    ],
+)
 def test_a_sweep_with_a_branch_and_a_constraint_runs_to_its_end(sweep, opened, method, stopping):
     patience = ", patience: 1" if stopping == "patient" else ""
     start = "" if stopping == "none" else ", min_reports: 2"

@@ -173,6 +173,7 @@ def test_a_signal_ends_it_resumable_and_the_same_command_completes_each_trial_on
     check_complete(tmp_path / "runs", 3)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_carried_on_by_the_same_command_with_nothing_twice(start, ended, tmp_path):
     arguments = ("--address", "inline", *SLOW_TRIALS, "--set", "num_trials=3")
     first = start(*arguments)

@@ -93,8 +93,8 @@ def test_the_complement_gate_shares_two_among_both_experts_by_bucket(tmp_path: P
 @pytest.mark.parametrize(
     ("kind", "equal"),
     [
-        ("bce", {"method.name": "id"}),
-        ("tune", {"method.name": "smem", "method.experts": "id"}),
+        pytest.param("bce", {"method.name": "id"}, marks=pytest.mark.slow),
+        pytest.param("tune", {"method.name": "smem", "method.experts": "id"}, marks=pytest.mark.slow),
         ("align_tune", {"method.name": "pad", "method.experts": "aligned"}),
     ],
 )

@@ -101,6 +101,7 @@ def pretrained(values: dict[str, Any], folder: Path) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in result.items() if not name.startswith("curve")}
 
 
+@pytest.mark.slow
 def test_what_is_not_in_the_key_of_phase_1_does_not_change_its_weights(tmp_path: Path) -> None:
     plain = pretrained({}, tmp_path / "plain")
     unread = {
