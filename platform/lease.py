@@ -157,8 +157,11 @@ def _take(place: Place, me: Owner, name: str, stale_s: float) -> None:
         if found and _is_held(found, me, stale_s):
             break
         if place.take(me, found):
-            if found:
-                logger.warning("the sweep is taken over from %s", describe(found))
+            if found:  # of a driver that died on this machine nobody needs a warning
+                here = found.owner is not None and found.owner.place == me.place
+                logger.log(
+                    logging.INFO if here else logging.WARNING, "the sweep is taken over from %s", describe(found)
+                )
             return
     held = describe(found) if found else "another driver"
     raise Busy(f"a sweep must have one driver, but {name!r} is held by {held}; wait for it, or end it")
