@@ -1,6 +1,7 @@
 """Four hosts with addresses of their own: a head, two workers, and this one that submits; one worker's link is cut.
 
 The hosts are network namespaces on one bridge, which has a namespace too; the folder that they share is this machine's.
+Three raylets on two busy cores may take longer than Ray gives them, so this is run by hand: python -m pytest -m by_hand
 """
 
 import os
@@ -17,7 +18,7 @@ from platform.submit import main
 from tests.clusters import RayCluster
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.by_hand,
     pytest.mark.timeout(600),
     pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces need root and iproute2"),
 ]
