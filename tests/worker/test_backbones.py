@@ -94,7 +94,7 @@ def test_left_padding_and_the_other_rows_change_no_state(name: str, held: list[i
     for row, count in enumerate(held):
         alone_1TD, alone_1T = vectors_BLD[row : row + 1, -count:], torch.ones(1, count, dtype=torch.bool)
         torch.testing.assert_close(long_BLD[row, -count:], model(alone_1TD, alone_1T)[0], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(last_BD[row], model.last(alone_1TD, alone_1T)[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(last_BD[row], model.last(alone_1TD, alone_1T)[0], atol=1e-5, rtol=1e-5)
 
 
 @each
@@ -116,7 +116,7 @@ def test_a_later_item_changes_no_earlier_state_and_does_change_its_own(name: str
         assert not (moved_BL[:, :position] > earlier).any()
         assert (moved_BL[:, position] > 1e-4).all()
         if not name.startswith(("sasrec", "caser")):  # whose later states may weigh the change to nothing
-            assert (moved_BL[:, position:] > 1e-6).all()
+            assert (moved_BL[:, position:] > (1e-5 if name.startswith("hstu") else 1e-6)).all()
 
 
 @each
@@ -129,7 +129,8 @@ def test_last_equals_the_last_state_of_all_and_so_do_its_gradients(name: str) ->
         (states_BD * torch.arange(DIM)).sum().backward()
         gradients.append((states_BD, x_BLD.grad, *(parameter.grad for parameter in model.parameters())))
     for whole, short in zip(*gradients, strict=True):
-        torch.testing.assert_close(short, whole, atol=2e-4, rtol=1e-4)
+        atol = 2e-4 if name.startswith(("sasrec", "hstu")) else 1e-4  # whose attention is added up in another order
+        torch.testing.assert_close(short, whole, atol=atol, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in MADE if not name.startswith("sasrec")])

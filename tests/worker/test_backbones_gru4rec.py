@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainables.backbones.gru4rec import GRU4Rec
 
@@ -79,6 +81,18 @@ def test_parameters_at_width_128(hidden: int | None, dense: bool, final_norm: bo
 def test_a_state_of_another_width_needs_the_dense_layer() -> None:
     with pytest.raises(ValueError, match=r"hidden must be dim without a dense layer, but got hidden 5 and dim 12"):
         backbone(hidden=5, dense=False)
+
+
+@given(held=st.lists(st.integers(1, LENGTH), min_size=ROWS, max_size=ROWS), more=st.integers(0, 4))
+@settings(max_examples=12, deadline=None)
+def test_padding_beyond_the_longest_history_and_the_other_rows_change_no_state(held: list[int], more: int) -> None:
+    model, (vectors_BLD, _) = backbone(layers=2), histories()
+    wide_BLD = torch.cat([torch.full((ROWS, more, DIM), 9.0), vectors_BLD], dim=1)
+    mask_BL = torch.arange(more + LENGTH) >= more + LENGTH - torch.tensor(held)[:, None]
+    long_BLD = model(wide_BLD, mask_BL)
+    for row, count in enumerate(held):
+        alone_1TD = model(vectors_BLD[row : row + 1, -count:], torch.ones(1, count, dtype=torch.bool))
+        torch.testing.assert_close(long_BLD[row, -count:], alone_1TD[0], atol=1e-5, rtol=1e-5)
 
 
 def test_a_final_norm_leaves_states_of_length_sqrt_dim_from_the_start() -> None:
