@@ -71,6 +71,21 @@ def test_every_epoch_reports_loss_metrics_and_speed(tmp_path: Path) -> None:
     assert trial.reports[0][1]["train/loss"] > trial.reports[2][1]["train/loss"]
 
 
+def test_training_multiplies_as_exactly_as_asked_and_evaluation_in_full(tmp_path: Path) -> None:
+    task, seen = Task(), {"loss": set[str](), "evaluate": set[str]()}
+
+    def loss(batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        seen["loss"].add(torch.get_float32_matmul_precision())
+        return task.loss(batch, generator)
+
+    def evaluate() -> dict[str, float]:
+        seen["evaluate"].add(torch.get_float32_matmul_precision())
+        return task.evaluate()
+
+    task.fit(LocalTrial(tmp_path), epochs=2, loss=loss, evaluate=evaluate, matmul="medium")
+    assert seen == {"loss": {"medium"}, "evaluate": {"highest"}}
+
+
 @pytest.mark.parametrize("stops", [(1,), (4,), (2, 3, 7)])
 def test_a_stopped_and_resumed_trial_gives_the_same_numbers_bit_for_bit(tmp_path: Path, stops: tuple[int, ...]) -> None:
     whole, whole_task = LocalTrial(tmp_path / "whole", seed=3), Task()

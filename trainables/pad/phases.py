@@ -36,7 +36,7 @@ PRETRAIN_READS = (
     *(f"data.{name}" for name in ("max_history", "keep_last")),
     "backbone",
     "pretrain",
-    *(f"fit.{name}" for name in ("batch_size", "dropout", "optimiser", "keep")),
+    *(f"fit.{name}" for name in ("batch_size", "dropout", "optimiser", "keep", "matmul")),
 )
 """Fields that phase 1 reads, itself or through the rows; `data.name` and `data.root` reach it as a fingerprint."""
 

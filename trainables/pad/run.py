@@ -75,6 +75,7 @@ def run(config: Config, trial: Trial) -> None:
         undecayed=tuple(made.gate.parameters()) if made.gate else (),
         objective=OBJECTIVE,
         keep=config.fit.keep,
+        matmul=config.fit.matmul,
     )
     started = time.perf_counter()
     rank_N = ranks(splits.test)

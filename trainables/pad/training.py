@@ -107,6 +107,7 @@ class Training:
             decoupled=self.config.fit.optimiser == "adamw",
             objective=objective,
             keep=self.config.fit.keep,
+            matmul=self.config.fit.matmul,
         )
         weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
         return weights | recorded.arrays()

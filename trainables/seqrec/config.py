@@ -21,6 +21,9 @@ METRICS = ("train/loss", *split_metrics("valid"), *split_metrics("test"))
 """Everything that a recommender trained by ``seqrec.fit`` reports, ``trial/*`` aside."""
 
 
+Matmul = Literal["highest", "high", "medium"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fit:
     """The training loop: Adam, one evaluation an epoch, early stopping (SpecTran §4.1.5)."""
@@ -41,6 +44,9 @@ class Fit:
     """Whether weight decay is part of the gradient (SpecTran) or apart from it (PAD)."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights are tested; PAD's released code tests the last."""
+    matmul: Matmul = "highest"
+    """How float32 matrices are multiplied in training: in full, or with factors rounded to TensorFloat32 (`high`) or
+    bfloat16 (`medium`) where the hardware is faster so; sums, weights and evaluation stay float32."""
 
 
 @dataclass(frozen=True, kw_only=True)

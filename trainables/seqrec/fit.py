@@ -12,7 +12,8 @@ from torch import nn
 
 from trainables.data.batches import Batch, batches
 from trainables.data.splits import Rows
-from trainables.seqrec.config import OBJECTIVE
+from trainables.seqrec.config import OBJECTIVE, Matmul
+from trainables.seqrec.precision import matmul_precision
 from trainables.seqrec.randomness import generator_for, seed_for
 from trainables.trial import Trial
 
@@ -55,6 +56,7 @@ def fit(
     undecayed: Sequence[nn.Parameter] = (),
     objective: str = OBJECTIVE,
     keep: Literal["best", "last"] = "best",
+    matmul: Matmul = "highest",
 ) -> Progress:
     """Train ``model`` in place and leave it at its best epoch, or the last.
 
@@ -78,6 +80,7 @@ def fit(
         undecayed: parameters of ``model`` that do not decay.
         objective: the metric to maximise, one of ``evaluate``'s.
         keep: which epoch's weights ``model`` is left with.
+        matmul: how exactly training multiplies matrices; ``evaluate`` is not touched.
 
     Raises:
         ValueError: there is no training row, or the trial has several ranks.
@@ -92,7 +95,8 @@ def fit(
     while not progress.ended(epochs, patience):
         started = time.perf_counter()
         epoch = progress.epoch + 1
-        mean_loss = _train_epoch(model, optimiser, loss, rows, trial, epoch, batch_size)
+        with matmul_precision(matmul):
+            mean_loss = _train_epoch(model, optimiser, loss, rows, trial, epoch, batch_size)
         trained = time.perf_counter()
         if not math.isfinite(mean_loss):
             trial.report(epoch, {"train/loss": mean_loss, objective: math.nan})

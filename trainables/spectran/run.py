@@ -75,6 +75,7 @@ def run(config: Config, trial: Trial) -> None:
         weight_decay=config.fit.weight_decay,
         decoupled=config.fit.optimiser == "adamw",
         keep=config.fit.keep,
+        matmul=config.fit.matmul,
     )
     started = time.perf_counter()
     rank_N = ranks(splits.test)

@@ -1,0 +1,24 @@
+"""How exactly matrices are multiplied: inside as asked, outside as before."""
+
+import pytest
+import torch
+
+from trainables.seqrec.precision import matmul_precision
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_precision_holds_inside_alone_whatever_ends_it(precision: str) -> None:
+    before = torch.get_float32_matmul_precision()
+    with pytest.raises(KeyError), matmul_precision(precision):  # type: ignore[arg-type]
+        assert torch.get_float32_matmul_precision() == precision
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_medium_rounds_factors_to_bfloat16_at_most() -> None:
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(256, 384, generator=generator), torch.randn(384, 256, generator=generator)
+    exact = left.double() @ right.double()
+    with matmul_precision("medium"):
+        error = (left @ right - exact).abs() / (left.abs().double() @ right.abs().double())
+    assert error.max() < 2 * 2**-8  # two factors, each off by half a unit of the eighth bit at most, and the sum
