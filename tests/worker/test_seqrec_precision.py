@@ -3,15 +3,21 @@
 import pytest
 import torch
 
+from trainables.seqrec.config import Matmul
 from trainables.seqrec.precision import matmul_precision
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
-def test_precision_holds_inside_alone_whatever_ends_it(precision: str) -> None:
-    before = torch.get_float32_matmul_precision()
-    with pytest.raises(KeyError), matmul_precision(precision):  # type: ignore[arg-type]
-        assert torch.get_float32_matmul_precision() == precision
-        raise KeyError
+def test_precision_holds_inside_alone_whatever_ends_it(precision: Matmul) -> None:
+    def fail() -> None:
+        with matmul_precision(precision):
+            seen.append(torch.get_float32_matmul_precision())
+            raise KeyError
+
+    before, seen = torch.get_float32_matmul_precision(), list[str]()
+    with pytest.raises(KeyError):
+        fail()
+    assert seen == [precision]
     assert torch.get_float32_matmul_precision() == before
 
 
