@@ -7,11 +7,11 @@ import torch
 
 from trainables.data.batches import Batch
 from trainables.data.sequences import load
-from trainables.data.splits import Rows, seen_items, split
+from trainables.data.splits import Rows, split
 from trainables.floors.config import Config
 from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
 from trainables.seqrec.config import TOP_K
-from trainables.seqrec.evaluate import rank_targets, write_ranks
+from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.trial import Trial
 
@@ -29,8 +29,7 @@ def run(config: Config, trial: Trial) -> None:
     score = scorer(config, count(sequences, splits.train))
 
     def ranks(rows: Rows) -> np.ndarray:
-        seen = seen_items(sequences, rows) if config.data.mask_seen else None
-        return rank_targets(score, rows, num_items=sequences.num_items, seen=seen)
+        return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen)
 
     if trial.load() is None:
         trial.report(0, ranking_metrics("valid", ranks(splits.valid), TOP_K))

@@ -12,14 +12,14 @@ import torch
 
 from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences, load
-from trainables.data.splits import Rows, Splits, seen_items, split
+from trainables.data.splits import Rows, Splits, split
 from trainables.hatllm.compose import Composition, Material, compose
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.diagnostics import write_diagnostics
 from trainables.hatllm.engine import Engine, make_engine
 from trainables.hatllm.llm import borrowed, pieces
 from trainables.hatllm.training import train
-from trainables.seqrec.evaluate import rank_targets, write_ranks
+from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import write_tensors
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.trial import Trial
@@ -66,12 +66,12 @@ def _train_and_test(
     made: Composition, engine: Engine, config: Config, trial: Trial, sequences: Sequences, splits: Splits
 ) -> None:
     def ranks(rows: Rows) -> np.ndarray:
-        return rank_targets(
+        return rank_rows(
             lambda batch: engine.module(made.prompts(batch.history_BL)),
             rows,
-            num_items=sequences.num_items,
+            sequences,
+            mask_seen=config.data.mask_seen,
             device=trial.device,
-            seen=seen_items(sequences, rows) if config.data.mask_seen else None,
             batch_size=config.fit.eval_batch_size,
         )
 

@@ -11,9 +11,9 @@ from trainables.backbones.config import SASRec
 from trainables.backbones.make import make_backbone
 from trainables.config import build, flatten
 from trainables.data.sequences import Sequences
-from trainables.data.splits import Splits, seen_items
+from trainables.data.splits import Splits
 from trainables.hatllm.config import OBJECTIVE, TOP_K, Config
-from trainables.seqrec.evaluate import rank_targets
+from trainables.seqrec.evaluate import rank_rows
 from trainables.seqrec.fit import fit
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.metrics import ranking_metrics
@@ -54,13 +54,8 @@ def item_table(
     model = nn.ModuleDict({"item": items, "backbone": backbone}).to(trial.device)
 
     def evaluate() -> dict[str, float]:
-        rank_N = rank_targets(
-            next_scores(items, backbone, cosine=False),
-            splits.valid,
-            num_items=sequences.num_items,
-            device=trial.device,
-            seen=seen_items(sequences, splits.valid) if config.data.mask_seen else None,
-        )
+        score = next_scores(items, backbone, cosine=False)
+        rank_N = rank_rows(score, splits.valid, sequences, mask_seen=config.data.mask_seen, device=trial.device)
         return ranking_metrics("valid", rank_N, TOP_K)
 
     fit(

@@ -29,7 +29,7 @@ from trainables.hatllm.prompts import Prompt
 from trainables.hatllm.recommender import Recommender
 from trainables.hatllm.sasrec import Alone
 from trainables.hatllm.training import train
-from trainables.seqrec.evaluate import rank_targets
+from trainables.seqrec.evaluate import rank_rows
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.stages import Arrays, stage
 
@@ -118,7 +118,7 @@ def _teacher_weights(material: Material, method: SLMRec) -> Any:
     )
 
 
-@stage(version=1)
+@stage(version=2)
 def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Material, folder: Path) -> Arrays:
     """Stage: the trained parameters of E4SRec on all layers, by name, at the best evaluation.
 
@@ -140,10 +140,11 @@ def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Mat
         return mean
 
     def evaluate() -> dict[str, float]:
-        rank_N = rank_targets(
+        rank_N = rank_rows(
             lambda batch: engine.module(made.prompts(batch.history_BL)),
             material.splits.valid,
-            num_items=material.sequences.num_items,
+            material.sequences,
+            mask_seen=config.data.mask_seen,
             device=trial.device,
             batch_size=fit.eval_batch_size,
         )

@@ -8,14 +8,14 @@ from torch import nn
 
 from trainables.data.batches import Batch
 from trainables.data.sequences import load
-from trainables.data.splits import Rows, seen_items, split
+from trainables.data.splits import Rows, split
 from trainables.pad.artifacts import write_diagnostics
 from trainables.pad.buckets import buckets, group_metrics, groups, item_frequency, target_groups
 from trainables.pad.compose import Material, compose
 from trainables.pad.config import BUCKETS, OBJECTIVE, Config
 from trainables.pad.experts import JoinedBackbone, JoinedItems, gated_scores
 from trainables.seqrec.config import TOP_K
-from trainables.seqrec.evaluate import rank_targets, write_ranks
+from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import fit, parameters, write_weights
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import bce_loss, every_position
@@ -46,13 +46,8 @@ def run(config: Config, trial: Trial) -> None:
     model = nn.ModuleDict({"item": items, "backbone": backbone}).to(trial.device)
 
     def ranks(rows: Rows) -> np.ndarray:
-        return rank_targets(
-            gated_scores(items, backbone),
-            rows,
-            num_items=sequences.num_items,
-            device=trial.device,
-            seen=seen_items(sequences, rows) if config.data.mask_seen else None,
-        )
+        score = gated_scores(items, backbone)
+        return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen, device=trial.device)
 
     recommend = bce_loss(items, backbone, every_position(backbone))
 

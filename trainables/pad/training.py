@@ -8,12 +8,12 @@ from torch import nn
 
 from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences
-from trainables.data.splits import Splits, seen_items
+from trainables.data.splits import Splits
 from trainables.pad.config import OBJECTIVE, Config, Phase
 from trainables.pad.curve import Curve
 from trainables.pad.experts import FusedItems
 from trainables.seqrec.config import TOP_K
-from trainables.seqrec.evaluate import rank_targets
+from trainables.seqrec.evaluate import rank_rows
 from trainables.seqrec.fit import Loss, fit
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.metrics import ranking_metrics
@@ -65,13 +65,12 @@ class Training:
             total = recommend(batch, generator) if anchored else torch.zeros((), device=batch.target_B.device)
             return total if penalty is None else total + penalty(batch, generator)
 
-        valid = self.splits.valid
-        seen = seen_items(self.sequences, valid) if self.config.data.mask_seen else None
+        mask_seen, device = self.config.data.mask_seen, self.trial.device
 
         def evaluate() -> dict[str, float]:
             score = next_scores(items, backbone, cosine=False)  # type: ignore[arg-type]
-            ranks = rank_targets(score, valid, num_items=items.num_items, device=self.trial.device, seen=seen)
-            return ranking_metrics("valid", ranks, TOP_K)
+            rank_N = rank_rows(score, self.splits.valid, self.sequences, mask_seen=mask_seen, device=device)
+            return ranking_metrics("valid", rank_N, TOP_K)
 
         return self.fit(model, loss, evaluate, OBJECTIVE, folder)
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from trainables.data.batches import Batch, batches
-from trainables.data.splits import Rows, Seen
+from trainables.data.sequences import Sequences
+from trainables.data.splits import Rows, Seen, seen_items
 
 _SCORES_AT_ONCE = 1 << 21
 
@@ -52,6 +53,29 @@ def rank_targets(
             ranks.append(num_items - 1 - (score_BI[:, 1:] < target_B1).sum(dim=1, dtype=torch.int32))
             start += len(batch)
     return torch.cat(ranks).cpu().numpy() if ranks else np.zeros(0, np.int32)
+
+
+def rank_rows(
+    score: Score,
+    rows: Rows,
+    sequences: Sequences,
+    *,
+    mask_seen: bool,
+    device: str | torch.device = "cpu",
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """:func:`rank_targets` among the items of ``sequences``.
+
+    Args:
+        score: see there.
+        rows: a split of ``sequences``.
+        sequences: all interactions.
+        mask_seen: whether items that a row's user met before it are taken out (``data.mask_seen``).
+        device: where the batches go.
+        batch_size: see there.
+    """
+    seen = seen_items(sequences, rows) if mask_seen else None
+    return rank_targets(score, rows, num_items=sequences.num_items, device=device, seen=seen, batch_size=batch_size)
 
 
 def write_ranks(path: Path, rows: Rows, rank_N: np.ndarray) -> None:

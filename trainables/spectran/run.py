@@ -7,9 +7,9 @@ from torch import nn
 
 from trainables.backbones.make import make_backbone
 from trainables.data.sequences import load
-from trainables.data.splits import Rows, seen_items, split
+from trainables.data.splits import Rows, split
 from trainables.seqrec.config import TOP_K
-from trainables.seqrec.evaluate import rank_targets, write_ranks
+from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import fit, parameters, write_weights
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import next_scores, sampled_loss
@@ -46,13 +46,8 @@ def run(config: Config, trial: Trial) -> None:
     cosine = config.objective.similarity == "cosine"
 
     def ranks(rows: Rows) -> np.ndarray:
-        return rank_targets(
-            next_scores(items, backbone, cosine=cosine),
-            rows,
-            num_items=sequences.num_items,
-            device=trial.device,
-            seen=seen_items(sequences, rows) if config.data.mask_seen else None,
-        )
+        score = next_scores(items, backbone, cosine=cosine)
+        return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen, device=trial.device)
 
     done = fit(
         model,
