@@ -34,6 +34,10 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+# The same, where Ray is started here: its servers then take this machine's loopback for their address, as they do by
+# default on systems that Ray makes no clusters of, and listen nowhere else.
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
 _EMPTY_HANDED_ROUNDS = 3
 _ANSWER_S = 10.0
 
@@ -54,6 +58,8 @@ def connect(address: str | None) -> None:
     if address and not answers(address, _ANSWER_S):  # what is no host:port is left to Ray, which tries for minutes
         raise SweepError(f"--address: must be a Ray cluster that answers, but nothing does at {address!r}; start it")
     os.environ.update(ENVIRONMENT)
+    if not address:
+        os.environ.update(ALONE)
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
@@ -64,6 +70,9 @@ def connect(address: str | None) -> None:
             ray.init(address="local", include_dashboard=False, **options)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise SweepError(f"--address: must be a Ray cluster that answers, but got {address!r}: {error}") from error
+    finally:
+        for name in ALONE:  # what was started has it; a cluster that is joined later is none of its business
+            os.environ.pop(name, None)
 
 
 def disconnect() -> None:

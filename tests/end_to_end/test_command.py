@@ -1,5 +1,7 @@
 """`python -m platform.sweep` as a user meets it: exit codes, the screen, and every way to end it and carry on."""
 
+import contextlib
+import ipaddress
 import os
 import re
 import signal
@@ -8,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 SLOW_TRIALS = ("--set", "parameters.sleep=0.15", "--set", "early_stopping=none")
@@ -44,6 +47,16 @@ class Store:
     def steps(self, number: int, metric: str) -> list[int]:
         history = self._client.get_metric_history(self.children[number].info.run_id, metric)
         return sorted(point.step for point in history)
+
+
+def listening(process: subprocess.Popen[str]) -> set[tuple[str, str]]:
+    """Name of each process that the command started and address that it listens at."""
+    found = set()
+    for each in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            sockets = each.net_connections("tcp")
+            found |= {(each.name()[:10], at.laddr.ip) for at in sockets if at.status == psutil.CONN_LISTEN}
+    return found
 
 
 def check_complete(storage: Path, trials: int, steps: int = 6) -> None:
@@ -223,6 +236,19 @@ def test_plan_says_what_would_run_and_runs_nothing(start, ended, tmp_path):
         "tracking": f"sqlite:///{tmp_path}/runs/mlflow.db",
     }
     assert not list((tmp_path / "runs" / "curve").glob("trials/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("store_is_there")
+def test_what_a_sweep_on_ray_starts_listens_on_this_machines_loopback_alone(start, ended, tmp_path):
+    process, found = start(*SLOW_TRIALS, "--set", "num_trials=3"), set()
+    while process.poll() is None and reports(tmp_path / "runs" / "curve") < 6:
+        found |= listening(process)
+        time.sleep(0.1)
+    assert ended(process).code == 0
+    assert {"gcs_server", "raylet", "ray::Dashb"} <= {name for name, _ in found}
+    addresses = {ipaddress.ip_address(ip.removeprefix("::ffff:")) for _, ip in found}
+    assert all(address.is_loopback for address in addresses), found
 
 
 @pytest.mark.usefixtures("store_is_there")
