@@ -253,6 +253,7 @@ def test_failed_trials_end_the_sweep_where_a_limit_says_so(runner, play):
     assert 2 <= len(here.study.trials()) <= 4
 
 
+@pytest.mark.slow
 def test_a_grid_is_run_to_its_end_though_a_trial_comes_back_late(ray, play):
     here = play("tune", "parameters.wrong=once", "parameters.x={values: [0.1, 0.2]}")
     assert [trial.state.name for trial in here.study.trials()] == ["COMPLETE", "COMPLETE"]

@@ -43,7 +43,7 @@ def play(study: Study) -> None:
 @pytest.mark.parametrize(
     ("method", "stopping"),
     [
-        pytest.param(method, stopping, marks=[pytest.mark.slow] if method == "gp" and stopping != "asha" else [])
+        pytest.param(method, stopping, marks=[pytest.mark.slow] if method == "gp" else [])
         for method in METHODS
         for stopping in STOPPINGS
     ],

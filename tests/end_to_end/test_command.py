@@ -251,6 +251,7 @@ def test_what_a_sweep_on_ray_starts_listens_on_this_machines_loopback_alone(star
     assert all(address.is_loopback for address in addresses), found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store_is_there")
 def test_tracking_that_does_not_answer_never_fails_a_sweep_and_is_shipped_later(start, ended, tmp_path):
     inline = ("--address", "inline", "--set", "early_stopping=none", "--set", "num_trials=2")

@@ -105,6 +105,7 @@ def numbers(trial: LocalTrial) -> list[tuple[int, dict[str, float]]]:
     return [(step, {k: v for k, v in line.items() if "trial/" not in k}) for step, line in trial.reports]
 
 
+@pytest.mark.slow
 def test_trials_share_the_matching_and_then_train_the_ids_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
