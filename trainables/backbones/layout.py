@@ -1,9 +1,8 @@
 """Which positions of a batch hold an item: only those are computed, so padding costs nothing and can change nothing."""
 
-import functools
-
 import torch
 
+from trainables.backbones.slots import Slots
 from trainables.seqrec.layers import pack, unpack
 
 
@@ -20,12 +19,13 @@ class Layout:
         self.held_BL[:, -1] = True
         self.index_T = self.held_BL.flatten().nonzero().squeeze(1)
         self.last_B = self.held_BL.sum(dim=1).cumsum(dim=0) - 1
+        self._slots: dict[int, Slots] = {}
 
-    @functools.cached_property
-    def hidden(self) -> torch.Tensor:
-        """bool (B, 1, L, L), True where causality or padding hides a key position from a query: query, then key."""
-        causal_LL = torch.ones(self.length, self.length, dtype=torch.bool, device=self.held_BL.device).tril()
-        return ~(causal_LL & self.held_BL[:, None, :])[:, None]
+    def slots(self, heads: int) -> Slots:
+        """Where the attention of ``heads`` heads puts the tokens; made once."""
+        if heads not in self._slots:
+            self._slots[heads] = Slots(self.held_BL, heads)
+        return self._slots[heads]
 
     def pack(self, x_BLD: torch.Tensor) -> torch.Tensor:
         """The T tokens of ``x_BLD``, (T, D)."""

@@ -4,6 +4,7 @@ Departs from the original as its maintained ports do: a fused projection, an out
 each sub-layer and once at the end. Three things are computed differently with the same result:
 
 * only positions that hold an item are computed (packed to T tokens), so padding costs nothing and can change nothing;
+  attention alone is padded, rows of like length together (:mod:`trainables.backbones.slots`);
 * where only the last position is read, the last block computes only that one, and since its single query meets keys
   and values linearly, their projections are applied to it instead of to every position;
 * the key bias adds the same to every score of a query, which the softmax takes out again, so ``last`` leaves it out.
@@ -100,18 +101,18 @@ class Block(nn.Module):
 
     def forward(self, x_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
         """The T tokens after this block, (T, D)."""
-        width = x_TD.shape[1] // self.heads
-        split = (layout.rows, layout.length, self.heads, width)
-        q_SLC, k_SLC, v_SLC = (
-            part_BLD.view(split).transpose(1, 2).reshape(-1, layout.length, width)  # S = B * H; no copy for one head
-            for part_BLD in layout.unpack(self.project(self.norm_attention(x_TD))).chunk(3, dim=2)
-        )
-        score_BHLL = torch.bmm(q_SLC, k_SLC.transpose(1, 2)).view(layout.rows, self.heads, layout.length, -1)
-        # A position without an item may see nothing; a finite bound keeps its unused row of weights finite.
-        weight_BHLL = (score_BHLL / math.sqrt(width)).masked_fill(layout.hidden, -1e9).softmax(dim=-1)
-        context_SLC = torch.bmm(self.dropout(weight_BHLL).flatten(0, 1), v_SLC)
-        context_BLD = context_SLC.view(-1, self.heads, layout.length, width).transpose(1, 2).flatten(2)
-        return self._feed(x_TD + self.out(layout.pack(context_BLD)))
+        slots, width = layout.slots(self.heads), x_TD.shape[1] // self.heads
+        normed_TD = self.norm_attention(x_TD)
+        project = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
+        spread = [slots.spread(functional.linear(normed_TD, weight, bias), self.heads) for weight, bias in project]
+        contexts = []
+        for group, *parts in zip(slots.groups, *spread, strict=True):
+            q_XLC, k_XLC, v_XLC = (part_SC.view(-1, group.length, width) for part_SC in parts)  # X = G * H
+            score_GHLL = torch.bmm(q_XLC, k_XLC.transpose(1, 2)).unflatten(0, (group.rows, self.heads))
+            # A position without an item may see nothing; a finite bound keeps its unused row of weights finite.
+            weight_GHLL = (score_GHLL / math.sqrt(width)).masked_fill(group.hidden_G1LL, -1e9).softmax(dim=-1)
+            contexts.append(torch.bmm(self.dropout(weight_GHLL).flatten(0, 1), v_XLC).flatten(0, 1))
+        return self._feed(x_TD + self.out(slots.gather(contexts, len(x_TD))))
 
     def last(self, x_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
         """The last token of each row after this block, (B, D)."""
