@@ -60,7 +60,8 @@ class Dropout(nn.Module):
         dropped = min(round(self.rate * _LEVELS), _LEVELS - 1)
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         level = draws.view(torch.int16)[: x.numel()].view(x.shape)
-        return x * ((level >= dropped - _LEVELS // 2) * (_LEVELS / (_LEVELS - dropped)))
+        kept = (level >= dropped - _LEVELS // 2).view(torch.uint8)  # bytes become floats in a tenth of bools' time
+        return x * (kept * (_LEVELS / (_LEVELS - dropped)))
 
 
 def pack(x_ND: torch.Tensor, index_T: torch.Tensor) -> torch.Tensor:
