@@ -9,10 +9,11 @@ from torch import nn
 
 from tests.worker.test_hatllm_run import SMALL, metrics_of
 from trainables.config import build
+from trainables.data.batches import batches
 from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.hatllm.compose import Material, compose
-from trainables.hatllm.config import Config
+from trainables.hatllm.config import Config, micro_batches
 from trainables.hatllm.inputs import one_layer, two_layers
 from trainables.hatllm.llm import borrowed, pieces
 from trainables.hatllm.run import run
@@ -139,6 +140,26 @@ def test_slmrec_trains_the_first_layers_alone_and_its_loss_draws_them_to_the_tra
         optimiser.step()
     _, moved = model.student.with_blocks(prompt, target, 2)
     assert (moved - teacher).norm() < 0.8 * (student - teacher).norm()
+
+
+@pytest.mark.parametrize("name", ["hatllm", "bigrec", *METHODS])
+def test_parts_of_a_batch_add_up_to_it(composed, name):
+    masks = {"method__shallow_layers": 1, "method__deep_layers": 1} if name == "hatllm" else {}
+    material, made = composed(name, **masks)
+    assert micro_batches(material.config)
+    model = made.model.eval()  # without dropout, whose draws fall otherwise
+    found = []
+    for size in (7, 4):
+        total = 0.0
+        for part in batches(material.splits.train.take(np.arange(7)), size):
+            loss = model(made.prompts(part.history_BL), part.target_B) * (len(part) / 7)
+            loss.backward()
+            total += loss.item()
+        weights = [weight for weight in model.parameters() if weight.grad is not None]
+        found.append((total, torch.cat([weight.grad.flatten() for weight in weights])))
+        model.zero_grad()
+    assert found[1][0] == pytest.approx(found[0][0], abs=1e-6)
+    assert (found[1][1] - found[0][1]).abs().max() < 1e-6
 
 
 def test_a_table_is_projected_by_one_layer_or_two_and_is_not_trained():

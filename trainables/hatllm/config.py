@@ -10,7 +10,7 @@ from trainables.hatllm.llm_config import LLM, Lora, Tiny
 from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA, SLMRec
 from trainables.seqrec.config import split_metrics
 
-__all__ = ["CONSTRAINTS", "METRICS", "Config", "check"]
+__all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches"]
 
 TOP_K = (5, 10)
 """Cut-offs of every ranking metric (§5.1.3)."""
@@ -163,6 +163,11 @@ class Config:
     """What takes the optimiser steps."""
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     """Figure 2."""
+
+
+def micro_batches(config: Config) -> bool:
+    """Whether a batch may be trained in parts: its loss is a mean over rows, each of which adds by itself."""
+    return config.fit.batch_size >= 2 * (config.engine.accumulation or 1)
 
 
 def check(config: Config) -> list[str]:

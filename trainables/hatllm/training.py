@@ -113,15 +113,14 @@ def _train_until(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for step in range(done + 1, last + 1):
             torch.manual_seed(seed_for(trial.seed, "dropout", step, trial.rank))
-            chosen = rows.take(step_rows(len(rows), batch_size, step, trial.seed)[trial.rank :: trial.world_size])
-            size = -(-len(chosen) // engine.micro_batches)
-            parts = list(batches(chosen, size, device=device))
-            if len(parts) != engine.micro_batches:
+            chosen = step_rows(len(rows), batch_size, step, trial.seed)[trial.rank :: trial.world_size]
+            if len(chosen) < engine.micro_batches:
                 raise ValueError(
-                    f"fit.batch_size must hold {engine.micro_batches} micro-batches a rank, but {len(chosen)} rows "
-                    f"make {len(parts)}; change fit.batch_size or engine.accumulation"
+                    f"fit.batch_size must hold {engine.micro_batches} micro-batches a rank, but got {len(chosen)} "
+                    "rows; raise fit.batch_size or lower engine.accumulation"
                 )
-            for part in parts:
+            for taken in np.array_split(chosen, engine.micro_batches):
+                [part] = batches(rows.take(taken), len(taken), device=device)
                 part_loss = loss(part, step)
                 engine.backward(part_loss, len(part) / len(chosen))
                 total += part_loss.detach() * (len(part) / len(chosen))

@@ -11,7 +11,7 @@ from trainables.config import above, at_least, between
 from trainables.data.config import Data
 from trainables.seqrec.config import Fit, split_metrics
 
-__all__ = ["METRICS", "Config", "check"]
+__all__ = ["METRICS", "Config", "check", "micro_batches"]
 
 OBJECTIVE = "valid/hr_10"
 """The metric whose best epoch is kept and tested (released code)."""
@@ -221,6 +221,19 @@ class Config:
                 f"backbone.heights must be at most data.max_history, but got {max(heights)} and "
                 f"{self.data.max_history}; lower backbone.heights or raise data.max_history"
             )
+
+
+def micro_batches(config: Config) -> bool:
+    """Whether a batch may be trained in parts: in all phases the loss is a mean over examples.
+
+    BCE is one; MK-MMD, InfoNCE and the losses of DisCo compare a batch's items with each other.
+    """
+    match config.method:
+        case PAD(gamma=gamma) | Single(phases="align_tune", gamma=gamma):
+            return gamma == 0
+        case CTRL() | DisCo():
+            return False
+    return True
 
 
 def check(config: Config) -> list[str]:

@@ -18,7 +18,7 @@ from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import fit, parameters, write_weights
 from trainables.seqrec.metrics import ranking_metrics
-from trainables.seqrec.objectives import bce_loss, every_position
+from trainables.seqrec.objectives import bce_loss, every_position, positions
 from trainables.trial import Trial
 
 
@@ -68,6 +68,7 @@ def run(config: Config, trial: Trial) -> None:
         weight_decay=config.fit.weight_decay,
         decoupled=config.fit.optimiser == "adamw",
         undecayed=tuple(made.gate.parameters()) if made.gate else (),
+        examples=positions,
         objective=OBJECTIVE,
         keep=config.fit.keep,
         matmul=config.fit.matmul,

@@ -17,7 +17,7 @@ from trainables.seqrec.evaluate import rank_rows
 from trainables.seqrec.fit import Loss, fit
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.metrics import ranking_metrics
-from trainables.seqrec.objectives import bce_loss, every_position, next_scores
+from trainables.seqrec.objectives import bce_loss, every_position, next_scores, positions
 from trainables.seqrec.text import TextItems
 from trainables.stages import Arrays
 from trainables.trial import Trial
@@ -107,6 +107,7 @@ class Training:
             objective=objective,
             keep=self.config.fit.keep,
             matmul=self.config.fit.matmul,
+            examples=positions,
         )
         weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
         return weights | recorded.arrays()

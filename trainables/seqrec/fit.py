@@ -57,6 +57,7 @@ def fit(
     objective: str = OBJECTIVE,
     keep: Literal["best", "last"] = "best",
     matmul: Matmul = "highest",
+    examples: Callable[[Batch], int] = len,
 ) -> Progress:
     """Train ``model`` in place and leave it at its best epoch, or the last.
 
@@ -67,7 +68,7 @@ def fit(
 
     Args:
         model: its parameters are trained; buffers that cost nothing to make again should be non-persistent.
-        loss: the mean loss of a batch; called in training mode.
+        loss: the mean loss of a batch's examples; called in training mode.
         rows: training rows, shuffled anew every epoch.
         evaluate: metrics of the model as it is; called in evaluation mode.
         trial: seed, device, reports and checkpoints.
@@ -81,6 +82,7 @@ def fit(
         objective: the metric to maximise, one of ``evaluate``'s.
         keep: which epoch's weights ``model`` is left with.
         matmul: how exactly training multiplies matrices; ``evaluate`` is not touched.
+        examples: how many a batch has; its rows, unless said otherwise.
 
     Raises:
         ValueError: there is no training row, or the trial has several ranks.
@@ -96,7 +98,7 @@ def fit(
         started = time.perf_counter()
         epoch = progress.epoch + 1
         with matmul_precision(matmul):
-            mean_loss = _train_epoch(model, optimiser, loss, rows, trial, epoch, batch_size)
+            mean_loss = _train_epoch(model, optimiser, loss, rows, trial, epoch, batch_size, examples)
         trained = time.perf_counter()
         if not math.isfinite(mean_loss):
             trial.report(epoch, {"train/loss": mean_loss, objective: math.nan})
@@ -162,6 +164,7 @@ def _train_epoch(
     trial: Trial,
     epoch: int,
     batch_size: int,
+    examples: Callable[[Batch], int],
 ) -> float:
     """One pass over ``rows``; the mean loss of a row."""
     device = torch.device(trial.device)
@@ -173,27 +176,29 @@ def _train_epoch(
         torch.manual_seed(seed_for(trial.seed, "dropout", epoch))
         for batch in batches(rows, batch_size, shuffle, device):
             optimiser.zero_grad()
-            for part, share in micro_batches(batch, trial.micro_batch_divisor):
+            for part, share in micro_batches(batch, trial.micro_batch_divisor, examples):
                 part_loss = loss(part, draws)
                 (part_loss if share == 1 else part_loss * share).backward()
-                total += part_loss.detach() * len(part)
+                total += part_loss.detach() * (share * len(batch))
             optimiser.step()
     return float(total) / len(rows)
 
 
-def micro_batches(batch: Batch, divisor: int) -> Iterator[tuple[Batch, float]]:
+def micro_batches(batch: Batch, divisor: int, examples: Callable[[Batch], int] = len) -> Iterator[tuple[Batch, float]]:
     """``batch`` in at most ``divisor`` parts with the share of each, for a trial that ran out of memory before.
 
-    Their losses times their shares add up to that of the batch where it is a mean over rows, each of which adds by
-    itself; a trainable says where that is so (``micro_batches`` of its config.py). Random draws fall otherwise.
+    Their losses times their shares add up to that of the batch where it is a mean over its ``examples``, each of which
+    adds by itself; a trainable says where that is so (``micro_batches`` of its config.py). Random draws fall otherwise.
     """
     if divisor == 1:
         yield batch, 1.0
         return
-    size = -(-len(batch) // divisor)
+    size, count = -(-len(batch) // divisor), examples(batch)
     columns = (batch.history_BL.split(size), batch.target_B.split(size), batch.user_B.split(size))
     for history_BL, target_B, user_B in zip(*columns, strict=True):
-        yield Batch(history_BL, target_B, user_B), len(target_B) / len(batch)
+        part = Batch(history_BL, target_B, user_B)
+        if held := examples(part):
+            yield part, held / count
 
 
 def _state(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, best: Weights) -> dict[str, Any]:

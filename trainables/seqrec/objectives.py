@@ -88,6 +88,11 @@ def every_position(backbone: Causal) -> Reading:
     return read
 
 
+def positions(batch: Batch) -> int:
+    """How many examples :func:`every_position` reads from a batch."""
+    return int((batch.history_BL != 0).sum())
+
+
 def sampled_loss(
     items: Items,
     backbone: Backbone,
