@@ -47,6 +47,11 @@ class Room:
         return bool(self._lacking)
 
 
+def is_full(error: OSError) -> bool:
+    """Whether `error` says that a disk, or what a user may have of it, is full."""
+    return error.errno in _NO_SPACE
+
+
 def when_there_is_room(write: Callable[[], None], folder: Path) -> None:
     """Call `write` again and again while the disk of `folder` is full; what must be written before anything else waits.
 
@@ -59,7 +64,7 @@ def when_there_is_room(write: Callable[[], None], folder: Path) -> None:
             write()
             return
         except OSError as error:
-            if error.errno not in _NO_SPACE:
+            if not is_full(error):
                 raise
             if not told:
                 logger.warning("%s: %s; the sweep waits for room", folder, error.strerror)
@@ -74,7 +79,7 @@ def _has_room(folder: Path, size: int) -> bool:
         with probe.open("wb") as stream:
             os.posix_fallocate(stream.fileno(), 0, size)
     except OSError as error:
-        if error.errno not in _NO_SPACE:
+        if not is_full(error):
             raise
         return False
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from platform.room import when_there_is_room
 
 PATIENCE_S = 45.0
 """For how long a database may not answer while a sweep runs: less than it takes for the lease to be lost."""
@@ -36,7 +39,24 @@ def open_storage(study: str | None, folder: Path) -> BaseStorage:
     path = Path(study or folder / "study.journal")
     path.parent.mkdir(parents=True, exist_ok=True)
     mend_journal(path)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+    return JournalStorage(_Patient(str(path), lock_obj=JournalFileOpenLock(str(path))))
+
+
+class _Patient(JournalFileBackend):
+    """A journal file that waits for room on its disk; what it was told is in it as a whole or not at all."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write ``logs``, in the end."""
+        path = Path(self._file_path)
+        when_there_is_room(lambda: self._append(path, logs), path.parent)
+
+    def _append(self, path: Path, logs: list[dict[str, Any]]) -> None:
+        before = path.stat().st_size
+        try:
+            super().append_logs(logs)
+        except OSError:
+            os.truncate(path, before)  # nobody else writes while this driver holds the sweep's lease
+            raise
 
 
 def _patient(storage: RDBStorage) -> RDBStorage:

@@ -239,6 +239,19 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.fixture(scope="session")
+def fill() -> Callable[..., Path]:
+    """Call with a folder, and the bytes to leave, for a file that takes all other room on its disk."""
+
+    def fill(folder: Path, leave: int = 0) -> Path:
+        found = os.statvfs(folder)
+        with (folder / "ballast").open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, max(1, found.f_bavail * found.f_frsize - leave))
+        return folder / "ballast"
+
+    return fill
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _hangups_arrive() -> Iterator[None]:
     """Under `nohup` SIGHUP is ignored, by what the tests start too; they send it on purpose."""

@@ -21,6 +21,10 @@ def curve(values: dict[str, Any], step: int) -> float:
     return top * step / (step + values.get("part.bend", 1)) + 0.1 * math.sin(40 * values["x"] + step)
 
 
+def metrics(values: dict[str, Any], step: int) -> dict[str, float]:
+    return {"valid/ndcg_10": curve(values, step), "valid/hr_10": (1 - values["x"]) / values["width"]}
+
+
 class Workers:
     """Two workers over one ledger, which take turns by chance."""
 
@@ -39,7 +43,7 @@ class Workers:
             elif tasks:
                 self._advance(here.ledger, tasks, self._chance.choice(sorted(tasks)))
         return {
-            trial.number: (here.study.values(trial), trial.state.name, trial.value, trial.intermediate_values)
+            trial.number: (here.study.values(trial), trial.state.name, trial.values, trial.intermediate_values)
             for trial in here.study.trials()
         }
 
@@ -47,7 +51,7 @@ class Workers:
         step = self._done.get(number, 0) + 1
         if step > STEPS:
             ledger.finish(number, {})
-        elif ledger.report(number, step, {"valid/ndcg_10": curve(tasks[number], step)}):
+        elif ledger.report(number, step, metrics(tasks[number], step)):
             if self._chance.random() < 0.7:  # else a death now repeats the step
                 self._done[number] = step
             return
@@ -56,6 +60,10 @@ class Workers:
 
 def overrides(method: str, stopping: str, trials: int) -> tuple[str, ...]:
     batch = ("deterministic=true", f"max_concurrent_trials={BATCH}", f"num_trials={trials}")
+    if method == "nsga2":
+        batch = (*batch, "metric=[{name: valid/ndcg_10, goal: maximize}, {name: valid/hr_10, goal: maximize}]")
+    if method == "grid":
+        batch = (*batch, "parameters.x={min: 0.0, max: 0.9, step: 0.3}")
     return (f"method={method}", stopping, *batch, "constraints=['x <= 0.9']", "initial_points=[{x: 0.3}, {x: 0.6}]")
 
 
@@ -64,13 +72,15 @@ def overrides(method: str, stopping: str, trials: int) -> tuple[str, ...]:
     [
         ("tpe", ASHA, 7),
         *[
-            pytest.param(method, stopping, 14, marks=pytest.mark.slow)
-            for method, stopping in (
-                ("tpe", HYPERBAND),
-                ("tpe", MEDIAN),
-                ("cmaes", "early_stopping=none"),
-                ("gp", ASHA),
-                ("qmc", ASHA),
+            pytest.param(method, stopping, trials, marks=pytest.mark.slow)
+            for method, stopping, trials in (
+                ("tpe", HYPERBAND, 14),
+                ("tpe", MEDIAN, 14),
+                ("cmaes", "early_stopping=none", 14),
+                ("gp", ASHA, 14),
+                ("qmc", ASHA, 14),
+                ("grid", ASHA, 14),
+                ("nsga2", "early_stopping=none", 62),  # a generation is 50
             )
         ],
     ],

@@ -2,10 +2,12 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import optuna
 import pytest
 
+from platform import room
 from platform.errors import InvalidSweep, SweepError
 from platform.study import Study
 
@@ -39,6 +41,31 @@ def test_a_torn_last_line_and_a_left_lock_are_mended(sweep, opened, caplog):
     finish_one(again)
     assert [t.state.name for t in opened(here).trials()] == ["COMPLETE", "COMPLETE"]
     assert all(json.loads(line) for line in journal.read_text().splitlines())
+
+
+def test_a_full_disk_holds_the_study_up_and_its_journal_stays_whole(sweep, opened, small_disk, fill, monkeypatch):
+    disk = small_disk(1)
+    journal = disk / "study.journal"
+    here = sweep(f"study={journal}")
+    study = opened(here)
+    finish_one(study)
+    whole, found = journal.read_bytes(), []
+    ballast = fill(disk)  # what is left is the rest of the journal's last page
+
+    def sleep(seconds):
+        found.append(journal.read_bytes())
+        if len(found) == 3:
+            ballast.unlink()
+
+    monkeypatch.setattr(room, "time", SimpleNamespace(sleep=sleep))
+    for _ in range(5):
+        finish_one(study)
+    assert len(found) == 3
+    assert found[0] == found[1] == found[2]
+    assert found[0].startswith(whole)
+    assert found[0].endswith(b"\n")
+    assert len(found[0]) - len(whole) <= 4096
+    assert [trial.state.name for trial in opened(here).trials()] == ["COMPLETE"] * 6
 
 
 def test_a_database_holds_the_study_where_one_is_named(sweep, opened, tmp_path):
