@@ -34,6 +34,15 @@ class _Redacting(logging.Formatter):
         return redact(super().format(record))
 
 
+def log_to(handler: logging.Handler) -> None:
+    """Send all logging of this process to `handler`, without secrets."""
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+
+
 @contextmanager
 def clean_screen(log: Path) -> Iterator[Console]:
     """A console on the real terminal, while file descriptors 1 and 2 and all logging go to `log`."""
@@ -44,11 +53,7 @@ def clean_screen(log: Path) -> Iterator[Console]:
     os.dup2(target, 1)
     os.dup2(target, 2)
     handler = logging.FileHandler(log)
-    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    logging.captureWarnings(True)
+    log_to(handler)
     with os.fdopen(os.dup(screen), "w", encoding="utf-8") as stream:
         try:
             yield Console(file=stream, width=None if os.isatty(screen) else _PLAIN_WIDTH)
@@ -57,7 +62,7 @@ def clean_screen(log: Path) -> Iterator[Console]:
             sys.stderr.flush()
             os.dup2(screen, 1)
             os.dup2(errors, 2)
-            root.removeHandler(handler)
+            logging.getLogger().removeHandler(handler)
             handler.close()
             for descriptor in (screen, errors, target):
                 os.close(descriptor)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
+from platform.room import is_full
 from trainables.redaction import redact
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SweepError as error:
         sys.stderr.write(f"{redact(str(error))}\n")
         return error.exit_code
+    except OSError as error:
+        if not is_full(error):
+            raise
+        sys.stderr.write(f"the disk must have room, but got {redact(str(error))}; the same command carries on then\n")
+        return SweepError.exit_code
 
 
 def _refuse_unbuilt(spec: SweepSpec) -> None:
@@ -125,7 +131,9 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
             tracker.finish({"status": "KILLED"}, patience_s=5)
             return end.exit_code
         except BaseException:
-            if not lease.is_lost:
+            if lease.is_lost:
+                tracker.close()
+            else:
                 tracker.finish({"status": "FAILED"}, patience_s=5)
             raise
         closing = closing or ledger.closing

@@ -1,13 +1,17 @@
-"""The MLflow side of a sweep: a parent run, a child run a trial, shipped from the trials' journals in the background.
+"""Tracks a sweep in MLflow by a process of its own, which takes neither the driver's time nor that of its trials.
 
-What is on disk decides what is sent, so an outage or a crash is caught up by whoever ships next, and nothing is sent
-twice: each batch carries the number of its last journal line as the metric `trial/reports`. Nothing here ever stops a
-sweep.
+The process (`shipper.py`) is told the numbers of the trials that have something new on disk, and reads them itself. If
+it dies it is started again and told once more what it has not confirmed. Nothing here ever stops or holds up a sweep.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
+import os
+import select
+import subprocess
 import sys
 import threading
 import time
@@ -17,18 +21,19 @@ from typing import Any
 
 from platform.destination import Destination
 from platform.journal import TrialFiles, all_trials
-from platform.runs import Runs, is_answer
+from trainables.redaction import remembered
 
+_ROOT = Path(__file__).parents[1]
 _PAUSE_S = 1.0
-_SWITCH_S = 0.0001  # how long the driver's loop waits for its turn; 5 ms by default, several times an event
 _LONGEST_PAUSE_S = 15.0
-_LAST_TRIES = 3  # at the end of a sweep, whose user waits
+_HEARS_S = 60.0  # within which a process that was just started reads what it is told
+_DEATHS = 3  # in a row, without anything shipped, before the user is told
 
 logger = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Ships one sweep's trials to MLflow from a thread of its own.
+    """One sweep's way to MLflow.
 
     Args:
         destination: the MLflow store.
@@ -42,104 +47,173 @@ class Tracker:
         self, destination: Destination, sweep: str, folder: Path, tags: Mapping[str, str], tell: Callable[[str], None]
     ) -> None:
         self.destination = destination
-        self._sweep = sweep
         self._folder = folder
-        self._tags = dict(tags)
         self._tell = tell
-        self._wake = threading.Event()
-        self._done = threading.Event()
+        self._order = {
+            "destination": dataclasses.asdict(destination) | {"artifacts": str(destination.artifacts)},
+            "sweep": sweep,
+            "folder": str(folder),
+            "tags": dict(tags),
+            "secrets": remembered(),
+        }
         self._lock = threading.Lock()
-        self._dirty: dict[int, TrialFiles] = {}
-        self._parent_end: dict[str, Any] | None = None
-        self._runs: Runs | None = None
-        self._lost = False
+        self._pending: dict[int, bool] = {}  # trials that are not confirmed; whether there is more to tell of them
+        self._ready = False  # whether the process has been told all of that
+        self._end: dict[str, Any] | None = None
+        self._deadline = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._deaths = 0
+        self._finished: bool | None = None
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
 
     def start(self) -> None:
         """Begin shipping; what an earlier driver left unsent comes first."""
-        for trial in all_trials(self._folder):
-            shipped = trial.read("shipped.json")
-            if shipped.get("to") != str(self.destination) or shipped.get("ended") != trial.read("end.json").get("time"):
-                self._dirty[trial.number] = trial
-        sys.setswitchinterval(_SWITCH_S)
         self._thread.start()
 
     def changed(self, trial: TrialFiles) -> None:
         """A trial has something new on disk."""
         with self._lock:
-            self._dirty[trial.number] = trial
-        self._wake.set()
+            now = self._ready and trial.number not in self._pending
+            self._pending[trial.number] = not now
+            if now:
+                self._write(trial.number)
 
     def finish(self, end: Mapping[str, Any], patience_s: float = 30.0) -> bool:
         """Ship what is left and end the parent run; False if the store did not take all of it in `patience_s` seconds.
+
+        No process is left, either way.
 
         Args:
             end: the parent's `status` (MLflow's word), `metrics`, `tags` and `files` (paths to log).
         """
         ended = sum(1 for trial in all_trials(self._folder) if trial.read("end.json"))
-        self._parent_end = {"time": time.time(), "step": ended, **end}  # the same each time that it is tried
-        self._done.set()
-        self._wake.set()
-        if self._thread.ident is None:  # never started
-            return False
-        self._thread.join(patience_s)
-        return not self._thread.is_alive() and not self._lost
+        files = [str(path) for path in end.get("files", ())]
+        with self._lock:
+            self._deadline = time.monotonic() + patience_s
+            self._end = {"time": time.time(), "step": ended, **end, "files": files}  # the same each time it is tried
+            if self._ready:
+                for number in [number for number, more in self._pending.items() if more]:
+                    self._pending[number] = False
+                    self._write(number, patience_s)
+                self._write_end()
+        try:
+            if self._thread.ident is not None:  # it was started
+                self._thread.join(patience_s)
+        finally:
+            self.close()
+        return bool(self._finished)
+
+    def close(self) -> None:
+        """End the process, whatever it does; what it has not shipped is shipped by the next driver."""
+        self._closed.set()
+        with self._lock:
+            if self._process:
+                self._process.kill()
+                self._process.wait()
+        if self._thread.ident is not None:
+            self._thread.join()  # its line is at its end now
 
     def _run(self) -> None:
-        pause, tries = _PAUSE_S, 0
+        """Have a process that ships, and hear what it says, until all is done."""
+        pause = _PAUSE_S
         while True:
-            self._wake.wait(_PAUSE_S if self._done.is_set() else _LONGEST_PAUSE_S)
-            self._wake.clear()
-            finishing = self._done.is_set()
             try:
-                self._ship()
-                if finishing and not self._dirty and self._runs:
-                    self._runs.find()  # what was asked for twice, as an answer was lost, may have been done twice
-                    self._runs.end_parent(self._parent_end or {})
-            except Exception as error:  # whatever a store does, the sweep goes on
-                logger.warning("tracking: %s", error, exc_info=True)
-                tries += 1
-                self._runs = None
-                if finishing and tries >= _LAST_TRIES:
-                    self._lose()
-                    return
-                if tries > 1:  # the first time may be a connection that was closed meanwhile, or a lock
-                    self._lose()
-                    pause = min(2 * pause, _LONGEST_PAUSE_S)
-                self._done.wait(pause)
-                self._wake.set()
-                continue
-            if self._lost:
-                self._tell(f"MLflow at {self.destination} answers again")
-            self._lost, pause, tries = False, _PAUSE_S, 0
-            if finishing and not self._dirty:
+                self._begin()
+                self._hear()
+            except OSError as error:
+                logger.warning("tracking: %s", error)
+            self._put_away()
+            if self._finished is not None or self._closed.is_set():
                 return
-            self._done.wait(_PAUSE_S)  # reports that come meanwhile share a batch
+            self._deaths += 1
+            logger.warning("tracking: the process that ships to MLflow has died; it is started again")
+            if self._deaths == _DEATHS:
+                self._tell(f"what ships to MLflow at {self.destination} dies again and again; the sweep goes on")
+            pause = _PAUSE_S if self._deaths == 1 else min(2 * pause, _LONGEST_PAUSE_S)
+            self._closed.wait(pause)
 
-    def _lose(self) -> None:
-        if not self._lost:
-            self._tell(f"MLflow at {self.destination} does not answer; the sweep goes on and ships later")
-        self._lost = True
-
-    def _ship(self) -> None:
-        """Ship every trial that has something new; one that fails does not keep the others waiting.
+    def _begin(self) -> None:
+        """Start a process, and tell it everything that none has confirmed.
 
         Raises:
-            Exception: the first that was met, after all trials were tried.
+            OSError: there is no process to be had.
         """
-        if self._runs is None:
-            self._runs = Runs(self.destination, self._sweep, self._folder, self._tags, self._tell)
+        path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         with self._lock:
-            dirty, self._dirty = self._dirty, {}
-        failed: Exception | None = None
-        for number, trial in dirty.items():
-            try:
-                if failed is None or is_answer(failed):
-                    self._runs.ship(trial)
-                    continue
-            except Exception as error:
-                failed = failed or error
+            if self._closed.is_set():
+                return
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "platform.shipper"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path},
+                process_group=0,  # a signal to the driver's group, such as Ctrl-C, is not for it
+            )
+            self._pending = dict.fromkeys(self._pending, True)
+        self._write(self._order)
+        while not self._ready:
             with self._lock:
-                self._dirty.setdefault(number, trial)
-        if failed is not None:
-            raise failed
+                more = [number for number, more in self._pending.items() if more]
+                self._pending.update(dict.fromkeys(more, False))
+                if not more:
+                    self._ready = True
+                    if self._end is not None:
+                        self._write_end()
+            for number in more:  # which may take as long as it takes to start; the driver does not wait
+                self._write(number, _HEARS_S)
+
+    def _put_away(self) -> None:
+        with self._lock:
+            self._ready = False
+            if self._process and self._process.stdin:
+                self._process.kill()
+                self._process.wait()
+                self._process.stdin.close()
+                self._process = None
+
+    def _hear(self) -> None:
+        """Take what the process says until it ends."""
+        process = self._process
+        if process is None or process.stdout is None:  # closed meanwhile
+            return
+        with process.stdout as answers:
+            for line in answers:
+                match json.loads(line) if line.endswith(b"\n") else None:  # the last may be torn
+                    case {"say": text}:
+                        self._tell(text)
+                    case {"shipped": number}:
+                        self._deaths = 0
+                        self._confirm(number)
+                    case {"finished": finished}:
+                        self._finished = finished
+                        return
+
+    def _confirm(self, number: int) -> None:
+        with self._lock:
+            if self._pending.pop(number, False):
+                self._pending[number] = False
+                self._write(number)
+
+    def _write_end(self) -> None:
+        left = max(self._deadline - time.monotonic(), 0.0)
+        self._write({"end": self._end, "patience": left}, left)
+
+    def _write(self, order: object, patience_s: float = 0.0) -> None:
+        """Write a line to the process if there is one; one that does not read it is ended, for another to be told."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        assert process.stdin
+        rest = memoryview(json.dumps(order).encode() + b"\n")
+        ready = select.poll()
+        ready.register(process.stdin, select.POLLOUT)
+        deadline = time.monotonic() + patience_s
+        try:
+            while rest:
+                if not ready.poll(1000 * max(deadline - time.monotonic(), 0.0)):
+                    process.kill()
+                    return
+                rest = rest[os.write(process.stdin.fileno(), rest[: select.PIPE_BUF]) :]
+        except BrokenPipeError:
+            return

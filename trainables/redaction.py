@@ -6,7 +6,7 @@ and, wherever they stand, the values of environment variables and of settings th
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -51,6 +51,16 @@ def remember(values: Mapping[str, Any]) -> None:
         for name, value in values.items()
         if isinstance(value, str) and is_secret(name) and len(value) >= _SHORTEST
     )
+
+
+def remembered() -> list[str]:
+    """The secrets of settings that this process has seen, for a process that it starts."""
+    return sorted(_remembered)
+
+
+def take_over(secrets: Iterable[str]) -> None:
+    """Hide what another process has :func:`remembered`."""
+    _remembered.update(secrets)
 
 
 def is_secret(name: str) -> bool:

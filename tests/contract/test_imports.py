@@ -23,6 +23,7 @@ DRIVER = (
     ("study",),
     ("batches",),
     ("runs",),
+    ("shipper",),
     ("tracking",),
     ("runners",),
     ("trials", "compare"),

@@ -17,6 +17,7 @@ from platform.errors import InvalidSweep
 from platform.journal import TrialFiles
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
+from platform.shipper import Shipper
 from platform.spec import load
 from platform.study import Study
 from platform.tracking import Tracker
@@ -146,7 +147,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Sweep:
-    """A sweep's folder with trackers over it; `said` is what they told the user."""
+    """A sweep's folder with shippers over it, in this process or another; `said` is what they told the user."""
 
     def __init__(self, folder: Path, uri: str, experiment: str) -> None:
         self.folder = folder
@@ -156,9 +157,15 @@ class Sweep:
         folder.mkdir(parents=True)
         (folder / "sweep.yaml").write_text("name: curve\n")
 
-    def tracker(self, checkpoints: str = "best", uri: str | None = None, tags: dict[str, str] | None = None) -> Tracker:
-        destination = Destination(uri or self.uri, self.experiment, self.folder.parent / "artifacts", checkpoints)
-        return Tracker(destination, "curve", self.folder, TAGS | (tags or {}), self.said.append)
+    def shipper(self, checkpoints: str = "best", uri: str | None = None, tags: dict[str, str] | None = None) -> Shipper:
+        destination = self._destination(uri or self.uri, checkpoints)
+        return Shipper(destination, "curve", self.folder, TAGS | (tags or {}), self.said.append)
+
+    def tracker(self, uri: str | None = None) -> Tracker:
+        return Tracker(self._destination(uri or self.uri), "curve", self.folder, TAGS, self.said.append)
+
+    def _destination(self, uri: str, checkpoints: str = "best") -> Destination:
+        return Destination(uri, self.experiment, self.folder.parent / "artifacts", checkpoints)
 
     def trial(self, number: int, values: dict[str, Any] | None = None) -> TrialFiles:
         files = TrialFiles(self.folder, number)

@@ -1,176 +1,154 @@
-"""MLflow, for real: a SQLite store and a server on the loopback; a parent run, a child a trial, each report once."""
+"""The process that ships a sweep: it takes nothing from the driver, dies with it, and is replaced when it dies."""
 
+import random
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from platform.destination import Destination
+from platform.journal import TrialFiles
+from trainables.redaction import remember
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 300
+"""For a process to start and ship on a machine that others use: it imports MLflow, which takes seconds of its own."""
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "server"])
-def test_a_sweep_is_a_parent_run_with_a_child_a_trial_and_every_report_once(tracked, request, kind):
-    here = tracked(request.getfixturevalue("line").uri) if kind == "server" else tracked()
+def shippers(of: int | None = None) -> list[psutil.Process]:
+    """The living processes below `of`, or below this one, that ship."""
+    living = [each for each in psutil.Process(of).children() if each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in living if "platform.shipper" in each.cmdline()]
+
+
+def test_a_process_of_its_own_ships_a_sweep_and_is_gone_at_the_end(tracked, wait_for):
+    here = tracked()
+    remember({"hub.api_key": "key-of-a-setting"})
+    (here.folder / "sweep.yaml").write_text("name: curve\nparameters: {note: key-of-a-setting}\n")
     tracker = here.tracker()
     tracker.start()
-    done, pruned, failed = (here.trial(number) for number in range(3))
-    for files in (done, pruned, failed):
-        here.report(files, range(1, 4), 0.1 * (1 + files.number))
-        tracker.changed(files)
-    (done.folder / "artifacts").mkdir()
-    (done.folder / "artifacts" / "config.json").write_text("{}")
-    (done.folder / "artifacts" / "plots").mkdir()
-    (done.folder / "artifacts" / "plots" / "spectrum.csv").write_text("1")
-    (done.folder / "tags.json").write_text('{"data.fingerprint": "f00"}')
-    here.report(done, range(4, 6))
-    here.end(done)
-    here.end(pruned, "PRUNED", "early stopping (asha) at report 3")
-    here.end(failed, "FAIL", "exception: no")
-    table = here.folder / "results.csv"
-    table.write_text("trial\n0\n")
-    for files in (done, pruned, failed):
-        tracker.changed(files)
-    end = {"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}, "tags": {"best.trial": "0"}, "files": [table]}
-    assert tracker.finish(end)
+    files = here.trial(0)
+    here.report(files, range(1, 4))
+    tracker.changed(files)
+    wait_for(lambda: files.read("shipped.json").get("reports") == 3, "three reports shipped", PATIENCE_S)
+    (process,) = shippers()
+    assert process.cmdline()[1:] == ["-P", "-m", "platform.shipper"]
+    assert process.nice() == max(psutil.Process().nice(), 5)
+    assert process.net_connections("inet") == []
+    here.report(files, range(4, 6))
+    here.end(files)
+    tracker.changed(files)
+    assert tracker.finish({"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}}, patience_s=PATIENCE_S)
+    assert not process.is_running()
     assert here.said == []
-
     parent, children = here.runs()
-    assert parent.info.status == "FINISHED"
-    assert parent.info.run_name == "curve"
     assert parent.data.metrics == {"best/valid/ndcg_10": 0.5}
-    assert parent.data.tags["best.trial"] == "0"
-    assert here.artifacts(parent) == {"results.csv", "sweep.yaml"}
-    assert {number: run.info.status for number, run in children.items()} == {0: "FINISHED", 1: "KILLED", 2: "FAILED"}
-    for run in children.values():
-        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert run.data.params == {"x": "0.5", "adapter.name": "none"}
-        assert run.data.tags["version.torch"] == "2.13.0"
-        assert run.info.end_time >= run.info.start_time
-    assert here.history(0, "train/loss") == [(step, 1 / step) for step in range(1, 6)]
-    assert here.history(1, "valid/ndcg_10") == [(1, 0.2), (2, 0.2), (3, 0.2)]
-    assert children[0].data.tags["data.fingerprint"] == "f00"
-    assert children[1].data.tags["sweep.end"] == "early stopping (asha) at report 3"
-    assert children[2].data.tags["sweep.state"] == "FAIL"
-    assert here.artifacts(children[0]) == {"config.json", "learning_curve.html", "plots"}
+    assert here.history(0, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 6)]
+    assert (parent.info.status, children[0].info.status) == ("FINISHED", "FINISHED")
+    (text,) = (here.folder.parent / "artifacts").rglob("sweep.yaml")
+    assert text.read_text() == "name: curve\nparameters: {note: ***}\n"
 
 
-def test_a_finished_sweep_that_is_run_again_adds_nothing(tracked):
-    here = tracked()
-    end = {"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}}
-    files = here.trial(0)
-    here.report(files, range(1, 3))
-    here.end(files)
-    for _ in range(2):
-        tracker = here.tracker()
-        tracker.start()
-        assert tracker.finish(end)
-    from mlflow import MlflowClient
-
+@pytest.mark.slow
+def test_a_shipper_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing(tracked):
+    here, chance, kills = tracked(), random.Random(0), 0
+    tracker = here.tracker()
+    tracker.start()
+    trials = [here.trial(number) for number in range(3)]
+    for step in range(1, 121):
+        for files in trials:
+            here.report(files, range(step, step + 1))
+            tracker.changed(files)
+        time.sleep(0.1)
+        if step % 20 == 0:
+            time.sleep(chance.uniform(0, 3))
+            for process in shippers():
+                process.kill()
+                kills += 1
+    for files in trials:
+        here.end(files)
+        tracker.changed(files)
+    for process in shippers():
+        process.kill()
+    assert kills > 2
+    assert tracker.finish({"status": "FINISHED"}, patience_s=PATIENCE_S)
+    assert shippers() == []
     parent, children = here.runs()
-    assert len(MlflowClient(here.uri).get_metric_history(parent.info.run_id, "best/valid/ndcg_10")) == 1
-    assert parent.info.status == "FINISHED"
-    assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2]
-    assert children[0].info.status == "FINISHED"
+    assert {run.info.status for run in (parent, *children.values())} == {"FINISHED"}
+    for number in range(3):
+        assert here.history(number, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 121)]
 
 
-def test_values_that_are_not_numbers_are_logged_as_nan(tracked):
+@pytest.mark.slow
+def test_a_shipper_dies_with_its_driver(tracked, wait_for):
     here = tracked()
-    files = here.trial(0)
-    files.append(1, {"valid/ndcg_10": float("nan"), "valid/hr_10": float("inf"), "train/loss": 0.5})
-    here.end(files, "FAIL", "non-finite objective")
-    tracker = here.tracker()
-    tracker.start()
-    assert tracker.finish({"status": "FINISHED"})
-    _, children = here.runs()
-    for name in ("valid/ndcg_10", "valid/hr_10"):
-        ((step, value),) = here.history(0, name)
-        assert step == 1
-        assert value != value
-    assert here.history(0, "train/loss") == [(1, 0.5)]
-    assert children[0].info.status == "FAILED"
+    here.trial(0)
+    script = f"""
+        import time
+        from pathlib import Path
+        from platform.destination import Destination
+        from platform.journal import TrialFiles
+        from platform.tracking import Tracker
+        folder = Path({str(here.folder)!r})
+        to = Destination({here.uri!r}, {here.experiment!r}, folder.parent / "artifacts")
+        tracker = Tracker(to, "curve", folder, {{}}, print)
+        tracker.start()
+        while True:
+            tracker.changed(TrialFiles(folder, 0))
+            time.sleep(0.01)
+    """
+    driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT)
+    try:
+        wait_for(lambda: bool(TrialFiles(here.folder, 0).read("shipped.json")), "the trial being shipped", PATIENCE_S)
+        (process,) = shippers(driver.pid)
+    finally:
+        driver.kill()
+        driver.wait()
+    process.wait(10)
 
 
-def test_more_metrics_than_one_request_takes_are_all_there(tracked):
+@pytest.fixture
+def stopped(tracked, wait_for):
+    """A tracker whose process has shipped a trial and hangs since then."""
     here = tracked()
-    files = here.trial(0, {f"parameter_{i}": i for i in range(150)})
-    for step in range(1, 31):
-        files.append(step, {f"valid/hr_{k}": step / k for k in range(1, 51)})
-    here.end(files)
-    tracker = here.tracker()
-    tracker.start()
-    assert tracker.finish({"status": "FINISHED"})
-    _, children = here.runs()
-    assert len(children[0].data.params) == 150
-    assert children[0].data.metrics["trial/reports"] == 30
-    for k in (1, 50):
-        assert here.history(0, f"valid/hr_{k}") == [(step, step / k) for step in range(1, 31)]
-
-
-@pytest.mark.parametrize(
-    ("checkpoints", "expected"),
-    [
-        ("best", {"best.safetensors", "learning_curve.html"}),
-        ("last", {"checkpoints", "learning_curve.html"}),
-        ("none", {"learning_curve.html"}),
-    ],
-)
-def test_the_checkpoints_that_are_asked_for_become_artifacts(tracked, checkpoints, expected):
-    here = tracked()
-    files = here.trial(0)
-    for name in ("artifacts/best.safetensors", "checkpoints/000001.pt", "checkpoints/000002.pt"):
-        (files.folder / name).parent.mkdir(exist_ok=True)
-        (files.folder / name).write_text("weights")
-    here.end(files)
-    tracker = here.tracker(checkpoints)
-    tracker.start()
-    assert tracker.finish({"status": "FINISHED"})
-    _, children = here.runs()
-    assert here.artifacts(children[0]) == expected
-
-
-def test_a_large_file_is_a_tag_that_says_where_it_lies(tracked, monkeypatch):
-    from platform import runs
-
-    monkeypatch.setattr(runs, "_LARGE_BYTES", 10)
-    here = tracked()
-    files = here.trial(0)
-    (files.folder / "artifacts").mkdir()
-    large = files.folder / "artifacts" / "ranks.npy"
-    large.write_bytes(b"0" * 11)
-    here.end(files)
-    tracker = here.tracker()
-    tracker.start()
-    assert tracker.finish({"status": "FINISHED"})
-    _, children = here.runs()
-    assert children[0].data.tags["file.ranks.npy"] == str(large)
-    assert "ranks.npy" not in here.artifacts(children[0])
-
-
-@pytest.mark.parametrize("largest", [10, 1000], ids=["by reference", "as a file"])
-def test_weights_that_a_better_trial_pushed_out_are_gone_from_the_run_too(tracked, monkeypatch, wait_for, largest):
-    from platform import runs
-
-    monkeypatch.setattr(runs, "_LARGE_BYTES", largest)
-    here = tracked()
-    files = here.trial(0)
-    weights = files.folder / "artifacts" / "best.safetensors"
-    weights.parent.mkdir()
-    weights.write_bytes(b"0" * 100)
-    here.end(files)
-    tracker = here.tracker()
+    tracker, files = here.tracker(), here.trial(0)
     tracker.start()
     tracker.changed(files)
-    wait_for(lambda: "best.safetensors" in files.read("shipped.json").get("files", ()), "the weights")
-    run = here.runs()[1][0]
-    assert ("file.best.safetensors" in run.data.tags) is (largest == 10)
-    assert ("best.safetensors" in here.artifacts(run)) is (largest == 1000)
-    weights.unlink()
+    wait_for(lambda: bool(files.read("shipped.json")), "the trial being shipped", PATIENCE_S)
+    (process,) = shippers()
+    process.suspend()
+    yield here, tracker, files, process
+    tracker.close()
+
+
+@pytest.mark.slow
+def test_a_shipper_that_hangs_is_ended_and_the_next_command_ships_all(stopped):
+    here, tracker, files, process = stopped
+    here.report(files, range(1, 11))
+    here.end(files)
     tracker.changed(files)
-    assert tracker.finish({"status": "FINISHED"})
-    run = here.runs()[1][0]
-    assert "file.best.safetensors" not in run.data.tags
-    assert "best.safetensors" not in here.artifacts(run)
+    began = time.monotonic()
+    assert not tracker.finish({"status": "FINISHED"}, patience_s=1)
+    assert time.monotonic() - began < 10
+    assert not process.is_running()
+    again = here.tracker()
+    again.start()
+    assert again.finish({"status": "FINISHED"}, patience_s=PATIENCE_S)
+    assert here.history(0, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 11)]
 
 
-def test_a_password_is_never_shown():
-    shown = str(Destination("https://user:secret@mlflow.example:5000/path", "e", Path("a")))
-    assert shown == "https://mlflow.example:5000/path"
+@pytest.mark.slow
+def test_a_shipper_that_does_not_hear_is_replaced_and_the_driver_never_waits(stopped, wait_for):
+    here, tracker, files, process = stopped
+    here.report(files, range(1, 4))
+    tracker.changed(files)
+    for number in range(1, 20_000):  # more than the line to the process holds
+        tracker.changed(TrialFiles(here.folder, number))
+    wait_for(lambda: not process.is_running(), "the process that hangs being ended", PATIENCE_S)
+    here.end(files)
+    tracker.changed(files)
+    assert tracker.finish({"status": "FINISHED"}, patience_s=PATIENCE_S)
+    assert here.history(0, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 4)]

@@ -7,15 +7,15 @@ from platform.journal import TrialFiles
 
 def test_a_new_driver_carries_a_trials_run_on_without_a_step_twice(tracked, wait_for):
     here = tracked()
-    first = here.tracker()
+    first = here.shipper()
     first.start()
     files = here.trial(0)
     here.report(files, range(1, 4))
     first.changed(files)
     wait_for(lambda: files.read("shipped.json").get("reports") == 3, "three reports shipped")
-    here.report(files, range(4, 6))  # the first tracker is never told, as if its driver had been killed
+    here.report(files, range(4, 6))  # the first shipper is never told, as if its driver had been killed
     again = TrialFiles(here.folder, 0)
-    second = here.tracker()
+    second = here.shipper()
     second.start()
     again.begin({"x": 0.5})
     here.report(again, range(6, 8))
@@ -29,14 +29,14 @@ def test_a_new_driver_carries_a_trials_run_on_without_a_step_twice(tracked, wait
 
 def test_reports_that_were_sent_but_not_noted_on_disk_are_not_sent_again(tracked, wait_for):
     here = tracked()
-    first = here.tracker()
+    first = here.shipper()
     first.start()
     files = here.trial(0)
     here.report(files, range(1, 4))
     first.changed(files)
     wait_for(lambda: files.read("shipped.json").get("reports") == 3, "three reports shipped")
     (files.folder / "shipped.json").unlink()
-    second = here.tracker()
+    second = here.shipper()
     second.start()
     here.report(files, range(4, 5))
     here.end(files)
@@ -54,11 +54,11 @@ def test_parameters_are_there_though_the_driver_died_right_after_making_the_run(
     here.end(files)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", lambda *_, **__: (_ for _ in ()).throw(OSError("cut")))
-        first = here.tracker()
+        first = here.shipper()
         first.start()
         first.changed(files)
         assert not first.finish({"status": "FINISHED"})
-    second = here.tracker()
+    second = here.shipper()
     second.start()
     assert second.finish({"status": "FINISHED"})
     _, children = here.runs()
@@ -68,7 +68,7 @@ def test_parameters_are_there_though_the_driver_died_right_after_making_the_run(
 
 def test_an_interrupted_trial_is_killed_and_its_run_goes_on_when_it_is_taken_up(tracked, wait_for):
     here = tracked()
-    first = here.tracker()
+    first = here.shipper()
     first.start()
     files = here.trial(0)
     here.report(files, range(1, 3))
@@ -78,7 +78,7 @@ def test_an_interrupted_trial_is_killed_and_its_run_goes_on_when_it_is_taken_up(
     parent, children = here.runs()
     assert (parent.info.status, children[0].info.status) == ("KILLED", "KILLED")
 
-    second = here.tracker()
+    second = here.shipper()
     second.start()
     again = here.trial(0)
     second.changed(again)
@@ -94,7 +94,7 @@ def test_an_interrupted_trial_is_killed_and_its_run_goes_on_when_it_is_taken_up(
 
 def test_what_an_interrupted_trial_did_during_an_outage_is_shipped_by_the_next_command(tracked):
     here = tracked()
-    first = here.tracker()
+    first = here.shipper()
     first.start()
     files = here.trial(0)
     here.report(files, range(1, 3))
@@ -104,7 +104,7 @@ def test_what_an_interrupted_trial_did_during_an_outage_is_shipped_by_the_next_c
     again = here.trial(0)  # taken up and ended by a driver that could ship nothing
     here.report(again, range(3, 5))
     here.end(again)
-    third = here.tracker()
+    third = here.shipper()
     third.start()
     assert third.finish({"status": "FINISHED"})
     _, children = here.runs()
@@ -114,7 +114,7 @@ def test_what_an_interrupted_trial_did_during_an_outage_is_shipped_by_the_next_c
 
 def test_an_outage_is_said_once_the_sweep_goes_on_and_the_same_command_ships_the_rest(tracked, line, wait_for):
     here = tracked(line.uri)
-    first = here.tracker()
+    first = here.shipper()
     first.start()
     files = here.trial(0)
     here.report(files, range(1, 3))
@@ -132,7 +132,7 @@ def test_an_outage_is_said_once_the_sweep_goes_on_and_the_same_command_ships_the
     assert time.monotonic() - began < 20
     assert here.said == [f"MLflow at {line.uri} does not answer; the sweep goes on and ships later"]
     line.mend()
-    second = here.tracker()
+    second = here.shipper()
     second.start()
     assert second.finish({"status": "FINISHED"})
     parent, children = here.runs()
@@ -141,29 +141,27 @@ def test_an_outage_is_said_once_the_sweep_goes_on_and_the_same_command_ships_the
 
 
 def test_a_server_that_comes_back_during_the_sweep_gets_everything(tracked, line, monkeypatch, wait_for):
-    from platform import tracking
-
-    monkeypatch.setattr(tracking, "_LONGEST_PAUSE_S", 0.5)
+    monkeypatch.setattr("platform.shipper._LONGEST_PAUSE_S", 0.5)
     here = tracked(line.uri)
     line.cut()
-    tracker = here.tracker()
-    tracker.start()
+    shipper = here.shipper()
+    shipper.start()
     files = here.trial(0)
     here.report(files, range(1, 3))
-    tracker.changed(files)
+    shipper.changed(files)
     wait_for(lambda: bool(here.said), "the outage being said")
     line.mend()
     wait_for(lambda: len(here.said) == 2, "the return being said")
     here.end(files)
-    tracker.changed(files)
-    assert tracker.finish({"status": "FINISHED"})
+    shipper.changed(files)
+    assert shipper.finish({"status": "FINISHED"})
     assert here.said[1] == f"MLflow at {line.uri} answers again"
     assert here.history(0, "valid/ndcg_10") == [(1, 0.5), (2, 0.5)]
 
 
 def test_a_dead_address_is_said_and_costs_next_to_nothing_and_another_one_gets_all_later(tracked):
     here = tracked()
-    dead = here.tracker(uri="http://127.0.0.1:9")
+    dead = here.shipper(uri="http://127.0.0.1:9")
     dead.start()
     files = here.trial(0)
     began = time.monotonic()
@@ -175,7 +173,7 @@ def test_a_dead_address_is_said_and_costs_next_to_nothing_and_another_one_gets_a
     dead.changed(files)
     assert not dead.finish({"status": "FINISHED"})
     assert here.said == ["MLflow at http://127.0.0.1:9 does not answer; the sweep goes on and ships later"]
-    later = here.tracker()
+    later = here.shipper()
     later.start()
     assert later.finish({"status": "FINISHED"})
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == list(range(1, 101))
@@ -186,11 +184,11 @@ def test_another_store_gets_the_whole_sweep_though_the_first_has_it(tracked, tmp
     files = here.trial(0)
     here.report(files, range(1, 3))
     here.end(files)
-    first = here.tracker()
+    first = here.shipper()
     first.start()
     assert first.finish({"status": "FINISHED"})
     here.uri = f"sqlite:///{tmp_path}/second.db"
-    second = here.tracker()
+    second = here.shipper()
     second.start()
     assert second.finish({"status": "FINISHED"}, patience_s=60)
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2]
@@ -201,12 +199,12 @@ def test_a_store_whose_making_was_cut_is_made_anew(tracked, tmp_path):
     here.uri = f"sqlite:///{tmp_path}/mlflow.db"
     for name in (".mlflow.db.77.draft", ".mlflow.db.77.draft-journal"):  # what a killed driver leaves
         (tmp_path / name).write_bytes(b"half")
-    tracker = here.tracker()
-    tracker.start()
-    assert tracker.finish({"status": "FINISHED"}, patience_s=60)
+    shipper = here.shipper()
+    shipper.start()
+    assert shipper.finish({"status": "FINISHED"}, patience_s=60)
     assert here.runs()[0].info.status == "FINISHED"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock", "runs"]
 
 
 def test_a_tracker_that_never_started_has_not_shipped(tracked):
-    assert not tracked().tracker().finish({"status": "FAILED"})
+    assert not tracked().shipper().finish({"status": "FAILED"})

@@ -10,11 +10,11 @@ import pytest
 
 
 def ship(here: Any, *trials: Any, **options: Any) -> None:
-    tracker = here.tracker(**options)
-    tracker.start()
+    shipper = here.shipper(**options)
+    shipper.start()
     for files in trials:
-        tracker.changed(files)
-    assert tracker.finish({"status": "FINISHED"}, patience_s=60)
+        shipper.changed(files)
+    assert shipper.finish({"status": "FINISHED"}, patience_s=60)
 
 
 def test_a_metric_that_mlflow_refuses_is_named_and_costs_nothing_else(tracked):
@@ -67,17 +67,17 @@ def test_a_run_that_was_deleted_by_hand_stays_so_and_holds_nothing_up(tracked):
 
     here = tracked()
     gone, other = here.trial(0), here.trial(1)
-    tracker = here.tracker()
-    tracker.start()
-    tracker.changed(gone)
+    shipper = here.shipper()
+    shipper.start()
+    shipper.changed(gone)
     while not gone.read("shipped.json"):
         time.sleep(0.05)
     MlflowClient(here.uri).delete_run(here.runs()[1][0].info.run_id)
     for files in (gone, other):
         here.report(files, range(1, 3))
         here.end(files)
-        tracker.changed(files)
-    assert tracker.finish({"status": "FINISHED"})
+        shipper.changed(files)
+    assert shipper.finish({"status": "FINISHED"})
     assert here.said == []
     _, children = here.runs()
     assert list(children) == [1]
@@ -120,10 +120,10 @@ def test_the_same_request_twice_is_one_point(tracked, monkeypatch):
     here.report(files, range(1, 4))
     here.end(files)
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
-    tracker = here.tracker()
-    tracker.start()
-    end = {"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}}
-    assert tracker.finish(end, patience_s=60)
+    shipper = here.shipper()
+    shipper.start()
+    end = {"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}, "time": 1e9, "step": 1}
+    assert shipper.finish(end, patience_s=60)
     assert len(lost) == 2
     parent, _ = here.runs()
     assert here.history(0, "valid/ndcg_10") == [(1, 0.5), (2, 0.5), (3, 0.5)]
@@ -134,20 +134,20 @@ def test_the_same_request_twice_is_one_point(tracked, monkeypatch):
 @pytest.mark.slow
 def test_a_locked_sqlite_file_is_waited_for(tracked, tmp_path, wait_for):
     here = tracked(f"sqlite:///{tmp_path}/own.db")
-    tracker = here.tracker()
-    tracker.start()
+    shipper = here.shipper()
+    shipper.start()
     files = here.trial(0)
-    tracker.changed(files)
+    shipper.changed(files)
     wait_for(lambda: bool(files.read("shipped.json")), "the run being made")
     lock = sqlite3.connect(tmp_path / "own.db", isolation_level=None, check_same_thread=False)
     lock.execute("BEGIN EXCLUSIVE")
     threading.Timer(15, lambda: lock.execute("ROLLBACK")).start()
     here.report(files, range(1, 6))
-    tracker.changed(files)
+    shipper.changed(files)
     wait_for(lambda: files.read("shipped.json").get("reports") == 5, "the reports", 120)
     here.end(files)
-    tracker.changed(files)
-    assert tracker.finish({"status": "FINISHED"}, patience_s=60)
+    shipper.changed(files)
+    assert shipper.finish({"status": "FINISHED"}, patience_s=60)
     lock.close()
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2, 3, 4, 5]
     assert len(here.said) in (0, 2)  # a lock that lasts is told, and that it is over

@@ -1,0 +1,224 @@
+"""Ships a sweep's journals to MLflow: a parent run, a child run a trial. ``python -m platform.shipper`` is a process.
+
+What is on disk decides what is sent, so an outage or a crash is caught up by whoever ships next, and nothing is sent
+twice: each batch carries the number of its last journal line as the metric `trial/reports`.
+
+The process belongs to a driver (`tracking.py`): it reads JSON lines from it, the first of which says what to ship, and
+answers in JSON lines. It ends when its driver does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from platform.console import log_to
+from platform.destination import Destination
+from platform.journal import TrialFiles, all_trials
+from platform.runs import Runs, is_answer
+from trainables.redaction import take_over
+
+_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 15.0
+_LAST_TRIES = 3  # at the end of a sweep, whose user waits
+_NICE = 5  # the driver and the trials go first
+_ORPHAN_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Shipper:
+    """Ships one sweep's trials to MLflow from a thread of its own; nothing in it ever raises.
+
+    Args:
+        destination: the MLflow store.
+        sweep: the sweep's name.
+        folder: the sweep's folder in the storage.
+        tags: of the parent and of every trial (git commit, package versions).
+        tell: called with one sentence when tracking is lost and when it is back.
+        shipped: called with the number of a trial when all that was new of it is in the store.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        sweep: str,
+        folder: Path,
+        tags: Mapping[str, str],
+        tell: Callable[[str], None],
+        shipped: Callable[[int], None] = lambda number: None,
+    ) -> None:
+        self.destination = destination
+        self._sweep = sweep
+        self._folder = folder
+        self._tags = dict(tags)
+        self._tell = tell
+        self._shipped = shipped
+        self._wake = threading.Event()
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._dirty: dict[int, TrialFiles] = {}
+        self._looked = False
+        self._parent_end: dict[str, Any] | None = None
+        self._runs: Runs | None = None
+        self._lost = False
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+
+    def start(self) -> None:
+        """Begin shipping; what an earlier driver left unsent comes first."""
+        self._thread.start()
+
+    def changed(self, trial: TrialFiles) -> None:
+        """A trial has something new on disk."""
+        with self._lock:
+            self._dirty[trial.number] = trial
+        self._wake.set()
+
+    def finish(self, end: Mapping[str, Any], patience_s: float = 30.0) -> bool:
+        """Ship what is left and end the parent run; False if the store did not take all of it in `patience_s` seconds.
+
+        Args:
+            end: as :meth:`platform.runs.Runs.end_parent` takes it.
+        """
+        self._parent_end = dict(end)
+        self._done.set()
+        self._wake.set()
+        if self._thread.ident is None:  # never started
+            return False
+        self._thread.join(patience_s)
+        return not self._thread.is_alive() and not self._lost
+
+    def _run(self) -> None:
+        pause, tries = _PAUSE_S, 0
+        while True:
+            self._wake.wait(_PAUSE_S if self._done.is_set() else _LONGEST_PAUSE_S)
+            self._wake.clear()
+            finishing = self._done.is_set()
+            try:
+                self._ship()
+                if finishing and not self._dirty and self._runs:
+                    self._runs.find()  # what was asked for twice, as an answer was lost, may have been done twice
+                    self._runs.end_parent(self._parent_end or {})
+            except Exception as error:  # whatever a store does, the sweep goes on
+                logger.warning("tracking: %s", error, exc_info=True)
+                tries += 1
+                self._runs = None
+                if finishing and tries >= _LAST_TRIES:
+                    self._lose()
+                    return
+                if tries > 1:  # the first time may be a connection that was closed meanwhile, or a lock
+                    self._lose()
+                    pause = min(2 * pause, _LONGEST_PAUSE_S)
+                self._done.wait(pause)
+                self._wake.set()
+                continue
+            if self._lost:
+                self._tell(f"MLflow at {self.destination} answers again")
+            self._lost, pause, tries = False, _PAUSE_S, 0
+            if finishing and not self._dirty:
+                return
+            self._done.wait(_PAUSE_S)  # reports that come meanwhile share a batch
+
+    def _lose(self) -> None:
+        if not self._lost:
+            self._tell(f"MLflow at {self.destination} does not answer; the sweep goes on and ships later")
+        self._lost = True
+
+    def _ship(self) -> None:
+        """Ship every trial that has something new; one that fails does not keep the others waiting.
+
+        Raises:
+            Exception: the first that was met, after all trials were tried.
+        """
+        if self._runs is None:
+            self._runs = Runs(self.destination, self._sweep, self._folder, self._tags, self._tell)
+        found = {} if self._looked else {trial.number: trial for trial in _unsent(self._folder, self.destination)}
+        self._looked = True
+        with self._lock:
+            dirty, self._dirty = found | self._dirty, {}
+        failed: Exception | None = None
+        for number, trial in dirty.items():
+            try:
+                if failed is None or is_answer(failed):
+                    self._runs.ship(trial)
+                    self._shipped(number)
+                    continue
+            except Exception as error:
+                failed = failed or error
+            with self._lock:
+                self._dirty.setdefault(number, trial)
+        if failed is not None:
+            raise failed
+
+
+def _unsent(folder: Path, destination: Destination) -> Iterable[TrialFiles]:
+    """The trials of which the store lacks an end that is on disk, or a report of one that has not ended."""
+    for trial in all_trials(folder):
+        shipped, end = trial.read("shipped.json"), trial.read("end.json")
+        is_known = shipped.get("to") == str(destination) and shipped.get("ended") == end.get("time")
+        if not is_known or (not end and trial.lines(shipped["reports"])):
+            yield trial
+
+
+def main() -> None:
+    """Ship for the driver at the other end of the standard streams, until it wants no more or is gone."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)  # they are the driver's, which may still have much to send
+    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), _NICE))
+    log_to(logging.StreamHandler())
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what others print is no answer
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    try:
+        _serve(sys.stdin, answers)
+    except BrokenPipeError:
+        pass
+    finally:
+        os._exit(0)  # a request that hangs holds nothing up
+
+
+def _end_with(driver: int) -> None:
+    """End this process with its driver, even where something else still holds the driver's end of the line."""
+    while os.getppid() == driver:
+        time.sleep(_ORPHAN_S)
+    os._exit(0)
+
+
+def _serve(asked: TextIO, answers: TextIO) -> None:
+    lock = threading.Lock()
+
+    def answer(what: str, value: object) -> None:
+        with lock:
+            answers.write(json.dumps({what: value}) + "\n")
+            answers.flush()
+
+    first = json.loads(asked.readline())
+    take_over(first["secrets"])
+    folder = Path(first["folder"])
+    shipper = Shipper(
+        Destination(**{**first["destination"], "artifacts": Path(first["destination"]["artifacts"])}),
+        first["sweep"],
+        folder,
+        first["tags"],
+        lambda text: answer("say", text),
+        lambda number: answer("shipped", number),
+    )
+    shipper.start()
+    for line in asked:
+        match json.loads(line):
+            case {"end": end, "patience": patience}:
+                answer("finished", shipper.finish(end, patience))
+            case number:
+                shipper.changed(TrialFiles(folder, number))
+
+
+if __name__ == "__main__":
+    main()
