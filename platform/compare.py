@@ -113,17 +113,19 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
     sweeps = list(sweeps)
     cells: list[Cell] = []
     notes: list[str] = []
-    lonely: list[PrintedCell] = []
+    lonely: dict[frozenset[tuple[str, str]], PrintedCell] = {}
     metrics: dict[str, None] = {}
     for spec, folder in sweeps:
         printed = spec.published()
         metrics |= dict.fromkeys(printed.metrics if printed else ())
         found = _cells(spec, finished(spec, folder), printed)
         cells += found
-        lonely += _printed(spec, found, printed) if printed else []
+        for line in _printed(spec, found, printed) if printed else ():
+            lonely.setdefault(_named(line.by), line)  # sweeps of one table name the same file
         notes += _notes(spec, folder, found)
         if spec.metrics[0] != sweeps[0][0].metrics[0]:
             notes.append(f"{spec.name}: settings were chosen by {spec.metrics[0].name} ({spec.metrics[0].goal})")
+    ours = {_named(cell.by) for cell in cells}
     metrics |= dict.fromkeys(sorted(name for cell in cells for name in cell.metrics if name.startswith("test/")))
     return Comparison(
         objective=sweeps[0][0].metrics[0].name,
@@ -131,7 +133,7 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
         metrics=tuple(name for name in metrics if any(name in cell.metrics for cell in cells)),
         cells=tuple(cells),
         notes=tuple(notes),
-        printed=tuple(lonely),
+        printed=tuple(line for named, line in lonely.items() if named not in ours),
     )
 
 
@@ -189,6 +191,10 @@ def write_lines(lines: Iterable[Sequence[Any]], path: Path) -> Path:
 def difference(spread: Spread | None, published: float | None) -> float | None:
     """How far a mean lies above what was published, in percent of it."""
     return 100 * (spread.mean / published - 1) if spread and published else None
+
+
+def _named(by: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    return frozenset((name, as_text(value)) for name, value in by.items())
 
 
 def _label(cell: Cell, names: Iterable[str]) -> str:

@@ -248,3 +248,19 @@ def test_lines_that_only_the_paper_has_stand_below_those_of_the_same_data(shapes
     assert (ours["x"], ours["seeds"], ours["test/ndcg_10 published"]) == ("0.25", "1", "0.3")
     assert (printed["x"], printed["seeds"], printed["test/ndcg_10 mean"]) == ("0.75", "0", "")
     assert (printed["test/ndcg_10 published"], printed["note"]) == ("0.2", "published only")
+
+
+def test_what_one_sweep_of_a_table_measured_is_not_listed_as_printed_by_another(shapes, tmp_path, write_trial):
+    text = shapes().file.read_text().replace("by: [part.name]", "by: [part.name, x], published: published.csv")
+    (tmp_path / "published.csv").write_text("part.name,x,test/ndcg_10\nplain,0.25,0.1\nplain,0.5,0.2\nplain,0.75,0.3\n")
+    sweeps = []
+    for number, x in enumerate((0.25, 0.5)):
+        file = tmp_path / f"part{number}.yaml"
+        file.write_text(text.replace("name: shapes", f"name: part{number}"))
+        write_trial(
+            tmp_path / "runs" / f"part{number}", 0, {"part.name": "plain", "x": x}, [0.4], {"test/ndcg_10": 0.3}
+        )
+        sweeps.append((load(file), tmp_path / "runs" / f"part{number}"))
+    table = compare.compare(sweeps)
+    assert [cell.published for cell in table.cells] == [{"test/ndcg_10": 0.1}, {"test/ndcg_10": 0.2}]
+    assert [dict(line.by) for line in table.printed] == [{"part.name": "plain", "x": "0.75"}]
