@@ -2,11 +2,13 @@
 
 <storage>/<sweep>/trials/<number>/
     trial.json       values and start, written when the trial starts
-    journal.jsonl    one line a report, on disk before the report is acknowledged
+    journal.jsonl    one line a report, on disk before the report is acknowledged (in a bucket: journal/)
     attempts.json    how its starts went, once one of them failed
     end.json         state and reason, written when the trial ends
     shipped.json     how far the tracking server has it (tracking.py)
     artifacts/  checkpoints/  status  tags.json      written by the worker
+
+Where the storage is a bucket, these are copies: what is written is in the bucket before anything relies on it.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from platform.room import when_there_is_room
+from trainables import places, segments
 
-JOURNAL = "journal.jsonl"  # the worker reads it under this name too: trainables/trial.py
+_STATUS_AGE_S = 10.0
 
 
 class TrialFiles:
@@ -35,7 +38,8 @@ class TrialFiles:
 
     def begin(self, values: Mapping[str, Any]) -> None:
         """Write what the trial is; a trial that is taken up keeps its first start. A dead driver's end is withdrawn."""
-        (self.folder / "end.json").unlink(missing_ok=True)
+        if (self.folder / "end.json").exists():
+            places.remove([self.folder / "end.json"])
         if not (self.folder / "trial.json").exists():
             self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time()})
 
@@ -70,11 +74,17 @@ class TrialFiles:
         return dict(content)
 
     def status(self) -> str:
-        """The worker's own line on what the trial is doing, empty where it has none."""
+        """The worker's own line on what the trial is doing, empty where it has none; some seconds old in a bucket."""
+        places.freshen(self.folder / "status", _STATUS_AGE_S)
         try:
             return (self.folder / "status").read_text()
         except FileNotFoundError:
             return ""
+
+    def bring(self, most_bytes: float) -> None:
+        """Have here what the worker wrote: its tags and its artifacts, but for those of more than `most_bytes`."""
+        places.pull_file(self.folder / "tags.json")
+        places.pull(self.folder / "artifacts", most_bytes=most_bytes)
 
     def note_attempts(self, record: Mapping[str, Any]) -> None:
         """Write how the trial's starts went, before it is started again."""
@@ -85,16 +95,18 @@ class TrialFiles:
         self._write("shipped.json", record)
 
     def _content(self) -> bytes:
-        path = self.folder / JOURNAL
-        return path.read_bytes() if path.exists() else b""
+        return b"".join(part.read_bytes() for part in segments.parts(self.folder))
 
     def _mend(self) -> int:
         """Cut a last line that a crash tore, before more is written; returns how many there are."""
-        content = self._content()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            os.truncate(self.folder / JOURNAL, len(whole))
-        return whole.count(b"\n")
+        count = 0
+        for part in segments.parts(self.folder):
+            content = part.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            if whole != content:
+                os.truncate(part, len(whole))
+            count += whole.count(b"\n")
+        return count
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         def write() -> None:
@@ -104,17 +116,20 @@ class TrialFiles:
                 _write_all(stream, json.dumps(content).encode())
                 os.fsync(stream.fileno())
             draft.rename(self.folder / name)
+            places.push(self.folder / name)
 
         when_there_is_room(write, self.folder)
 
     def _add(self, line: bytes) -> None:
         """Append to the journal, all of it or nothing."""
-        path = self.folder / JOURNAL
+        path = segments.part_of(self.folder, self._count or 0)
+        path.parent.mkdir(parents=True, exist_ok=True)
         before = path.stat().st_size if path.exists() else 0
         try:
             with path.open("ab", buffering=0) as stream:
                 _write_all(stream, line)
                 os.fsync(stream.fileno())
+            places.push(path)
         except OSError:
             if path.exists():
                 os.truncate(path, before)

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from platform.errors import Busy, SweepError
-from platform.lease_places import Found, InDatabase, InFolder, Owner, Place
+from platform.lease_places import Found, InDatabase, Owner, Place, in_storage
 from platform.spec import SweepSpec
 from platform.study_storage import is_database
 
@@ -113,7 +113,7 @@ class Lease:
 
 @contextmanager
 def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float = STALE_S) -> Iterator[Lease]:
-    """Hold the sweep for this process, in its folder and, where its study is in a database, there too.
+    """Hold the sweep for this process, in its storage and, where its study is in a database, there too.
 
     Args:
         spec: the sweep.
@@ -129,7 +129,7 @@ def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float =
     places: list[Place] = []
     lease = Lease(places, spec.name, beat_s, stale_s)
     try:
-        places.append(InFolder(folder))
+        places.append(in_storage(folder))
         _take(places[0], me, spec.name, stale_s)
         if spec.study and is_database(spec.study):
             places.append(_beside_study(spec.study, spec.name))

@@ -1,7 +1,7 @@
-"""The two places of a lease: a file in the sweep's folder, and a row beside a study that lies in a database.
+"""The places of a lease: a file in the sweep's folder or an object in its bucket, and a row beside the study.
 
-Both can be taken by one driver only, whichever hosts compete, and both tell the age of the last sign of life by the
-clock of the file server or of the database, so that the hosts' own clocks do not matter.
+Each can be taken by one driver only, whichever hosts compete, and each tells the age of the last sign of life by the
+clock of the file server, store or database, so that the hosts' own clocks do not matter.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from trainables import places
+from trainables.object_lease import ObjectLease
+from trainables.objects import StoreError
 
 _FILE = "lease."
 _TABLE = "sweep_leases"
@@ -117,6 +121,42 @@ class InFolder:
         now = probe.stat().st_mtime
         probe.unlink()
         return now
+
+
+class InBucket:
+    """A lease as the object `lease` of the sweep's folder in a bucket.
+
+    Args:
+        folder: the copy of the sweep's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = places.object_of(folder / "lease")
+        assert found is not None, f"{folder} is no copy"
+        self._lease = ObjectLease(*found)
+
+    def newest(self) -> Found | None:
+        """See :meth:`Place.newest`."""
+        found = self._lease.newest()
+        return Found(found.tag, _owner(found.data.decode()), found.age_s) if found else None
+
+    def take(self, owner: Owner, after: Found | None) -> bool:
+        """See :meth:`Place.take`."""
+        return self._lease.take(json.dumps(asdict(owner)).encode(), after.key if after else None)
+
+    def beat(self) -> bool:
+        """See :meth:`Place.beat`."""
+        return self._lease.beat()
+
+    def release(self) -> None:
+        """See :meth:`Place.release`."""
+        with contextlib.suppress(StoreError):  # it does not answer: the lease grows stale
+            self._lease.release()
+
+
+def in_storage(folder: Path) -> Place:
+    """The place in the storage of a sweep, whose folder is a folder or a copy of a bucket's."""
+    return InBucket(folder) if places.object_of(folder) else InFolder(folder)
 
 
 class InDatabase:

@@ -17,6 +17,7 @@ from platform.destination import Destination
 from platform.errors import InvalidSweep, SweepError
 from platform.spec import SweepSpec
 from platform.storage import folder_of
+from trainables.objects import SCHEME
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("ray", "optuna", "mlflow", "torch", "pydantic")
 """Without one of these no sweep runs; those of a trainable are its own."""
 _PROBE_S = 180
+_SHARED = ("/", SCHEME)
 _LOOPBACK = ("localhost", "127.", "::1", "0.0.0.0")
 
 
@@ -54,19 +56,19 @@ def tracking_problems(spec: SweepSpec, environment: Mapping[str, str], address: 
 
 
 def storage_of(spec: SweepSpec, environment: Mapping[str, str]) -> str | None:
-    """The storage as the cluster is to use it: an absolute folder, or None for the cluster's own $SWEEP_STORAGE.
+    """The storage as the cluster is to use it: an absolute folder or a bucket's, or None for its own $SWEEP_STORAGE.
 
     Raises:
-        InvalidSweep: no absolute folder.
+        InvalidSweep: it is neither.
     """
-    folder_of(spec)  # refuses what is no folder
+    folder_of(spec)  # refuses what is neither
     named = spec.storage if "storage" in spec.model_fields_set else environment.get("SWEEP_STORAGE")
-    if named and not named.startswith("/"):
+    if named and not named.startswith(_SHARED):
         where = f"{spec.at('storage')}: storage" if "storage" in spec.model_fields_set else "--env SWEEP_STORAGE"
         raise InvalidSweep(
             [
                 f"{where}: must be an absolute folder that every node sees, but got {named!r}, which would lie in the "
-                "job's scratch space; write /shared/runs or similar"
+                "job's scratch space; write /shared/runs or similar, or s3://bucket/prefix"
             ]
         )
     return named or None
@@ -117,15 +119,17 @@ def answer_problems(spec: SweepSpec, answer: Mapping[str, Any]) -> list[str]:
                 "one on both (infra/constraints.txt)"
             )
     where = f"{spec.at('storage')}: storage" if "storage" in spec.model_fields_set else "storage"
-    if not answer["storage"] or not answer["storage"].startswith("/"):
+    if not answer["storage"] or not answer["storage"].startswith(_SHARED):
         problems.append(
             f"{where}: must be a folder that every node sees, but the sweep names none and $SWEEP_STORAGE of the "
             f"cluster is {answer['storage']!r}; write --set storage=/shared/runs, or set it on the head"
         )
     elif answer["storage_problem"]:
+        in_bucket = answer["storage"].startswith(SCHEME)
+        remedy = "give every node boto3, AWS_ENDPOINT_URL and credentials" if in_bucket else "mount it everywhere"
         problems.append(
-            f"{where}: must be a folder that every node sees, but of {answer['storage']} {answer['storage_problem']}; "
-            "mount it everywhere, or name another"
+            f"{where}: must be a {'bucket' if in_bucket else 'folder'} that every node sees, but of "
+            f"{answer['storage']} {answer['storage_problem']}; {remedy}, or name another"
         )
     if answer["tracking_problem"]:
         problems.append(

@@ -1,7 +1,7 @@
 """What a cluster says of itself before a sweep is sent there.
 
-This file's text runs on the cluster, as a job without our tree; so it imports the standard library and Ray only. It is
-given a request and prints one line, `ANSWER` and JSON.
+This file's text runs on the cluster, as a job without our tree; so it imports the standard library, Ray and, for a
+bucket, boto3 only. It is given a request and prints one line, `ANSWER` and JSON.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import os
 import socket
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ANSWER = "SWEEP-PROBE "
 _TIMEOUT_S = 60
 _NODES = 32
+_BUCKET = "s3://"
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Look at versions, storage and tracking from the head and from each node.
 
     Args:
-        request: `storage`, an absolute folder, or None for the cluster's own $SWEEP_STORAGE; `tracking`, (host, port)
-            of the server, or None; `packages`, names.
+        request: `storage`, an absolute folder or s3://bucket/prefix, or None for the cluster's own $SWEEP_STORAGE;
+            `tracking`, (host, port) of the server, or None; `packages`, names.
 
     Returns:
         `python`, `packages` (name -> version or None), `storage` (as found), `storage_problem` (None, or why not),
@@ -39,7 +41,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
     storage = request["storage"] or os.environ.get("SWEEP_STORAGE")
-    problem, nodes = _storage_problem(storage) if storage and os.path.isabs(storage) else (None, 0)
+    problem, nodes = None, 0
+    if storage and storage.startswith(_BUCKET):
+        problem, nodes = _bucket_problem(storage)
+    elif storage and os.path.isabs(storage):
+        problem, nodes = _folder_problem(storage)
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "packages": versions,
@@ -59,10 +65,8 @@ def _unreachable(server: tuple[str, int] | None) -> str | None:
     return None
 
 
-def _storage_problem(storage: str) -> tuple[str | None, int]:
+def _folder_problem(storage: str) -> tuple[str | None, int]:
     """Whether each node sees in the folder what the head wrote, and the head what the node wrote."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     def look(folder: str, name: str) -> str | None:
         import os
@@ -84,31 +88,77 @@ def _storage_problem(storage: str) -> tuple[str | None, int]:
     except OSError as error:
         return f"the head cannot write to it ({error.strerror})", 0
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
-        nodes = [node for node in ray.nodes() if node["Alive"]][:_NODES]
-        task = ray.remote(look)
-        asked = {
-            node["NodeID"]: task.options(
-                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(mark), node["NodeID"])
-            for node in nodes
-        }
-        for node in nodes:
-            try:
-                failed = ray.get(asked[node["NodeID"]], timeout=_TIMEOUT_S)
-            except Exception as error:
-                failed = f"no answer within {_TIMEOUT_S} s: {type(error).__name__}"
-            if failed is None and not (mark / node["NodeID"]).exists():
-                failed = "what it writes there does not reach the head"
-            if failed:
-                return f"node {node['NodeManagerAddress']} does not see it ({failed})", len(nodes)
-        return None, len(nodes)
+        return _ask_nodes(look, str(mark), lambda node: (mark / node).exists())
     finally:
         for path in mark.iterdir():
             path.unlink()
         mark.rmdir()
         if not was_there:
             Path(storage).rmdir()
+
+
+def _bucket_problem(storage: str) -> tuple[str | None, int]:
+    """The same of a bucket, with the credentials that each node has."""
+
+    def look(mark: str, name: str) -> str | None:
+        try:
+            import boto3
+
+            bucket, _, key = mark.partition("/")
+            client = boto3.client("s3")
+            client.get_object(Bucket=bucket, Key=f"{key}/head")
+            client.put_object(Bucket=bucket, Key=f"{key}/{name}", Body=b"")
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    bucket, _, prefix = storage.removeprefix(_BUCKET).partition("/")
+    key = f"{prefix.rstrip('/')}/.probe-{uuid.uuid4().hex}".lstrip("/")
+    try:
+        import boto3
+
+        client = boto3.client("s3")
+        client.put_object(Bucket=bucket, Key=f"{key}/head", Body=b"")
+    except Exception as error:
+        return f"the head cannot write to it ({type(error).__name__}: {error})", 0
+
+    def written() -> set[str]:
+        found = client.list_objects_v2(Bucket=bucket, Prefix=f"{key}/").get("Contents", ())
+        return {entry["Key"].rpartition("/")[2] for entry in found}
+
+    try:
+        return _ask_nodes(look, f"{bucket}/{key}", lambda node: node in written())
+    finally:
+        for name in written():
+            client.delete_object(Bucket=bucket, Key=f"{key}/{name}")
+
+
+def _ask_nodes(
+    look: Callable[[str, str], str | None], mark: str, is_there: Callable[[str], bool]
+) -> tuple[str | None, int]:
+    """Have each node look at the mark and leave one of its own; what is wrong, and how many were asked."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    nodes = [node for node in ray.nodes() if node["Alive"]][:_NODES]
+    task = ray.remote(look)
+    asked = {
+        node["NodeID"]: task.options(
+            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(mark, node["NodeID"])
+        for node in nodes
+    }
+    for node in nodes:
+        try:
+            failed = ray.get(asked[node["NodeID"]], timeout=_TIMEOUT_S)
+        except Exception as error:
+            failed = f"no answer within {_TIMEOUT_S} s: {type(error).__name__}"
+        if failed is None and not is_there(node["NodeID"]):
+            failed = "what it writes there does not reach the head"
+        if failed:
+            return f"node {node['NodeManagerAddress']} does not see it ({failed})", len(nodes)
+    return None, len(nodes)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from platform.errors import InvalidSweep, SweepError
 from platform.spec import SweepSpec, load
-from platform.storage import folder_of
+from platform.storage import bring_tables, folder_of
+from trainables import places
+from trainables.objects import StoreError
 from trainables.redaction import redact
 
 _PLAIN_WIDTH = 160
@@ -27,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SweepError as error:
         sys.stderr.write(f"{redact(str(error))}\n")
         return error.exit_code
+    except StoreError as error:
+        sys.stderr.write(f"storage: {redact(str(error))}\n")
+        return SweepError.exit_code
 
 
 def _requests(arguments: Sequence[str]) -> list[tuple[Path, list[str]]]:
@@ -89,6 +94,8 @@ def _show(sweeps: Sequence[tuple[SweepSpec, Path]]) -> int:
     from platform import compare, pairs, report
 
     console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    for _, folder in sweeps:
+        bring_tables(folder)
     compared = compare.compare(sweeps)
     report.comparison(console, compared)
     if not compared.cells:
@@ -99,6 +106,7 @@ def _show(sweeps: Sequence[tuple[SweepSpec, Path]]) -> int:
     report.pairs(console, tests, str(folder / pairs.NAME))
     try:
         written = [compare.write(compared, folder), pairs.write(tests, folder)]
+        places.push(*written)
     except OSError as error:
         raise SweepError(
             f"{folder}: must be a folder that can be written, but gave {error.strerror!r}; the table above is not kept"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from platform import plots
 from platform.batches import requests_of
 from platform.destination import Destination, make_database
 from platform.journal import TrialFiles
+from trainables import places
 from trainables.redaction import redact, redact_values
 
 SHIPPED_REPORTS = "trial/reports"
@@ -31,6 +33,14 @@ _WEIGHTS = "best.safetensors"
 _ACTIVE = "active"
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a trial, here or only in the bucket."""
+
+    path: Path
+    size: int
 
 
 class _DeletedError(Exception):
@@ -120,8 +130,10 @@ class Runs:
         end = trial.read("end.json")  # read before the lines: what was reported before the end is then complete
         run_id, params = self._open(trial.number, identity)
         if end:
+            trial.bring(_LARGE_BYTES)
             plots.learning_curve(trial.lines(), trial.folder / "artifacts" / "learning_curve.html")
             plots.tables(trial.folder / "artifacts")
+            places.push_changed(trial.folder / "artifacts")
         files = self._files(trial.folder) if end else {}
         tags = self._end_tags(trial, end, files) if end else {}
         lines = trial.lines(self._sent[trial.number])
@@ -215,18 +227,21 @@ class Runs:
             found |= self._refusals(run_id, part)
         return found
 
-    def _end_tags(self, trial: TrialFiles, end: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, str]:
-        large = {f"file.{path.name}": str(path) for path in files.values() if _is_large(path)}
+    def _end_tags(self, trial: TrialFiles, end: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, str]:
+        large = {f"file.{f.path.name}": places.place_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
         tags = {"sweep.state": end["state"], "sweep.end": end["reason"], **trial.read("tags.json"), **large}
         return redact_values({name: str(value) for name, value in tags.items()})
 
-    def _log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
-        for name, path in files.items():
+    def _log_files(self, run_id: str, files: Mapping[str, _File]) -> None:
+        for name, file in files.items():
+            if file.size > _LARGE_BYTES:
+                continue
+            if not file.path.exists():
+                places.pull_file(file.path)
             try:
-                if not _is_large(path):
-                    self._client.log_artifact(run_id, str(path), str(Path(name).parent) if "/" in name else None)
+                self._client.log_artifact(run_id, str(file.path), str(Path(name).parent) if "/" in name else None)
             except FileNotFoundError:  # a checkpoint that was collected meanwhile
-                logger.info("tracking: %s is gone and is not logged", path)
+                logger.info("tracking: %s is gone and is not logged", file.path)
 
     def _forget(self, run_id: str, names: set[str]) -> None:
         """Take files away again that were logged and are no longer kept on disk."""
@@ -247,14 +262,16 @@ class Runs:
             except (MlflowException, NotImplementedError, FileNotFoundError) as error:
                 logger.warning("tracking: %s of run %s is not deleted: %s", name, run_id, error)
 
-    def _files(self, folder: Path) -> dict[str, Path]:
+    def _files(self, folder: Path) -> dict[str, _File]:
         """The files of a trial by the name that they have in the run."""
-        artifacts = folder / "artifacts"
-        files = {str(path.relative_to(artifacts)): path for path in sorted(artifacts.rglob("*")) if path.is_file()}
+        artifacts, checkpoints = folder / "artifacts", folder / "checkpoints"
+        found = sorted(places.sizes(artifacts).items())
+        files = {str(path.relative_to(artifacts)): _File(path, size) for path, size in found}
         if self._destination.checkpoints != "best":
             files.pop(_WEIGHTS, None)
         if self._destination.checkpoints == "last":
-            files |= {f"checkpoints/{path.name}": path for path in sorted((folder / "checkpoints").glob("*.pt"))[-1:]}
+            kept = [each for each in places.sizes(checkpoints).items() if each[0].match(f"{checkpoints}/*.pt")]
+            files |= {f"checkpoints/{path.name}": _File(path, size) for path, size in sorted(kept)[-1:]}
         return files
 
     def _run_tags(self, own: Mapping[str, str]) -> dict[str, str]:
@@ -266,8 +283,9 @@ class Runs:
         if found:
             return str(found.experiment_id)
         local = urlsplit(self._destination.uri).scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "")
-        location = (self._destination.artifacts / name).resolve().as_uri() if local else None
-        return str(self._client.create_experiment(name, artifact_location=location))
+        place = self._destination.artifacts / name
+        location = places.place_of(place) if places.object_of(place) else place.resolve().as_uri()
+        return str(self._client.create_experiment(name, artifact_location=location if local else None))
 
 
 def is_answer(error: Exception) -> bool:
@@ -279,7 +297,3 @@ def is_answer(error: Exception) -> bool:
 
 def _reports(run: Any) -> int:
     return int(run.data.metrics.get(SHIPPED_REPORTS, 0))
-
-
-def _is_large(path: Path) -> bool:
-    return path.stat().st_size > _LARGE_BYTES

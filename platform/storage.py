@@ -1,37 +1,50 @@
-"""The sweep's folder in the storage."""
+"""The sweep's folder in the storage: a folder that all see, or the copy of one in a bucket."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from platform.errors import InvalidSweep
 from platform.spec import SweepSpec
+from trainables import places
+from trainables.objects import Bucket, StoreError, parse
+
+_PATIENCE_S = 5.0  # of who is asked whether it is there at all
+_OF_WORKERS = ("artifacts", "checkpoints", "ranks", "status")
+_OF_TABLES = ("trial.json", "end.json", "tags.json", "ranks.npy")
 
 
-def folder_of(spec: SweepSpec) -> Path:
-    """The absolute folder of the sweep, whether it is there or not.
+def folder_of(spec: SweepSpec, side: str = places.READER) -> Path:
+    """The absolute folder of the sweep on this machine, whether it is there or not.
+
+    Args:
+        spec: the sweep.
+        side: whose copies, where the storage is a bucket.
 
     Raises:
-        InvalidSweep: the storage is no folder.
+        InvalidSweep: the storage is neither a folder nor in a bucket.
     """
-    if "://" in spec.storage:
-        raise InvalidSweep(
-            [
-                f"{spec.at('storage')}: storage: must be a folder that driver and workers see, but got "
-                f"{spec.storage!r}; name a folder"
-            ]
-        )
-    return Path(spec.storage).expanduser().resolve() / spec.name
+    if not places.is_bucket(spec.storage) and "://" not in spec.storage:
+        return Path(spec.storage).expanduser().resolve() / spec.name
+    try:
+        parse(spec.storage)
+    except ValueError as error:
+        raise InvalidSweep([spec.problem("storage", f"a storage that is no folder {error}; correct it")]) from error
+    return places.local(spec.storage, side) / spec.name
 
 
 def open_folder(spec: SweepSpec) -> Path:
-    """The absolute folder of the sweep, made if missing and shown to be writable.
+    """The absolute folder of the sweep for its driver, made if missing and shown to be writable.
 
     Raises:
         InvalidSweep: it cannot be written to, or is no folder.
     """
-    folder = folder_of(spec)
+    folder = folder_of(spec, places.DRIVER)
+    try_bucket(spec)
     probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,3 +58,45 @@ def open_folder(spec: SweepSpec) -> Path:
             ]
         ) from error
     return folder
+
+
+@contextlib.contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Have what earlier drivers wrote of the sweep here, and in the end what this one wrote where others see it.
+
+    Call it only while holding the sweep's lease. Trials' files are in the bucket as soon as they are written.
+    """
+    places.pull(folder, lambda name: not set(name.split("/")) & {*_OF_WORKERS, "lease"})
+    try:
+        yield
+    finally:
+        places.push_changed(folder, lambda name: "/" not in name)
+
+
+def bring_tables(folder: Path) -> None:
+    """Have here all that tables are made of: how trials ended, what they reported, ranks of their test rows."""
+    places.pull(folder, lambda name: name.rpartition("/")[2] in _OF_TABLES or "/journal/" in name)
+
+
+def try_bucket(spec: SweepSpec) -> None:
+    """Write to the storage under a condition, where it is a bucket.
+
+    Raises:
+        InvalidSweep: that does not do.
+    """
+    if not places.is_bucket(spec.storage):
+        return
+    name, prefix = parse(spec.storage)
+    bucket, key = Bucket(name, _PATIENCE_S), f"{prefix}/.probe-{uuid.uuid4().hex}".lstrip("/")
+    try:
+        bucket.create(key, b"first")
+        held = bucket.create(key, b"second") is None
+        bucket.delete(key)
+    except ImportError as error:
+        rule = f"must have boto3 where it is {spec.storage}, but got {error}; pip install boto3"
+        raise InvalidSweep([spec.problem("storage", rule)]) from error
+    except StoreError as error:
+        raise InvalidSweep([spec.problem("storage", str(error))]) from error
+    if not held:
+        rule = f"must know conditional writes (If-None-Match), but the store of {spec.storage} does not; use another"
+        raise InvalidSweep([spec.problem("storage", rule)])

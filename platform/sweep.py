@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
 from platform.room import is_full
+from platform.storage import try_bucket
+from trainables.objects import StoreError
+from trainables.places import is_bucket, place_of
 from trainables.redaction import redact
 
 if TYPE_CHECKING:
@@ -46,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         spec, space = open_sweep(options.file, options.overrides)
         _refuse_unbuilt(spec)
+        _refuse_untracked(spec)
         if options.check:
+            try_bucket(spec)
             sys.stdout.write(
                 f"{options.file}: a sweep of {spec.num_trials} trials of {spec.trainable}, nothing to object to\n"
             )
@@ -58,11 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SweepError as error:
         sys.stderr.write(f"{redact(str(error))}\n")
         return error.exit_code
+    except StoreError as error:
+        sys.stderr.write(f"storage: {redact(str(error))}; the same command carries on\n")
+        return SweepError.exit_code
     except OSError as error:
         if not is_full(error):
             raise
         sys.stderr.write(f"the disk must have room, but got {redact(str(error))}; the same command carries on then\n")
         return SweepError.exit_code
+
+
+def _refuse_untracked(spec: SweepSpec) -> None:
+    """A bucket holds no MLflow store, as a folder does."""
+    if is_bucket(spec.storage) and not (spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")):
+        rule = f"must be named where storage is {spec.storage}, but is not"
+        remedy = "write http://host:port of an MLflow server (infra/mlflow), or set $MLFLOW_TRACKING_URI"
+        raise InvalidSweep([spec.problem("tracking.uri", f"{rule}; {remedy}")])
 
 
 def _refuse_unbuilt(spec: SweepSpec) -> None:
@@ -78,12 +94,12 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
     from platform.lease import hold
     from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
-    from platform.storage import open_folder
+    from platform.storage import bring_tables, open_folder, shared
     from platform.study import Study
     from platform.tracking import Tracker
 
     folder = open_folder(spec)
-    with hold(spec, folder) as lease, clean_screen(folder / "sweep.log") as console:
+    with hold(spec, folder) as lease, shared(folder), clean_screen(folder / "sweep.log") as console:
         progress = report.Progress(console, spec)
         tracker = Tracker(_destination(spec, folder), spec.name, folder, _tags(spec), progress.say)
         status, closing, code = "FINISHED", None, 0
@@ -141,6 +157,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
         files = _write(spec, study, table, folder)
         compared = None
         if spec.compare and not code:
+            bring_tables(folder)
             compared, more = _compare(spec, folder)
             files += more
         if not tracker.finish({"status": status, "files": files, **_summary(spec, table)}):
@@ -180,7 +197,7 @@ def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
             lines.append(("at once", str(min(capacity.at_once, spec.num_trials))))
             lines += [("nodes" if line == packing[0] else "", line) for line in packing]
         destination = _destination(spec, folder)
-        lines += [("on", where), ("storage", str(folder)), ("tracking", str(destination))]
+        lines += [("on", where), ("storage", place_of(folder)), ("tracking", str(destination))]
         report.plan(console, lines)
     return 0
 

@@ -1,11 +1,13 @@
 """What tests share: the trainables and sweep files they run, and the real data where it lies."""
 
 import json
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import textwrap
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -250,6 +252,38 @@ def fill() -> Callable[..., Path]:
         return folder / "ballast"
 
     return fill
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[str]:
+    """The URL of a real S3 server on loopback."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket as `s3://name`, reached by the usual variables; copies of its objects lie in `tmp_path`/node."""
+    from trainables import objects
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "node"))
+    monkeypatch.setattr(objects, "PATIENCE_S", 2.0)
+    name = f"b{uuid.uuid4().hex}"
+    objects.client().create_bucket(Bucket=name)
+    objects._silent.clear()
+    return f"s3://{name}"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,7 +2,8 @@
 
 A checkpoint holds the best weights so far beside the newest ones, so that the newest whole file is all that a trial
 needs. ``<number>.pt`` is a format name, a SHA-256 and what torch wrote; ``.draft`` is one that is being written,
-``.damaged`` one that was found torn and waits to be cleared away.
+``.damaged`` one that was found torn and waits to be cleared away. Where the folder is a copy of a bucket's, all this
+holds of the bucket: what is not there was not saved.
 """
 
 import contextlib
@@ -11,8 +12,11 @@ import io
 import logging
 import os
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from trainables import places
 
 _MAGIC = b"sweep-checkpoint-1\n"
 _DIGEST_BYTES = 64  # SHA-256 in hexadecimal
@@ -24,13 +28,13 @@ logger = logging.getLogger(__name__)
 def save(folder: Path, state: dict[str, Any]) -> Path:
     """Write ``state`` (nested dicts and lists of tensors and plain values) as the newest checkpoint of ``folder``.
 
-    It is on the disk, under its name, when this returns; the second last one is removed after that.
+    It is on the disk (and in the bucket), under its name, when this returns; the second last one is removed after that.
 
     Raises:
         OSError: the disk refuses it; the checkpoints before it stay readable.
     """
     _make(folder)
-    kept = _numbers(folder)
+    kept = _numbers(places.sizes(folder) if places.object_of(folder) else folder.glob("*.pt"))
     path = _path(folder, kept[0] + 1 if kept else 0)
     draft = path.with_suffix(f".{os.getpid()}.draft")
     for left in [*folder.glob("*.draft"), *folder.glob("*.damaged")]:  # first: a full disk may need their room
@@ -41,8 +45,8 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(folder)
-    for number in kept[_KEPT - 1 :]:
-        _path(folder, number).unlink(missing_ok=True)
+    places.push(path)
+    places.remove(_path(folder, number) for number in kept[_KEPT - 1 :])
     return path
 
 
@@ -51,7 +55,8 @@ def load(folder: Path) -> dict[str, Any] | None:
 
     A torn or foreign file is set aside with a warning in favour of the one before.
     """
-    for number in _numbers(folder):
+    places.pull(folder, lambda name: "/" not in name and name.endswith(".pt"))  # below it lie those of phases
+    for number in _numbers(folder.glob("*.pt")):
         path = _path(folder, number)
         try:
             return _read(path)
@@ -61,6 +66,7 @@ def load(folder: Path) -> dict[str, Any] | None:
             logger.warning("%s is skipped (%s); the checkpoint before it is used", path, error)
             with contextlib.suppress(OSError):  # it must not count as one of the last two
                 path.rename(path.with_suffix(".damaged"))
+                places.remove([path])
     return None
 
 
@@ -148,9 +154,9 @@ def _make(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def _numbers(folder: Path) -> list[int]:
-    """Numbers of the checkpoints in ``folder``, newest first."""
-    return sorted((int(path.stem) for path in folder.glob("*.pt") if path.stem.isdigit()), reverse=True)
+def _numbers(paths: Iterable[Path]) -> list[int]:
+    """Numbers of the checkpoints among files of one folder, newest first."""
+    return sorted((int(path.stem) for path in paths if path.suffix == ".pt" and path.stem.isdigit()), reverse=True)
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -13,9 +13,9 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
+from trainables import places
 from trainables.failure import describe
 from trainables.stages import Stages
 from trainables.trial import FINISHED, RETIRED, LocalTrial, TrialStopped
@@ -50,8 +50,11 @@ def train(task: dict[str, Any]) -> None:
         stopped = True
     except (Exception, SystemExit) as error:
         reason, text = describe(error, trial)
+    if not stopped:
+        trial.hand_over()
     metrics = {"trial/wall_seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib() + others}
     _note_leftovers(threads_before)  # here, as an exception that is being handled keeps the trial's objects alive
+    trial.forget()
     if not stopped:
         _last_word(reason, text, metrics)
     if reason != FINISHED:
@@ -62,13 +65,13 @@ def train(task: dict[str, Any]) -> None:
 def trial_of(task: dict[str, Any]) -> LocalTrial:
     """The Trial that ``task`` describes; its reports go to the driver."""
     return LocalTrial(
-        Path(task["folder"]),
+        places.local(task["folder"]),
         seed=training_seed(task["values"]),
         number=task["number"],
         attempt=task["attempt"],
         micro_batch_divisor=task["micro_batch_divisor"],
         device=device(task["gpus"]),
-        stages=Stages(Path(task["stages"])),
+        stages=Stages(places.local(task["stages"])),
         send=lambda step, metrics: _send({"kind": "report", "step": step, "metrics": [*metrics.items()]}),
     )
 

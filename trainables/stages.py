@@ -7,7 +7,9 @@ Beside a result ``<key>/`` lie, while it is computed, ``<key>.lock`` (an advisor
 ends with its holder however that dies), ``<key>.owner`` (who holds it, for people only: nothing is decided by it) and
 ``<key>.scratch/`` (partial work). The folder may be on NFS where its locks are real ones (v4, or v3 with its lock
 daemon; not ``nolock``, not ``local_lock``): a dead node's lock then ends with its lease, a minute or two later. Where a
-lock is lost while its holder lives, a result may be computed twice, but the first one stays and is whole.
+lock is lost while its holder lives, a result may be computed twice, but the first one stays and is whole. Where the
+folder is a copy of a bucket's (:mod:`trainables.places`), nodes compete for a result as :mod:`trainables.stage_copies`
+says; of each node one asks there, and the others wait for it as above.
 """
 
 import contextlib
@@ -27,9 +29,10 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-MANIFEST = "manifest.json"
-WAITING = "waits for"
-"""How the status of who waits for another's result begins."""
+from trainables import cache, places, stage_copies
+from trainables.stage_copies import MANIFEST, WAITING, waiting
+
+__all__ = ["MANIFEST", "WAITING", "Arrays", "File", "StageResult", "Stages", "stage", "stage_key"]
 
 Arrays = dict[str, np.ndarray]
 Say = Callable[[str], None]
@@ -56,8 +59,9 @@ class File:
 class StageResult(Mapping[str, np.ndarray]):
     """Arrays of one stage, by name, memory-mapped and read-only; itself a legal input of another stage."""
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str, held: object = None) -> None:
         self.folder = folder
+        self._held = held  # it stays on this node while this object lives
         self.fingerprint = fingerprint
         self._names: list[str] = json.loads((folder / MANIFEST).read_text())["arrays"]
         self._opened: Arrays = {}
@@ -131,16 +135,20 @@ class Stages:
         key = stage_key(compute, inputs)
         folder, partial = self.folder.absolute() / key, self.folder.absolute() / f"{key}.scratch"
         arguments = _arguments(compute, inputs, context or {}, {"folder": partial} if scratch else {})
-        if not _is_published(folder):
+        while (held := cache.hold(folder / MANIFEST)) is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._turn(folder, compute.__name__, status or _say_nothing) as ours:
                 if ours:
                     if scratch:
                         partial.mkdir(exist_ok=True)
                     _publish(folder, compute, arguments)
+            if scratch:
+                places.remove_folder(partial)
+            if places.object_of(folder):
+                cache.make_room()
         if scratch:
             shutil.rmtree(partial, ignore_errors=True)  # there is a result, so nobody works there any more
-        return StageResult(folder, key)
+        return StageResult(folder, key, held)
 
     @contextlib.contextmanager
     def _turn(self, folder: Path, name: str, say: Say) -> Iterator[bool]:
@@ -156,7 +164,7 @@ class Stages:
         try:
             while not _is_published(folder) and not _taken(lock):
                 waited, owner = True, _read(note) or owner
-                say(f"{WAITING} {name}, computed by {owner}" if owner else f"{WAITING} {name}")
+                say(waiting(name, owner))
                 time.sleep(_POLL_S)
             with os.scandir(folder.parent):  # over NFS this drops what the node remembers of a folder
                 ours = lock.is_locked and not _is_published(folder)
@@ -164,9 +172,11 @@ class Stages:
                 owner = _read(note) or owner  # a note that is still there was left by whoever died
                 if waited := waited or bool(owner):
                     say(f"takes over {name} from {owner}" if owner else "")
-                process = f"process {os.getpid()} on {socket.gethostname()}"
-                note.write_text(f"{self.owner} ({process})" if self.owner else process)
-            yield ours
+                note.write_text(self._me())
+                with stage_copies.turn(folder, name, self._me(), say, note) as among_nodes:
+                    yield among_nodes
+            else:
+                yield False
             if waited:
                 say("")
         finally:
@@ -175,6 +185,10 @@ class Stages:
                 with contextlib.suppress(OSError):
                     note.unlink()
             lock.release()
+
+    def _me(self) -> str:
+        process = f"process {os.getpid()} on {socket.gethostname()}"
+        return f"{self.owner} ({process})" if self.owner else process
 
 
 def stage_key(compute: Callable[..., Arrays], inputs: Mapping[str, Any]) -> str:
@@ -243,7 +257,7 @@ def _read(note: Path) -> str:
 
 
 def _publish(folder: Path, compute: Callable[..., Arrays], arguments: Mapping[str, Any]) -> None:
-    """Compute into a folder of its own and rename it into place, the manifest written last."""
+    """Compute into a folder of its own and rename it into place, the manifest written last; into a bucket before."""
     for left in folder.parent.glob(f".{folder.name}.*"):  # by a crash of whoever held the lock before
         shutil.rmtree(left, ignore_errors=True)
     arrays = compute(**arguments)
@@ -254,6 +268,10 @@ def _publish(folder: Path, compute: Callable[..., Arrays], arguments: Mapping[st
             np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
             stream.flush()
             os.fsync(stream.fileno())
+    if places.object_of(folder):
+        stage_copies.publish(draft, folder)
+        shutil.rmtree(draft, ignore_errors=True)
+        return
     with (draft / MANIFEST).open("w") as manifest:
         json.dump({"arrays": list(arrays)}, manifest)
         manifest.flush()

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainables import checkpoint
+from trainables import checkpoint, places, segments
 from trainables.fields import require_name
 from trainables.redaction import redact, redact_values
 from trainables.stages import Stages
 
-JOURNAL = "journal.jsonl"
 STATUS = "status"
 TAGS = "tags.json"
 TRACEBACK = "traceback.txt"
@@ -32,6 +31,7 @@ WORKER_LOST = "worker lost"
 
 Metrics = Mapping[str, float]
 
+_ARTIFACTS = ("artifacts/", "ranks/")
 _LONGEST_PHASE = 50
 _SHOWN = 40  # characters of a name in a message
 
@@ -150,6 +150,7 @@ class LocalTrial:
         """See :meth:`Trial.report`."""
         if self.rank:
             return
+        self.hand_over()  # whoever takes the report may log what belongs to it
         line = {name: float(value) for name, value in metrics.items()}
         self.reports.append((step, line))
         if self._send:
@@ -159,6 +160,7 @@ class LocalTrial:
         """See :meth:`Trial.status`."""
         if text != self._status and not self.rank:  # who waits says the same again and again
             (self.folder / STATUS).write_text(redact(text))
+            places.push(self.folder / STATUS)
             self._status = text
 
     def phase(self, name: str, offset: int = 0, *, checkpoints: Path | None = None) -> "Phase":
@@ -187,10 +189,21 @@ class LocalTrial:
         if self.rank:
             return
         path = self.folder / TAGS
+        places.pull_file(path)  # an attempt on another node may have written it
         known = json.loads(path.read_text()) if path.exists() else {}
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps({**known, **redact_values({name: value})}))
         draft.rename(path)
+        places.push(path)
+
+    def hand_over(self) -> None:
+        """Have the artifacts where the driver finds them; needed at the end only where the folder is a copy."""
+        places.push_changed(self.folder, lambda name: name.startswith(_ARTIFACTS))
+
+    def forget(self) -> None:
+        """The trial has ended on this node: drop the copies of its files."""
+        if places.object_of(self.folder):
+            places.forget(self.folder)
 
 
 class Phase:
@@ -244,11 +257,8 @@ def last_report(folder: Path) -> tuple[int, dict[str, float]] | None:
 
     A line torn by a crash is passed over.
     """
-    try:
-        lines = (folder / JOURNAL).read_text().splitlines()
-    except FileNotFoundError:
-        return None
-    for line in reversed(lines):
+    segments.pull(folder)
+    for line in reversed([line for part in segments.parts(folder) for line in part.read_text().splitlines()]):
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from platform.runners.ledger import Ledger
+from trainables import places
 from trainables.failure import describe
 from trainables.stages import Stages
 from trainables.trial import LocalTrial, TrialStopped
@@ -25,23 +25,27 @@ def run(ledger: Ledger) -> None:
                 raise TrialStopped
 
         trial = LocalTrial(
-            Path(task["folder"]),
+            places.local(task["folder"]),
             seed=training_seed(task["values"]),
             number=number,
             attempt=task["attempt"],
             micro_batch_divisor=task["micro_batch_divisor"],
-            stages=Stages(Path(task["stages"])),
+            stages=Stages(places.local(task["stages"])),
             send=send,
         )
         limit_threads(task["cpus"])
         try:
             run_ranks(task, trial)
         except TrialStopped:
-            continue
+            pass
         except (Exception, SystemExit) as error:
-            ledger.fail(number, *describe(error, trial))
+            reason = describe(error, trial)
+            trial.hand_over()
+            ledger.fail(number, *reason)
         else:
+            trial.hand_over()
             ledger.finish(number, {})
+        trial.forget()
 
 
 def _next(ledger: Ledger) -> dict[str, Any] | None:

@@ -7,15 +7,18 @@ keeps its own, whatever is said here.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from platform.fields import Metric, Tracking
 from platform.journal import TrialFiles
+from trainables import places
 
 WEIGHTS = "best.safetensors"
+
+_AT_ONCE = 16  # a bucket takes its time for each
 
 
 class Kept:
@@ -47,8 +50,8 @@ class Kept:
             self._note(number, state, values)
             numbers.append(number)
         self._kept = self._best()
-        for number in numbers:
-            self._settle(number)
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            list(threads.map(self._settle, numbers))
 
     def ended(self, number: int, state: str, values: Sequence[float] | None) -> None:
         """A trial ended; remove what is not kept any more."""
@@ -78,18 +81,18 @@ class Kept:
         if self._rule == "last" or (self._rule == "best" and number in self._kept):
             return _thin(folder / "checkpoints")
         weights = folder / "artifacts" / WEIGHTS
-        there = weights.exists() or (folder / "checkpoints").exists()
-        weights.unlink(missing_ok=True)
+        files = [*places.sizes(folder / "checkpoints"), *places.sizes(folder / "artifacts")]
+        gone = [path for path in files if path == weights or path.is_relative_to(folder / "checkpoints")]
+        there = bool(gone) or (folder / "checkpoints").exists()
+        places.remove(gone)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return there
 
 
 def _thin(folder: Path) -> bool:
     """Leave the newest checkpoint of each phase."""
-    if not folder.is_dir():
-        return False
-    older = [path for each in (folder, *folder.rglob("*/")) for path in sorted(each.glob("*.pt"))[:-1]]
-    for path in [*older, *folder.rglob("*.draft"), *folder.rglob("*.damaged")]:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+    there = sorted(path for path in places.sizes(folder) if path.suffix == ".pt")
+    newest = {path.parent: path for path in there}
+    older = [path for path in there if path != newest[path.parent]]
+    places.remove([*older, *folder.rglob("*.draft"), *folder.rglob("*.damaged")])
     return bool(older)

@@ -24,6 +24,7 @@ from platform.runners.live import Ended, Live
 from platform.spec import SweepSpec
 from platform.study import Asked, Study
 from platform.tracking import Tracker
+from trainables import places
 from trainables.redaction import redact
 from trainables.trial import DISK_FULL, FINISHED
 from trainables.worker import divides
@@ -97,8 +98,8 @@ class Ledger:
             "attempt": live.attempts.attempt,
             "micro_batch_divisor": live.attempts.micro_batch_divisor,
             "values": live.asked.values,
-            "folder": str(live.files.folder),
-            "stages": str(self._stages),
+            "folder": places.place_of(live.files.folder),
+            "stages": places.place_of(self._stages),
             "cpus": cpus,
             "gpus": gpus,
             "ranks": self.spec.resources.workers,

@@ -50,7 +50,10 @@ SIDE = {
 """Driver modules beside the layers: they may be imported from anywhere above `spec`."""
 
 WORKER = (
-    ("fields",),
+    ("fields", "objects"),
+    ("object_lease", "places"),
+    ("segments", "stage_copies"),
+    ("cache",),
     ("config", "checkpoint", "stages", "redaction"),
     ("trial", "launch"),
     ("failure",),
@@ -66,7 +69,7 @@ WORKER = (
 ACROSS = {"registry", "worker", "on_ray", "config", "trial", "stages", "failure"}
 """What the driver may import of the worker, and only `platform.check` and `platform.runners` may."""
 
-BOTH = {"redaction"}
+BOTH = {"redaction", "objects", "object_lease", "places", "segments"}
 """What both sides need alike: any driver module may import it."""
 
 HOMES = {
@@ -84,6 +87,8 @@ HOMES = {
     "optuna": {"platform.search", "platform.pruning", "platform.study_storage", "platform.study", "platform.plots"},
     "plotly": {"platform.plots"},
     "sqlalchemy": {"platform.lease_places"},
+    "boto3": {"trainables.objects", "platform.probe"},
+    "botocore": {"trainables.objects"},
     "deepspeed": {"trainables.hatllm"},
     "yaml": {"platform.yaml_lines"},
     "torch": {"trainables"},

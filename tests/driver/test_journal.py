@@ -3,7 +3,12 @@
 import json
 import math
 
+import pytest
+
 from platform.journal import TrialFiles, all_trials
+from trainables import places, segments
+from trainables.objects import Bucket, StoreError
+from trainables.trial import last_report
 
 
 def test_a_line_holds_its_number_step_and_metrics(tmp_path):
@@ -75,3 +80,37 @@ def test_the_trials_of_a_folder_come_in_order_of_their_numbers(tmp_path):
         TrialFiles(tmp_path, number).begin({})
     (tmp_path / "trials" / "notes").mkdir()
     assert [trial.number for trial in all_trials(tmp_path)] == [1, 2, 10]
+
+
+def test_in_a_bucket_a_report_is_there_before_it_is_acknowledged_in_segments(bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(segments, "LINES", 3)
+    files = TrialFiles(places.local(f"{bucket}/runs/curve", places.DRIVER), 0)
+    files.begin({"x": 1})
+    for step in range(1, 8):
+        line = files.append(step, {"valid/ndcg_10": 0.5})
+        [*_, newest] = Bucket(bucket.removeprefix("s3://")).list("runs/curve/trials/0/journal/")
+        stored = Bucket(bucket.removeprefix("s3://")).read(newest.key).data.splitlines()
+        assert json.loads(stored[-1]) == line
+    assert newest.key == "runs/curve/trials/0/journal/000002.jsonl"
+    assert [line["step"] for line in files.lines(2)] == [3, 4, 5, 6, 7]
+
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "elsewhere"))
+    folder = places.local(f"{bucket}/runs/curve", places.DRIVER)
+    places.pull(folder)
+    [files] = all_trials(folder)
+    assert files.append(8, {"valid/ndcg_10": 0.5})["report"] == 8
+    assert [line["report"] for line in files.lines()] == list(range(1, 9))
+    worker = places.local(f"{bucket}/runs/curve/trials/0")
+    assert last_report(worker) == (8, {"valid/ndcg_10": 0.5})
+
+
+def test_a_report_that_the_bucket_does_not_take_is_not_in_the_journal(bucket, monkeypatch):
+    files = TrialFiles(places.local(f"{bucket}/runs/curve", places.DRIVER), 0)
+    files.append(1, {"valid/ndcg_10": 0.5})
+    with monkeypatch.context() as broken:
+        broken.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        broken.setattr("trainables.objects.PATIENCE_S", 0.1)
+        with pytest.raises(StoreError, match="the store must answer"):
+            files.append(2, {"valid/ndcg_10": 0.5})
+    assert [line["step"] for line in files.lines()] == [1]
+    assert files.append(2, {"valid/ndcg_10": 0.5})["report"] == 2

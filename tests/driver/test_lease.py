@@ -13,16 +13,20 @@ import pytest
 from platform import lease as leases
 from platform.errors import Busy, SweepError
 from platform.lease import hold
-from platform.lease_places import InDatabase, InFolder
+from platform.lease_places import InDatabase, InFolder, in_storage
+from trainables.places import DRIVER, local
 
 FOREIGN = {"host": "far", "place": "far/boot/pid", "pid": os.getpid()}
 
 
-@pytest.fixture(params=["folder", "database"])
+@pytest.fixture(params=["folder", "bucket", "database"])
 def place(request, tmp_path):
-    """Call for another driver's view of one lease, in either place."""
+    """Call for another driver's view of one lease, in each of the places."""
     if request.param == "folder":
         return lambda: InFolder(tmp_path)
+    if request.param == "bucket":
+        folder = local(f"{request.getfixturevalue('bucket')}/runs/curve", DRIVER)
+        return lambda: in_storage(folder)
     return lambda: InDatabase(f"sqlite:///{tmp_path}/leases.db", "curve")
 
 

@@ -52,6 +52,7 @@ def test_our_own_variables_do_not_decide_for_the_cluster(sweep, monkeypatch):
 def test_the_storage_is_absolute(sweep):
     assert preflight.storage_of(sweep("storage=/shared/runs").spec, {}) == "/shared/runs"
     assert preflight.storage_of(sweep().spec, {"SWEEP_STORAGE": "/mnt/runs"}) == "/mnt/runs"
+    assert preflight.storage_of(sweep().spec, {"SWEEP_STORAGE": "s3://runs/here"}) == "s3://runs/here"
     with pytest.raises(
         InvalidSweep, match=r"--set storage=runs: storage: must be an absolute folder .* got 'runs', which"
     ):
@@ -78,6 +79,11 @@ def test_a_good_answer_is_no_problem(sweep):
         (
             {"storage_problem": "node 10.0.0.2 does not see it (No such file or directory)"},
             "of /shared/runs node 10.0.0.2 does not see it (No such file or directory); mount it everywhere",
+        ),
+        (
+            {"storage": "s3://runs", "storage_problem": "node 10.0.0.2 does not see it (NoCredentialsError: none)"},
+            "must be a bucket that every node sees, but of s3://runs node 10.0.0.2 does not see it "
+            "(NoCredentialsError: none); give every node boto3, AWS_ENDPOINT_URL and credentials, or name another",
         ),
         ({"tracking_problem": "timed out"}, "but its head gets 'timed out'; start it, or open the way to it"),
     ],

@@ -1,9 +1,18 @@
 """A sweep's folder."""
 
+from pathlib import Path
+
 import pytest
 
 from platform.errors import InvalidSweep
-from platform.storage import open_folder
+from platform.storage import bring_tables, folder_of, open_folder, shared, try_bucket
+from trainables import places
+
+
+@pytest.fixture
+def in_bucket(sweep, bucket: str):
+    """The sweep `curve` with its storage in a bucket."""
+    return sweep().spec.model_copy(update={"storage": f"{bucket}/runs"})
 
 
 def test_the_folder_is_absolute_named_after_the_sweep_and_left_empty(sweep, tmp_path):
@@ -23,6 +32,52 @@ def test_a_folder_that_cannot_be_written_is_refused_with_the_reason_and_the_reme
     assert refused.value.exit_code == 2
 
 
-def test_an_object_store_is_refused(sweep):
-    with pytest.raises(InvalidSweep, match=r"must be a folder that driver and workers see, but got 's3://bucket/x'"):
-        open_folder(sweep().spec.model_copy(update={"storage": "s3://bucket/x"}))
+@pytest.mark.parametrize("storage", ["gs://bucket/x", "s3://", "s3://bucket/../x"])
+def test_a_url_that_is_no_bucket_is_refused(sweep, storage):
+    text = f"storage: a storage that is no folder must be s3://bucket or s3://bucket/prefix, but got '{storage}'; corr"
+    with pytest.raises(InvalidSweep, match=text):
+        folder_of(sweep().spec.model_copy(update={"storage": storage}))
+
+
+def test_a_bucket_is_tried_and_left_as_it_was(in_bucket, bucket):
+    folder = open_folder(in_bucket)
+    assert places.place_of(folder) == f"{bucket}/runs/curve"
+    assert places.sizes(folder.parent) == {}
+    assert folder_of(in_bucket) != folder
+
+
+def test_a_bucket_that_cannot_be_used_is_refused_with_the_remedy(in_bucket, bucket, monkeypatch):
+    with pytest.raises(InvalidSweep, match=r"storage: s3://none: the bucket must be there, but is not; make it"):
+        open_folder(in_bucket.model_copy(update={"storage": "s3://none"}))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(InvalidSweep, match=r"curve.yaml:\d+: storage: s3://\w+: credentials must be there, but were"):
+        try_bucket(in_bucket)
+
+
+def test_a_store_without_conditional_writes_is_refused(in_bucket, monkeypatch):
+    monkeypatch.setattr("trainables.objects.Bucket.create", lambda self, key, data: self.write(key, data))
+    with pytest.raises(InvalidSweep, match=r"must know conditional writes \(If-None-Match\), but the store of s3://"):
+        try_bucket(in_bucket)
+
+
+def test_a_driver_on_another_machine_finds_what_the_first_one_wrote(in_bucket, tmp_path, monkeypatch):
+    def write(path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    first = open_folder(in_bucket)
+    with shared(first):
+        write(first / "sweep.log", "said")
+        for name in ("trial.json", "journal/000000.jsonl", "tags.json", "artifacts/ranks.npy", "checkpoints/1.pt"):
+            write(first / "trials/0" / name, "x")
+            places.push(first / "trials/0" / name)
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "second"))
+    second = open_folder(in_bucket)
+    with shared(second):
+        names = sorted(path.relative_to(second).as_posix() for path in second.rglob("*") if path.is_file())
+    assert names == ["sweep.log", "trials/0/journal/000000.jsonl", "trials/0/tags.json", "trials/0/trial.json"]
+    reader = folder_of(in_bucket)
+    bring_tables(reader)
+    names = sorted(path.relative_to(reader / "trials/0").as_posix() for path in reader.rglob("*") if path.is_file())
+    assert names == ["artifacts/ranks.npy", "journal/000000.jsonl", "tags.json", "trial.json"]

@@ -1,6 +1,7 @@
 """Checkpoints outlive what can happen to them: kills, torn files, flipped bits, a full disk."""
 
 import errno
+import json
 import logging
 import os
 import random
@@ -14,6 +15,8 @@ import pytest
 import torch
 
 from trainables import checkpoint
+from trainables import places as copies
+from trainables.trial import LocalTrial
 
 
 def state(step: int) -> dict[str, Any]:
@@ -167,3 +170,53 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(small_disk):
     refused(folder, "No space left on device", errno.ENOSPC)
     checkpoint.save(folder, state(2))
     assert is_whole(checkpoint.load(folder), 2)
+
+
+def test_in_a_bucket_a_checkpoint_is_saved_when_save_returns_and_the_last_two_stay(bucket, tmp_path, monkeypatch):
+    folder = copies.local(f"{bucket}/checkpoints")
+    for step in range(4):
+        checkpoint.save(folder, state(step))
+    checkpoint.save(folder / "phase", state(9))
+    names = ["000002.pt", "000003.pt", "phase/000000.pt"]
+    assert sorted(path.relative_to(folder).as_posix() for path in copies.sizes(folder)) == names
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "elsewhere"))
+    folder = copies.local(f"{bucket}/checkpoints")
+    assert checkpoint.save(folder, state(4)).name == "000004.pt"  # though this node has none
+    assert is_whole(checkpoint.load(folder), 4)
+
+
+def test_in_a_bucket_a_damaged_checkpoint_gives_way_and_a_stale_copy_does_too(bucket, tmp_path, monkeypatch):
+    folder = copies.local(f"{bucket}/checkpoints")
+    checkpoint.save(folder, state(1))
+    newest = checkpoint.save(folder, state(2))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    copies.push(newest)
+    assert is_whole(checkpoint.load(folder), 1)
+    assert [path.name for path in copies.sizes(folder)] == ["000000.pt"]
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "elsewhere"))
+    checkpoint.save(copies.local(f"{bucket}/checkpoints"), state(5))
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "node"))
+    assert is_whole(checkpoint.load(folder), 5)
+
+
+def test_in_a_bucket_what_a_trial_leaves_is_there_before_its_report(bucket):
+    folder = copies.local(f"{bucket}/trials/0")
+    seen: list[list[str]] = []
+
+    def send(step: int, metrics: dict[str, float]) -> None:
+        seen.append(sorted(path.relative_to(folder).as_posix() for path in copies.sizes(folder)))
+
+    trial = LocalTrial(folder, send=send)
+    trial.tag("data.rows", "f00")
+    trial.status("busy")
+    trial.artifact("plots/curve.csv").write_text("1")
+    trial.report(1, {"valid/hr_10": 0.5})
+    trial.artifact("more.csv").write_text("2")
+    trial.hand_over()
+    trial.forget()
+    assert seen == [["artifacts/plots/curve.csv", "status", "tags.json"]]
+    assert not folder.exists()
+    again = LocalTrial(folder)
+    again.tag("data.name", "tiny")
+    assert json.loads((folder / "tags.json").read_text()) == {"data.rows": "f00", "data.name": "tiny"}
+    assert folder / "artifacts/more.csv" in copies.sizes(folder)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trainables import cache
+from trainables.places import is_bucket
+
 TYPES = ("token", "token_seq", "float", "float_seq")
 
 
@@ -41,13 +44,13 @@ def locate(name: str, root: str | None) -> Path:
 
     Args:
         name: of the folder and, with `.inter` and `.item`, of its files.
-        root: the folder above; by default $SWEEP_DATA, then ./data.
+        root: the folder above, or s3://bucket/prefix; by default $SWEEP_DATA, then ./data.
 
     Raises:
         DataError: it is in none of these; the message says where it looked.
     """
     roots = [root] if root is not None else [*filter(None, [os.environ.get("SWEEP_DATA")]), "data"]
-    folders = [Path(place).expanduser().absolute() / name for place in roots]
+    folders = [_folder(place, name) for place in roots]
     for folder in folders:
         if (folder / f"{name}.inter").is_file() and (folder / f"{name}.item").is_file():
             return folder
@@ -57,6 +60,11 @@ def locate(name: str, root: str | None) -> Path:
         f"{', '.join(map(str, folders))}{unset}; put a data set in RecBole's atomic format there, or point data.root "
         "or $SWEEP_DATA to the folder that holds it (`synthetic` needs no files)"
     )
+
+
+def _folder(root: str, name: str) -> Path:
+    """The folder of a data set on this node; from a bucket it is brought here, once."""
+    return cache.bring(f"{root.rstrip('/')}/{name}") if is_bucket(root) else Path(root).expanduser().absolute() / name
 
 
 def read_items(path: Path) -> tuple[list[str], list[str]]:

@@ -15,7 +15,7 @@ class Data:
     name: str = "synthetic"
     """Folder of RecBole atomic files, `<root>/<name>/<name>.inter` and `.item`; `synthetic` is built in."""
     root: str | None = None
-    """Folder that holds the data sets; by default $SWEEP_DATA, then ./data."""
+    """Folder (or s3://bucket/prefix) that holds the data sets; by default $SWEEP_DATA, then ./data."""
     text: str = "tfidf"
     """`tfidf` (no download), a `.npy` file beside the data, or a sentence-transformers model (name or folder). An item
     without words may have a zero vector, which stays zero; a vector that is not finite is refused."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainables import cache
 from trainables.data.sequences import catalogue
 from trainables.hatllm import source
 from trainables.hatllm.attention import use_layered
@@ -157,7 +158,9 @@ def _from_path(llm: Any) -> nn.Module:
     problem = source.problem(llm.path, llm.num_layers)
     if problem:
         raise source.SourceError(problem)
-    made: nn.Module = AutoModel.from_pretrained(llm.path, dtype=getattr(torch, llm.dtype), attn_implementation="sdpa")
+    made: nn.Module = AutoModel.from_pretrained(
+        str(cache.bring(llm.path)), dtype=getattr(torch, llm.dtype), attn_implementation="sdpa"
+    )
     return made
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trainables import cache
+
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
 FAMILIES = ("llama", "qwen2", "qwen3")
@@ -22,13 +24,13 @@ def file(path: str, name: str) -> Path:
     """The file ``name`` of a model, downloaded where it is needed for the first time.
 
     Args:
-        path: a folder, or a name on the hub.
+        path: a folder, s3://bucket/prefix, or a name on the hub.
         name: such as ``config.json``.
 
     Raises:
         SourceError: the folder or the file is not there; the hub can not be reached or refuses.
     """
-    folder = Path(path)
+    folder = cache.bring(path)
     if folder.is_dir():
         if not (folder / name).is_file():
             raise SourceError(

@@ -8,7 +8,8 @@ import threading
 import time
 from typing import Any
 
-from trainables.trial import JOURNAL, Trial
+from trainables import segments
+from trainables.trial import Trial
 
 _ENDLESS = threading.Event()
 
@@ -61,6 +62,7 @@ def _go_wrong(how: str, trial: Trial, value: float) -> float:
 
 
 def _find(trial: Trial, step: int) -> None:
-    *_, last = (trial.folder / JOURNAL).read_text().splitlines()
+    segments.pull(trial.folder)
+    *_, last = [line for part in segments.parts(trial.folder) for line in part.read_text().splitlines()]
     if json.loads(last)["step"] != step:
         raise AssertionError(f"step {step} was reported, but the journal ends with {last}")

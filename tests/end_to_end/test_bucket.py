@@ -1,0 +1,106 @@
+"""A whole sweep in a bucket of a real S3 server: killed, and carried on by a machine that has none of its files."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from trainables.objects import Bucket
+
+ROOT = Path(__file__).parents[2]
+SWEEP = """\
+name: bucket
+trainable: tests.trainables.curve
+metric: {{name: valid/ndcg_10, goal: maximize}}
+num_trials: 3
+max_concurrent_trials: 2
+deterministic: true
+storage: {bucket}/runs
+study: sqlite:///{folder}/study.db
+tracking: {{uri: sqlite:///{folder}/mlflow.db}}
+parameters:
+  x: {{min: 0.0, max: 1.0}}
+  steps: 6
+  sleep: 0.3
+  witness: true
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def start(tmp_path: Path, bucket: str, empty_store: Path):
+    """Call with a machine's name and the command's arguments to start the command there."""
+    (tmp_path / "bucket.yaml").write_text(SWEEP.format(bucket=bucket, folder=tmp_path))
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+
+    def begin(machine: str, *arguments: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "SWEEP_CACHE": str(tmp_path / machine), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "platform.sweep", str(tmp_path / "bucket.yaml"), *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
+
+    return begin
+
+
+def journals(store: Bucket) -> dict[int, list[dict]]:
+    """The lines of each trial's journal, as they lie in the bucket."""
+    lines: dict[int, list[dict]] = {}
+    for found in store.list("runs/bucket/trials/"):
+        number, _, part = found.key.removeprefix("runs/bucket/trials/").partition("/")
+        if part.startswith("journal/"):
+            lines.setdefault(int(number), []).extend(map(json.loads, store.read(found.key).data.splitlines()))
+    return lines
+
+
+@pytest.mark.parametrize("where", [["--address", "inline"], []], ids=["inline", "ray"])
+def test_a_killed_sweep_is_carried_on_elsewhere_and_nothing_is_lost_or_double(start, bucket, tmp_path, where):
+    store = Bucket(bucket.removeprefix("s3://"))
+    driver = start("first", *where)
+    deadline = time.monotonic() + 240
+    while sum(map(len, journals(store).values())) < 4:
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < deadline, "no reports"
+        time.sleep(0.1)
+    driver.kill()
+    driver.communicate()
+    shutil.rmtree(tmp_path / "first")
+    before = journals(store)
+    out, err = (driver := start("second", *where)).communicate(timeout=300)
+    assert driver.returncode == 0, (out, err)
+
+    lines = journals(store)
+    assert all(lines[number][: len(found)] == found for number, found in before.items())
+    assert [found[-1]["report"] for _, found in sorted(lines.items())] == [len(lines[number]) for number in range(3)]
+    study = optuna.load_study(study_name="bucket", storage=f"sqlite:///{tmp_path}/study.db")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+    assert {len(trial.intermediate_values) for trial in study.trials} == {6}
+    _expect_runs(tmp_path, lines)
+    names = {found.key.removeprefix("runs/bucket/"): found.size for found in store.list("runs/bucket/")}
+    assert names["lease"] == 0
+    assert {"results.csv", "sweep.yaml", "sweep.log", "trials/0/artifacts/config.json"} <= names.keys()
+    assert not list((tmp_path / "second" / "copies" / "worker").rglob("*.pt"))
+
+
+def _expect_runs(folder: Path, lines: dict[int, list[dict]]) -> None:
+    """MLflow has a run a trial, ended, with each reported step once, and the artifacts."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("tests.trainables.curve")
+    runs = client.search_runs([experiment.experiment_id])
+    children = {int(run.data.tags["sweep.trial"]): run for run in runs if "sweep.trial" in run.data.tags}
+    assert sorted(children) == [0, 1, 2]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for number, run in children.items():
+        sent = Counter(point.step for point in client.get_metric_history(run.info.run_id, "valid/ndcg_10"))
+        assert sent == Counter(line["step"] for line in lines[number] if "valid/ndcg_10" in line["metrics"])
+        assert set(sent.values()) == {1}
+        assert "config.json" in [file.path for file in client.list_artifacts(run.info.run_id)]

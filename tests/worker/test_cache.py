@@ -1,0 +1,99 @@
+"""What a node keeps of a bucket: brought once, bounded, never taken from who uses it."""
+
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainables import cache, places
+from trainables.data import atomic
+from trainables.objects import Bucket
+from trainables.stages import Stages, stage
+
+
+@stage(version=1)
+def numbers(seed: int) -> dict[str, np.ndarray]:
+    """A mebibyte."""
+    return {"x": np.full(2**20, seed, np.uint8)}
+
+
+@pytest.fixture
+def store(bucket: str) -> Bucket:
+    return Bucket(bucket.removeprefix("s3://"))
+
+
+def kept(stages: Stages) -> list[Path]:
+    return sorted(path.parent for path in stages.folder.glob("*/manifest.json"))
+
+
+def test_the_longest_unused_results_go_when_the_cache_is_full(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_CACHE_SIZE", "2.5MiB")
+    stages = Stages(places.local(f"{bucket}/stages"))
+    folders = []
+    for seed in range(3):
+        folders.append(stages.get(numbers, {"seed": seed}).folder)
+        os.utime(folders[-1] / "manifest.json", (seed, seed))
+        gc.collect()
+    assert kept(stages) == sorted(folders[1:])
+    again = stages.get(numbers, {"seed": 0})  # from the bucket
+    assert again["x"][0] == 0
+    assert kept(stages) == sorted([folders[0], folders[2]])
+
+
+def test_what_is_used_stays_though_the_cache_is_full(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_CACHE_SIZE", "1MiB")
+    stages = Stages(places.local(f"{bucket}/stages"))
+    held = [stages.get(numbers, {"seed": seed}) for seed in range(3)]
+    assert len(kept(stages)) == 3
+    assert [result["x"][-1] for result in held] == [0, 1, 2]
+    held.clear()
+    gc.collect()
+    cache.make_room()
+    assert kept(stages) == []
+
+
+@pytest.mark.parametrize(("said", "size"), [("", 50 * 2**30), ("1.5GiB", 3 * 2**29), ("512 MiB", 2**29), ("7", 7)])
+def test_a_size_is_read(monkeypatch: pytest.MonkeyPatch, said: str, size: int) -> None:
+    monkeypatch.setenv("SWEEP_CACHE_SIZE", said)
+    assert cache.limit() == size
+
+
+def test_a_size_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_CACHE_SIZE", "much")
+    with pytest.raises(ValueError, match="SWEEP_CACHE_SIZE must be a size such as 200GiB or 512MiB, but got 'much'"):
+        cache.limit()
+
+
+def test_a_data_set_reaches_a_node_once_and_again_when_it_changed(
+    bucket: str, store: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("tiny.inter", "tiny.item"):
+        store.write(f"data/tiny/{file}", file.encode())
+    fetched: list[str] = []
+    real = Bucket.fetch
+
+    def noted(self: Bucket, key: str, path: Path) -> str | None:
+        fetched.append(path.name)
+        return real(self, key, path)
+
+    monkeypatch.setattr(Bucket, "fetch", noted)
+    monkeypatch.setenv("SWEEP_DATA", f"{bucket}/data")
+    for _ in range(3):
+        folder = atomic.locate("tiny", None)
+    assert sorted(fetched) == ["tiny.inter", "tiny.item"]
+    assert (folder / "tiny.inter").read_text() == "tiny.inter"
+    store.write("data/tiny/tiny.item", b"more")
+    assert (atomic.locate("tiny", None) / "tiny.item").read_text() == "more"
+    assert fetched[2:] == ["tiny.item"]
+
+
+def test_a_data_set_that_is_not_in_the_bucket_is_said(bucket: str) -> None:
+    with pytest.raises(atomic.DataError, match=r"data.name: a data set is a folder none with none.inter"):
+        atomic.locate("none", f"{bucket}/data")
+
+
+def test_a_folder_is_itself(tmp_path: Path) -> None:
+    assert cache.bring(str(tmp_path)) == tmp_path
+    assert list(tmp_path.iterdir()) == []

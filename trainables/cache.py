@@ -1,0 +1,135 @@
+"""What a node keeps of a bucket: results of stages, data sets, base weights; brought once, bounded in size.
+
+A kept folder has a *mark*, a file that is written last and whose time says when the folder was last asked for. Who uses
+a folder holds a shared lock on its mark, which ends with its process however that dies; folders that nobody holds go,
+the longest unused first, until the rest fits ``SWEEP_CACHE_SIZE``. What is held is never taken away, so that one trial
+that needs more than fits still runs.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from filelock import FileLock
+
+from trainables import places
+from trainables.places import WORKER
+from trainables.stage_copies import MANIFEST
+
+SIZE = "SWEEP_CACHE_SIZE"
+"""The environment variable that bounds this node's cache, such as 200GiB; by default 50 GiB."""
+
+_BROUGHT = ".brought.json"
+_DEFAULT = 50 * 2**30
+_UNITS = {"": 1, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+_held: dict[Path, IO[bytes] | Path] = {}
+"""What this process uses to its end: nobody says when a data set or a model is closed."""
+
+
+def limit() -> int:
+    """Bytes that the cache may hold.
+
+    Raises:
+        ValueError: the variable holds no size.
+    """
+    said = os.environ.get(SIZE, "")
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MGT]iB|)", said)
+    if said and not found:
+        raise ValueError(f"{SIZE} must be a size such as 200GiB or 512MiB, but got {said!r}; correct it")
+    return int(float(found[1]) * _UNITS[found[2]]) if found else _DEFAULT
+
+
+def hold(mark: Path) -> IO[bytes] | Path | None:
+    """Have the folder of ``mark`` stay while what is returned lives; None where there is no such folder (any more).
+
+    A folder that is no copy stays anyway.
+    """
+    if places.object_of(mark) is None:
+        return mark if mark.exists() else None
+    with contextlib.suppress(FileNotFoundError):
+        stream = mark.open("rb")
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        if os.fstat(stream.fileno()).st_ino == mark.stat().st_ino:
+            os.utime(mark)
+            return stream
+        stream.close()  # it went while the lock was waited for
+    return None
+
+
+def make_room() -> None:
+    """Remove the longest unused folders that nobody holds until the rest fits."""
+    left = sorted(_marks(), key=lambda mark: _time(mark))
+    sizes = {mark: _size(mark.parent) for mark in left}
+    total, most = sum(sizes.values()), limit()
+    for mark in left:
+        if total <= most:
+            return
+        if _remove(mark):
+            total -= sizes[mark]
+
+
+def bring(place: str) -> Path:
+    """The folder of a place; one in a bucket is brought to this node once, and again where it has changed there.
+
+    It stays to the end of this process.
+
+    Raises:
+        StoreError: the bucket does not give it.
+    """
+    folder = places.local(place)
+    if not places.is_bucket(place):
+        return folder
+    there = places.listed(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    mark = folder / _BROUGHT
+    with FileLock(f"{folder}.lock"):
+        held = hold(mark)
+        if held is None or json.loads(mark.read_text()) != there:
+            mark.unlink(missing_ok=True)
+            places.pull(folder)
+            folder.mkdir(exist_ok=True)
+            draft = folder / f"{_BROUGHT}.draft"
+            draft.write_text(json.dumps(there))
+            draft.rename(mark)
+            held = hold(mark)
+    if held is not None:
+        _held[folder] = held
+    make_room()
+    return folder
+
+
+def _marks() -> Iterator[Path]:
+    copies = places.copies(WORKER)
+    for name in (MANIFEST, _BROUGHT):
+        yield from copies.rglob(name)
+
+
+def _time(mark: Path) -> float:
+    with contextlib.suppress(FileNotFoundError):
+        return mark.stat().st_mtime
+    return 0.0
+
+
+def _size(folder: Path) -> int:
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
+
+
+def _remove(mark: Path) -> bool:
+    """Remove a folder unless somebody holds it; the mark first, so that a kill leaves nothing that seems whole."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), mark.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mark.unlink()
+        shutil.rmtree(mark.parent, ignore_errors=True)
+        return True
+    return False

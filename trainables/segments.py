@@ -1,0 +1,32 @@
+"""Where the lines of a trial's journal lie: in one file, or, as no object can be added to, in objects of some lines.
+
+journal.jsonl                 in a folder
+journal/000000.jsonl, ...     in a bucket; the newest is written again with each line, whole, until it is full
+"""
+
+from pathlib import Path
+
+from trainables import places
+
+JOURNAL = "journal.jsonl"
+LINES = 100
+"""Lines of a segment."""
+
+_SEGMENTS = "journal"
+
+
+def parts(folder: Path) -> list[Path]:
+    """The files that hold the journal of the trial in ``folder``, in order."""
+    if places.object_of(folder):
+        return sorted((folder / _SEGMENTS).glob("*.jsonl"))
+    return [folder / JOURNAL] if (folder / JOURNAL).exists() else []
+
+
+def part_of(folder: Path, line: int) -> Path:
+    """The file that line number ``line`` (from 0) belongs to."""
+    return folder / _SEGMENTS / f"{line // LINES:06d}.jsonl" if places.object_of(folder) else folder / JOURNAL
+
+
+def pull(folder: Path) -> None:
+    """Have the journal here as the driver has written it."""
+    places.pull(folder / _SEGMENTS)
