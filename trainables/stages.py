@@ -135,7 +135,9 @@ class Stages:
         key = stage_key(compute, inputs)
         folder, partial = self.folder.absolute() / key, self.folder.absolute() / f"{key}.scratch"
         arguments = _arguments(compute, inputs, context or {}, {"folder": partial} if scratch else {})
+        was_here = True
         while (held := cache.hold(folder / MANIFEST)) is None:
+            was_here = False
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._turn(folder, compute.__name__, status or _say_nothing) as ours:
                 if ours:
@@ -144,8 +146,8 @@ class Stages:
                     _publish(folder, compute, arguments)
             if scratch:
                 places.remove_folder(partial)
-            if places.object_of(folder):
-                cache.make_room()
+        if not was_here and places.object_of(folder):
+            cache.make_room()  # for others; this one is held
         if scratch:
             shutil.rmtree(partial, ignore_errors=True)  # there is a result, so nobody works there any more
         return StageResult(folder, key, held)
