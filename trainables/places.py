@@ -129,7 +129,11 @@ def freshen(path: Path, every_s: float) -> None:
 def sizes(folder: Path) -> dict[Path, int]:
     """The files below ``folder``, in the bucket or here, with their sizes in bytes."""
     if not (remote := object_of(folder)):
-        return {path: path.stat().st_size for path in _files_here(folder)}
+        found: dict[Path, int] = {}
+        for path in _files_here(folder):
+            with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+                found[path] = path.stat().st_size
+        return found
     return {folder / name: found.size for name, found in _named(*remote)}
 
 
