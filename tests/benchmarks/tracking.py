@@ -1,12 +1,12 @@
 """What tracking costs a sweep: 8 trials of 200 reports of 25 metrics, 20 ms of work each, two at once on Ray.
 
-    python tests/benchmarks/tracking.py [--trials 8] [--reports 200] [--work 0.02] [--repeats 3]
+    python tests/benchmarks/tracking.py [--trials 8] [--reports 200] [--work 0.02] [--repeats 3] [--inline]
 
 Each side runs with and without MLflow (SQLite, its tables made before), in turn, each run in a process of its own.
 Seconds are those between a started Ray and the last trial's end; what is left to send then is shown apart. The ratio is
 that of the shortest runs; beside it stands the median of the ratios within each repeat, which says more on a machine
 that others use. CPU seconds are those of the driver, and of the process that ships, to its end. The peer is Ray Tune
-with its `MLflowLoggerCallback`.
+with its `MLflowLoggerCallback`. With `--inline` our trials run in turn in the driver, without Ray or a peer.
 """
 
 import argparse
@@ -27,11 +27,9 @@ SIDES = ("ours untracked", "ours tracked", "Ray untracked", "Ray tracked")
 
 def ours(folder: Path, options: argparse.Namespace, store: str | None) -> dict[str, float]:
     """Seconds of a sweep of this platform, and of what is left to send then."""
-    import ray.tune  # noqa: F401
-
     from platform.check import open_sweep
     from platform.destination import Destination
-    from platform.runners import placement, tune
+    from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
     from platform.storage import open_folder
     from platform.study import Study
@@ -49,7 +47,10 @@ storage: {folder / "runs"}
 parameters: {{x: {{min: 0.0, max: 1.0}}, steps: {options.reports}, work: {options.work}}}
 """
     )
-    tune.connect(None)
+    if not options.inline:
+        import ray.tune  # noqa: F401
+
+        tune.connect(None)
     spec, space = open_sweep(file)
     sweep = open_folder(spec)
     (sweep / "sweep.yaml").write_text(spec.text)
@@ -58,9 +59,12 @@ parameters: {{x: {{min: 0.0, max: 1.0}}, steps: {options.reports}, work: {option
         tracker = Tracker(Destination(store, "wide", folder / "artifacts"), spec.name, sweep, {}, lambda text: None)
         tracker.start()
     ledger = Ledger(spec, Study(spec, space, sweep), sweep, sweep.parent / "stages", tracker)
-    capacity = placement.capacity(spec.resources, 2)
+    capacity = None if options.inline else placement.capacity(spec.resources, 2)
     started, cpu = time.monotonic(), time.process_time()
-    tune.run(ledger, capacity)
+    if capacity is None:
+        inline.run(ledger)
+    else:
+        tune.run(ledger, capacity)
     seconds = time.monotonic() - started
     if tracker:
         assert tracker.finish({"status": "FINISHED"}, 1200)
@@ -134,9 +138,12 @@ def main() -> None:
     parser.add_argument("--reports", type=int, default=200)
     parser.add_argument("--work", type=float, default=0.02)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--inline", action="store_true")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.inline:
+        options.sides = [side for side in options.sides if side.startswith("ours")]
     if options.side:
         sys.stdout.write("\n" + json.dumps(play(options.side, options)) + "\n")
         return
