@@ -6,6 +6,7 @@ import pytest
 
 from platform.errors import InvalidSweep
 from platform.storage import bring_tables, folder_of, open_folder, shared, try_bucket
+from platform.sweep import main
 from trainables import places
 
 
@@ -53,6 +54,36 @@ def test_a_bucket_that_cannot_be_used_is_refused_with_the_remedy(in_bucket, buck
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(InvalidSweep, match=r"curve.yaml:\d+: storage: s3://\w+: credentials must be there, but were"):
         try_bucket(in_bucket)
+
+
+def check(file, capsys, *settings: str) -> tuple[int, str]:
+    """Exit code and complaints of `--check`."""
+    code = main([str(file), "--check", *(word for each in settings for word in ("--set", each))])
+    return code, capsys.readouterr().err
+
+
+def test_the_check_tells_what_a_bucket_needs(curve_file, bucket, tmp_path, capsys, monkeypatch):
+    storage, study = f"storage={bucket}/runs", f"study=sqlite:///{tmp_path}/study.db"
+    code, said = check(curve_file, capsys, storage)
+    assert code == 2
+    assert f"study: must be a database URL where storage is {bucket}/runs, but got None; write postgresql://" in said
+    code, said = check(curve_file, capsys, storage, study)
+    assert code == 2
+    assert f"tracking.uri: must be named where storage is {bucket}/runs, but is not; write http://host:port of" in said
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    assert check(curve_file, capsys, storage, study) == (0, "")
+    code, said = check(curve_file, capsys, "storage=s3://none/runs", study)
+    assert (code, said) == (
+        2,
+        "--set storage=s3://none/runs: storage: s3://none: the bucket must be there, but is not; make it, or name "
+        "another\n",
+    )
+    monkeypatch.setattr("platform.storage._PATIENCE_S", 0.1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    code, said = check(curve_file, capsys, storage, study)
+    assert code == 2
+    assert "the store must answer, but got Could not connect to the endpoint URL" in said
+    assert "secret-of-the-tests" not in said
 
 
 def test_a_store_without_conditional_writes_is_refused(in_bucket, monkeypatch):

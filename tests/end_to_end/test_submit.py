@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from platform import jobs, preflight
+from platform.spec import load
 from platform.submit import main
 from tests.clusters import TOKEN, RayCluster
+from trainables.objects import Bucket
 
 pytestmark = pytest.mark.slow
 
@@ -209,3 +212,16 @@ def test_a_storage_that_a_worker_does_not_see_is_refused(cluster, submit, tmp_pa
     code, out, err = submit("--set", "name=unseen", storage=hidden / "runs")
     assert code == 2, out
     assert "does not see it (No such file or directory); mount it everywhere, or name another" in err
+
+
+def test_a_bucket_is_tried_from_head_and_nodes_and_left_as_it_was(submit, bucket, tmp_path, cluster, checkout):
+    where = ["--set", f"storage={bucket}/runs", "--set", f"study=sqlite:///{tmp_path}/study.db"]
+    code, _, err = submit(*where, storage=None)  # the cluster has no credentials
+    assert code == 2
+    assert f"must be a bucket that every node sees, but of {bucket}/runs the head cannot write to it" in err
+    assert "give every node boto3, AWS_ENDPOINT_URL and credentials, or name another" in err
+    spec = load("sweeps/sent.yaml", [word for word in where if word != "--set"])
+    environment = {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
+    answer = preflight.ask(jobs.connect(cluster.address), spec, environment)
+    assert (answer["storage"], answer["storage_problem"], answer["nodes"]) == (f"{bucket}/runs", None, 1)
+    assert list(Bucket(bucket.removeprefix("s3://")).list("")) == []

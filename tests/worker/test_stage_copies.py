@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables import object_lease, places, stage_copies
+from trainables import checkpoint, object_lease, places, stage_copies
 from trainables.object_lease import ObjectLease
 from trainables.objects import Bucket, StoreError
 from trainables.stages import Stages, stage, stage_key
@@ -119,6 +119,40 @@ def test_a_dead_node_is_taken_over_once_its_lease_is_stale(
     assert second.exitcode == 0
     assert computed(tmp_path) == 2
     assert said(tmp_path, "takes over slow from node first (process ")
+
+
+@stage(version=1)
+def stepwise(total: int, place: Path, folder: Path) -> dict[str, np.ndarray]:
+    """Steps, each saved; the first to come to the third dies there."""
+    state = checkpoint.load(folder) or {"step": 0}
+    for step in range(state["step"] + 1, total + 1):
+        if step == 3 and not (place / "died").exists():
+            (place / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        with (place / "steps").open("a") as stream:
+            stream.write(f"{step}\n")
+        checkpoint.save(folder, {"step": step})
+    return {"numbers": np.arange(total)}
+
+
+@pytest.mark.slow
+def test_partial_work_of_a_dead_node_is_carried_on_by_another(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage_copies, "STALE_S", 0.5)
+
+    def ask(name: str) -> None:
+        os.environ["SWEEP_CACHE"] = str(tmp_path / name)
+        stages = Stages(places.local(f"{bucket}/stages"))
+        stages.get(stepwise, {"total": 5}, context={"place": tmp_path}, scratch=True)
+
+    for name, code in (("first", -signal.SIGKILL), ("second", 0)):
+        process = fork.Process(target=ask, args=(name,))
+        process.start()
+        process.join(60)
+        assert process.exitcode == code
+    assert (tmp_path / "steps").read_text().split() == ["1", "2", "3", "4", "5"]
+    assert not any(".scratch/" in key for key in objects(bucket))
 
 
 @pytest.mark.slow
