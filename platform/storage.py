@@ -64,13 +64,16 @@ def open_folder(spec: SweepSpec) -> Path:
 def shared(folder: Path) -> Iterator[None]:
     """Have what earlier drivers wrote of the sweep here, and in the end what this one wrote where others see it.
 
-    Call it only while holding the sweep's lease. Trials' files are in the bucket as soon as they are written.
+    Call it only while holding the sweep's lease. Trials' files are in the bucket as soon as they are written; at the
+    end nothing of it stays here.
     """
     places.pull(folder, lambda name: not set(name.split("/")) & {*_OF_WORKERS, "lease"})
     try:
         yield
     finally:
         places.push_changed(folder, lambda name: "/" not in name)
+        if places.object_of(folder):
+            places.forget(folder)
 
 
 def bring_tables(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a node keeps of a bucket: results of stages, data sets, base weights; brought once, bounded in size.
+"""What a node keeps of a bucket: results of stages, data sets, base weights, trials; brought once, bounded in size.
 
 A kept folder has a *mark*, a file that is written last and whose time says when the folder was last asked for. Who uses
 a folder holds a shared lock on its mark, which ends with its process however that dies; folders that nobody holds go,
@@ -25,7 +25,7 @@ from trainables.stage_copies import MANIFEST
 SIZE = "SWEEP_CACHE_SIZE"
 """The environment variable that bounds this node's cache, such as 200GiB; by default 50 GiB."""
 
-_BROUGHT = ".brought.json"
+_BROUGHT, _OCCUPIED = ".brought.json", ".occupied"
 _DEFAULT = 50 * 2**30
 _UNITS = {"": 1, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -61,6 +61,17 @@ def hold(mark: Path) -> IO[bytes] | Path | None:
             return stream
         stream.close()  # it went while the lock was waited for
     return None
+
+
+def occupy(folder: Path) -> IO[bytes] | Path | None:
+    """Have a folder that is written to be one that a node keeps, so that it goes in time where its process is killed.
+
+    It stays while what is returned lives.
+    """
+    if places.object_of(folder) is None:
+        return folder
+    (folder / _OCCUPIED).touch()
+    return hold(folder / _OCCUPIED)
 
 
 def make_room() -> None:
@@ -107,7 +118,7 @@ def bring(place: str) -> Path:
 
 def _marks() -> Iterator[Path]:
     copies = places.copies(WORKER)
-    for name in (MANIFEST, _BROUGHT):
+    for name in (MANIFEST, _BROUGHT, _OCCUPIED):
         yield from copies.rglob(name)
 
 

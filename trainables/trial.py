@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainables import checkpoint, places, segments
+from trainables import cache, checkpoint, places, segments
 from trainables.fields import require_name
 from trainables.redaction import redact, redact_values
 from trainables.stages import Stages
@@ -145,6 +145,7 @@ class LocalTrial:
         self._send = send
         self._status: str | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        self._held: object = cache.occupy(folder)
 
     def report(self, step: int, metrics: Metrics) -> None:
         """See :meth:`Trial.report`."""
@@ -204,6 +205,7 @@ class LocalTrial:
         """The trial has ended on this node: drop the copies of its files."""
         if places.object_of(self.folder):
             places.forget(self.folder)
+        self._held = None
 
 
 class Phase:

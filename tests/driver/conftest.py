@@ -1,8 +1,5 @@
 """What the driver's tests share: a sweep file, a study, a ledger; a store, a server, a line to cut, a sweep to ship."""
 
-import contextlib
-import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +18,7 @@ from platform.shipper import Shipper
 from platform.spec import load
 from platform.study import Study
 from platform.tracking import Tracker
-from tests.servers import MlflowServer, free_port
+from tests.servers import Line, MlflowServer
 
 NO_STOPPING = ("early_stopping=none", "method=random")
 TAGS = {"version.torch": "2.13.0", "mlflow.source.git.commit": "abc"}
@@ -78,45 +75,6 @@ class GoodSweep:
 @pytest.fixture(scope="session")
 def good() -> GoodSweep:
     return GoodSweep()
-
-
-class Line:
-    """The way to a server on this machine: cut it, and the server does not answer; mend it, and it does again."""
-
-    def __init__(self, to: int) -> None:
-        self._to = to
-        self._ends: list[socket.socket] = []
-        self._listener: socket.socket | None = None
-        self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def mend(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def cut(self) -> None:
-        for end in [self._listener, *self._ends]:
-            if end:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
-        self._ends.clear()
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # cut
-            while True:
-                here, _ = listener.accept()
-                there = socket.create_connection(("127.0.0.1", self._to))
-                self._ends += [here, there]
-                for source, sink in ((here, there), (there, here)):
-                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture(scope="session")

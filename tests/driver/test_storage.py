@@ -103,6 +103,7 @@ def test_a_driver_on_another_machine_finds_what_the_first_one_wrote(in_bucket, t
         for name in ("trial.json", "journal/000000.jsonl", "tags.json", "artifacts/ranks.npy", "checkpoints/1.pt"):
             write(first / "trials/0" / name, "x")
             places.push(first / "trials/0" / name)
+    assert not first.exists()
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "second"))
     second = open_folder(in_bucket)
     with shared(second):

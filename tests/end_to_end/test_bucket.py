@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from tests.servers import Line
 from trainables.objects import Bucket
 
 ROOT = Path(__file__).parents[2]
@@ -64,11 +65,7 @@ def journals(store: Bucket) -> dict[int, list[dict]]:
 def test_a_killed_sweep_is_carried_on_elsewhere_and_nothing_is_lost_or_double(start, bucket, tmp_path, where):
     store = Bucket(bucket.removeprefix("s3://"))
     driver = start("first", *where)
-    deadline = time.monotonic() + 240
-    while sum(map(len, journals(store).values())) < 4:
-        assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline, "no reports"
-        time.sleep(0.1)
+    _wait_for(driver, store, 4)
     driver.kill()
     driver.communicate()
     shutil.rmtree(tmp_path / "first")
@@ -86,7 +83,36 @@ def test_a_killed_sweep_is_carried_on_elsewhere_and_nothing_is_lost_or_double(st
     names = {found.key.removeprefix("runs/bucket/"): found.size for found in store.list("runs/bucket/")}
     assert names["lease"] == 0
     assert {"results.csv", "sweep.yaml", "sweep.log", "trials/0/artifacts/config.json"} <= names.keys()
-    assert not list((tmp_path / "second" / "copies" / "worker").rglob("*.pt"))
+    for side in ("driver/*/*/*", "worker/*/*/*/trials/*"):
+        assert not list((tmp_path / "second" / "copies").glob(side))
+
+
+def test_a_store_that_is_away_for_some_seconds_is_waited_for(start, bucket, tmp_path, monkeypatch):
+    store = Bucket(bucket.removeprefix("s3://"))
+    line = Line(int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]))
+    line.mend()
+    with monkeypatch.context() as through:
+        through.setenv("AWS_ENDPOINT_URL", line.uri)
+        driver = start("first", "--address", "inline")
+    _wait_for(driver, store, 3)
+    line.cut()
+    before = sum(map(len, journals(store).values()))
+    time.sleep(8)
+    assert sum(map(len, journals(store).values())) == before
+    assert driver.poll() is None
+    line.mend()
+    out, err = driver.communicate(timeout=300)
+    line.cut()
+    assert driver.returncode == 0, (out, err)
+    _expect_runs(tmp_path, journals(store))
+
+
+def _wait_for(driver: subprocess.Popen[str], store: Bucket, reports: int) -> None:
+    deadline = time.monotonic() + 240
+    while sum(map(len, journals(store).values())) < reports:
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < deadline, "no reports"
+        time.sleep(0.1)
 
 
 def _expect_runs(folder: Path, lines: dict[int, list[dict]]) -> None:

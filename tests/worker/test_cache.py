@@ -11,6 +11,7 @@ from trainables import cache, places
 from trainables.data import atomic
 from trainables.objects import Bucket
 from trainables.stages import Stages, stage
+from trainables.trial import LocalTrial
 
 
 @stage(version=1)
@@ -52,6 +53,23 @@ def test_what_is_used_stays_though_the_cache_is_full(bucket: str, monkeypatch: p
     gc.collect()
     cache.make_room()
     assert kept(stages) == []
+
+
+def test_copies_of_a_trial_that_a_killed_worker_left_go_when_room_is_needed(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_CACHE_SIZE", "1MiB")
+    left, running = (LocalTrial(places.local(f"{bucket}/runs/curve/trials/{number}")) for number in range(2))
+    for trial in (left, running):
+        trial.artifact("large.bin").write_bytes(bytes(2**20))
+    folder = left.folder
+    del left, trial  # as a process that ends lets go
+    running.hand_over()
+    gc.collect()
+    cache.make_room()
+    assert not folder.exists()
+    assert (running.folder / "artifacts" / "large.bin").exists()
+    assert [path.name for path in places.sizes(running.folder)] == ["large.bin"]
 
 
 @pytest.mark.parametrize(("said", "size"), [("", 50 * 2**30), ("1.5GiB", 3 * 2**29), ("512 MiB", 2**29), ("7", 7)])
