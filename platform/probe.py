@@ -11,11 +11,15 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 ANSWER = "SWEEP-PROBE "
+NODE_TYPES = "SWEEP_NODE_TYPES"
+"""Environment variable: what the autoscaler can add, as `{name: {resources, labels, max_workers}}` in YAML, or a file
+with that under `available_node_types`; default the file that `ray up` leaves on the head."""
+_RAY_UP = "~/ray_bootstrap_config.yaml"
 _TIMEOUT_S = 60
 _NODES = 32
 _BUCKET = "s3://"
@@ -30,9 +34,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `python`, `packages` (name -> version or None), `storage` (as found), `storage_problem` (None, or why not),
-        `tracking_problem`, `nodes` (how many were asked).
+        `tracking_problem`, `nodes` (how many were asked), `alive` and `node_types` (see below).
     """
     import importlib.metadata
+
+    import ray
 
     versions: dict[str, str | None] = {}
     for name in request["packages"]:
@@ -41,6 +47,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
     storage = request["storage"] or os.environ.get("SWEEP_STORAGE")
+    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
     problem, nodes = None, 0
     if storage and storage.startswith(_BUCKET):
         problem, nodes = _bucket_problem(storage)
@@ -53,7 +60,26 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "storage_problem": problem,
         "tracking_problem": _unreachable(request["tracking"]),
         "nodes": nodes,
+        "alive": alive(),
+        "node_types": node_types(),
     }
+
+
+def alive() -> list[dict[str, Any]]:
+    """`resources` and `labels` of each node of the connected cluster."""
+    import ray
+
+    return [
+        {"resources": node["Resources"], "labels": node.get("Labels") or {}} for node in ray.nodes() if node["Alive"]
+    ]
+
+
+def node_types(environment: Mapping[str, str] = os.environ) -> str | None:
+    """What :data:`NODE_TYPES` says here, or the file that it names does; None where nothing says so."""
+    said = environment.get(NODE_TYPES) or os.path.expanduser(_RAY_UP)
+    if said.lstrip().startswith("{") or not os.path.isfile(said):
+        return environment.get(NODE_TYPES) or None
+    return Path(said).read_text()
 
 
 def _unreachable(server: tuple[str, int] | None) -> str | None:
@@ -140,7 +166,6 @@ def _ask_nodes(
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
     nodes = [node for node in ray.nodes() if node["Alive"]][:_NODES]
     task = ray.remote(look)
     asked = {

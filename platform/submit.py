@@ -19,6 +19,7 @@ from platform import jobs, packaging, preflight
 from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
 from platform.identity import commit
+from platform.runners.placement import capacity, nodes_of
 from platform.spec import SweepSpec, load
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _submit(spec: SweepSpec, address: str, environment: dict[str, str], again: s
     answer = preflight.ask(client, spec, environment)
     if problems := preflight.answer_problems(spec, answer):
         raise InvalidSweep(problems)
+    capacity(spec.resources, spec.max_concurrent_trials, nodes_of(answer))  # refuses what no node can take
     nodes = f"{answer['nodes']} node{'s' * (answer['nodes'] != 1)}"
     _say(f"{address}: {nodes} with Ray and Python as here and {answer['storage']} in common")
     with tempfile.TemporaryDirectory() as scratch:

@@ -48,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         spec, space = open_sweep(options.file, options.overrides)
-        _refuse_unbuilt(spec)
         _refuse_untracked(spec)
+        if options.address == INLINE or not (options.address or options.check):
+            _refuse_several_nodes(spec, options.address)
         if options.check:
             try_bucket(spec)
             sys.stdout.write(
@@ -81,11 +82,11 @@ def _refuse_untracked(spec: SweepSpec) -> None:
         raise InvalidSweep([spec.problem("tracking.uri", f"{rule}; {remedy}")])
 
 
-def _refuse_unbuilt(spec: SweepSpec) -> None:
-    """Refuse keys that the file may hold and that nothing acts on yet, instead of running without them."""
-    if spec.resources.nodes != 1:
-        rule = f"must be left out, as a trial runs on any one node, but got {spec.resources.nodes!r}"
-        raise InvalidSweep([spec.problem("resources.nodes", rule)])
+def _refuse_several_nodes(spec: SweepSpec, address: str | None) -> None:
+    if spec.resources.nodes > 1:
+        where = "this process" if address == INLINE else "Ray on this machine"
+        rule = f"must be 1 where a sweep runs on one node, which is {where}, but got {spec.resources.nodes}"
+        raise InvalidSweep([spec.problem("resources.nodes", f"{rule}; leave it out, or name a cluster by --address")])
 
 
 def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:
@@ -189,12 +190,13 @@ def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
         if address != INLINE:
             try:
                 tune.connect(address)
-                capacity = placement.capacity(spec.resources, spec.max_concurrent_trials)
+                most = min(spec.max_concurrent_trials or spec.num_trials, spec.num_trials)
+                capacity = placement.capacity(spec.resources, most)
                 packing = placement.packing(capacity)
             finally:
                 tune.disconnect()
-            lines.append(("a trial takes", placement.readable(capacity.bundle)))
-            lines.append(("at once", str(min(capacity.at_once, spec.num_trials))))
+            lines.append(("a trial takes", capacity.takes))
+            lines.append(("at once", str(capacity.at_once)))
             lines += [("nodes" if line == packing[0] else "", line) for line in packing]
         destination = _destination(spec, folder)
         lines += [("on", where), ("storage", place_of(folder)), ("tracking", str(destination))]

@@ -1,8 +1,9 @@
-"""The ranks of a trial: the one-rank process group of a worker, and N local ranks of a trial of several.
+"""The ranks of a trial of several, as far as they run on this node: started, heard, and ended together.
 
 The worker that runs such a trial is none of its ranks. It starts one process for each, hands it a task, passes on what
 rank 0 reports and ends all of them at once when one fails, when the trial is stopped, or when it ends itself: by the
-kernel's own hand (PR_SET_PDEATHSIG), so that no ending leaves a process behind. Linux only.
+kernel's own hand (PR_SET_PDEATHSIG), so that no ending leaves a process behind. Where ranks run on other nodes too, see
+outposts.py, these are followed beside them. Linux only.
 """
 
 import contextlib
@@ -16,61 +17,98 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from trainables.trial import FINISHED, WORKER_LOST
 
 Message = dict[str, Any]
 
 _PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.05
 _SETTLE_S = 1.0  # after the first failure: others may fail of it, and one may have died without a word
 _LAST_WORDS = 5  # lines
+_OF_OTHERS = ("/gloo/", "NCCL", "DistBackendError", "DistNetworkError", "DistStoreError")
+"""What a rank's error says that comes of the end of another."""
 
 
 class RankFailed(RuntimeError):  # noqa: N818
-    """A rank ended with an error, and the trial with it; ``reason`` is a word of :mod:`trainables.trial`."""
+    """A rank ended with an error, and the trial with it; ``reason`` is a word of :mod:`trainables.trial`.
 
-    def __init__(self, reason: str, text: str) -> None:
+    ``time`` is that of its last word in seconds since 1970, 0 where it had none.
+    """
+
+    def __init__(self, reason: str, text: str, time: float = 0.0) -> None:
         self.reason = reason
+        self.time = time
         super().__init__(text)
 
 
+class Other(Protocol):
+    """Ranks that run elsewhere, followed like one that runs here."""
+
+    name: str
+    last: Message | None
+    """The last word: ``reason``, ``text``, ``time`` (see :class:`RankFailed`), ``memory_mib`` where it is finished."""
+
+    def look(self) -> None:
+        """Set ``last`` if there is one; returns at once."""
+
+    def ask_after(self) -> None:
+        """After the end of another: set ``last`` if there is nobody any more who could send one."""
+
+
 def run_ranks(
-    module: str, tasks: Sequence[Message], *, receive: Callable[[Message], None], outputs: Path
+    module: str,
+    tasks: Sequence[Message],
+    *,
+    receive: Callable[[Message], None],
+    outputs: Path,
+    others: Sequence[Other] = (),
+    check: Callable[[], None] = lambda: None,
 ) -> list[Message]:
     """Run ``python -m module`` once for each task, to the end; ``module`` opens a :class:`Worker`.
 
     Args:
         module: dotted name.
-        tasks: one for each rank, JSON-ready.
+        tasks: one for each rank that runs here, JSON-ready, with its ``rank`` and the trial's ``world_size``.
         receive: called with each message of a rank but its last; raises to end all ranks.
         outputs: folder for what the ranks print.
+        others: followed too, but ended by the caller.
+        check: called again and again; raises to end all ranks.
 
     Returns:
-        The last message of each rank.
+        The last message of each rank and of each of the others.
 
     Raises:
-        RankFailed: a rank failed or was killed; the others are killed at once.
+        RankFailed: a rank failed or was killed; those that run here are killed at once.
     """
     outputs.mkdir(parents=True, exist_ok=True)
     ranks: list[_Rank] = []
     try:
-        for number, task in enumerate(tasks):
-            ranks.append(_Rank(number, len(tasks), module, outputs / f"{number}.log"))
+        for task in tasks:
+            ranks.append(_Rank(task["rank"], task["world_size"], module, output_of(outputs, task["rank"])))
             ranks[-1].say(task)
+        everyone: list[_Rank | Other] = [*ranks, *others]
         failed_at: float | None = None
-        while any(rank.last is None for rank in ranks):
+        while any(each.last is None for each in everyone):
+            check()
+            if all(rank.last for rank in ranks):
+                time.sleep(_LOOK_S)
             for rank in ranks:
                 for message in rank.heard():
                     receive(message)
                     rank.say({"go_on": True})
-            if failed_at is None and any(rank.failed for rank in ranks):
+            for other in others:
+                other.look()
+            if failed_at is None and any(_failed(each) for each in everyone):
                 failed_at = time.monotonic()
             if failed_at is not None and time.monotonic() > failed_at + _SETTLE_S:
+                for other in others:
+                    other.ask_after()
                 break
-        if any(rank.failed for rank in ranks):
-            raise _failure(ranks)
-        return [rank.last for rank in ranks if rank.last]
+        if any(_failed(each) for each in everyone):
+            raise _failure(everyone)
+        return [each.last for each in everyone if each.last]
     finally:
         for rank in ranks:
             rank.end()
@@ -97,7 +135,7 @@ class Worker:
 
     def leave(self, reason: str, text: str = "", **more: Any) -> None:
         """The last word."""
-        self._write({"last": True, "reason": reason, "text": text, "time": time.monotonic(), **more})
+        self._write({"last": True, "reason": reason, "text": text, "time": time.time(), **more})
 
     def _write(self, message: Message) -> None:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
@@ -132,10 +170,6 @@ class _Rank:
             )
         self._buffer = b""
 
-    @property
-    def failed(self) -> bool:
-        return self.last is not None and self.last["reason"] != FINISHED
-
     def say(self, message: Message) -> None:
         with contextlib.suppress(OSError):  # it is gone, which the next look will tell
             self._socket.sendall(json.dumps(message).encode() + b"\n")
@@ -145,7 +179,7 @@ class _Rank:
         if self.last is not None:
             return []
         over = self._process.poll() is not None  # before reading, so that its last words are read
-        self._socket.settimeout(0.0 if over else 0.05)
+        self._socket.settimeout(0.0 if over else _LOOK_S)
         try:
             while chunk := self._socket.recv(1 << 16):
                 self._buffer += chunk
@@ -169,17 +203,38 @@ class _Rank:
     def _death(self) -> Message:
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
-        lines = self._output.read_text("utf-8", errors="replace").strip().splitlines()[-_LAST_WORDS:]
-        said = "; its last words: " + " / ".join(line.strip() for line in lines) if lines else " without a word"
+        said = last_words(self._output) or " without a word"
         first = code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS)  # others may come of another rank's end
-        return {"reason": WORKER_LOST, "text": f"{how}{said}", "time": 0.0 if first else time.monotonic()}
+        return {"reason": WORKER_LOST, "text": f"{how}{said}", "time": 0.0 if first else time.time()}
 
 
-def _failure(ranks: Sequence[_Rank]) -> RankFailed:
-    """Which rank's end the trial is told: one that died without a word, else the one that failed first."""
-    found = [(rank, rank.last) for rank in ranks if rank.last and rank.failed]
-    rank, last = min(found, key=lambda pair: pair[1]["time"])
-    error = RankFailed(last["reason"], f"{rank.name}: {last['text']}")
+def output_of(outputs: Path, rank: int) -> Path:
+    """Where a rank's output lies in the folder of all ranks' outputs."""
+    return outputs / f"{rank}.log"
+
+
+def last_words(output: Path) -> str:
+    """The last lines of a rank's output in words that follow a sentence; "" where it said nothing."""
+    try:
+        lines = output.read_text("utf-8", errors="replace").strip().splitlines()[-_LAST_WORDS:]
+    except OSError:
+        return ""
+    return "; its last words: " + " / ".join(line.strip() for line in lines) if lines else ""
+
+
+def _failed(each: "_Rank | Other") -> bool:
+    return each.last is not None and each.last["reason"] != FINISHED
+
+
+def _failure(everyone: "Sequence[_Rank | Other]") -> RankFailed:
+    """Which end the trial is told: one without a word, else the first one that did not come of another's."""
+
+    def order(last: Message) -> tuple[bool, float]:
+        return last["time"] > 0 and any(words in last["text"] for words in _OF_OTHERS), last["time"]
+
+    found = [(each, each.last) for each in everyone if each.last and _failed(each)]
+    each, last = min(found, key=lambda pair: order(pair[1]))
+    error = RankFailed(last["reason"], f"{each.name}: {last['text']}", last["time"])
     if last.get("traceback"):
         error.add_note(last["traceback"])
     return error
@@ -192,53 +247,3 @@ def _die_with(parent: int) -> None:
         raise OSError(ctypes.get_errno(), "a rank must be able to die with its worker, but prctl failed")
     if os.getppid() != parent:  # it ended before the call
         os._exit(1)
-
-
-def open_store() -> Any:
-    """A store over which the ranks of a trial find each other, on a port that the kernel picks; closed when dropped."""
-    from torch._C._distributed_c10d import TCPStore
-
-    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-
-
-def join(port: int, *, rank: int, world_size: int, device: str) -> None:
-    """Make this process one rank of its trial's process group.
-
-    Args:
-        port: of the store that the worker opened.
-        rank: from 0.
-        world_size: ranks of the trial.
-        device: ``cpu`` or ``cuda:<index>``.
-    """
-    import torch
-    import torch.distributed as dist
-    from torch._C._distributed_c10d import TCPStore
-
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are here, whatever the host's name resolves to
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=device.partition(":")[2] or str(rank))
-    if device.startswith("cuda"):
-        torch.cuda.set_device(device)
-    store = TCPStore("127.0.0.1", port, is_master=False)
-    dist.init_process_group(_backend(device), store=store, rank=rank, world_size=world_size)
-
-
-def join_alone(device: str) -> None:
-    """Make this process the one rank of a process group, unless it is in one already.
-
-    DeepSpeed needs a group even for one rank, and a second one after the first was destroyed fails; so a worker keeps
-    its group for all its trials. No port is opened.
-
-    Args:
-        device: ``cpu`` or ``cuda:<index>``.
-    """
-    import torch.distributed as dist
-    from torch._C._distributed_c10d import HashStore
-
-    os.environ.setdefault("LOCAL_RANK", device.partition(":")[2] or "0")  # DeepSpeed reads it, group or not
-    if not dist.is_initialized():
-        dist.init_process_group(_backend(device), store=HashStore(), rank=0, world_size=1)
-
-
-def _backend(device: str) -> str:
-    """The process group's backend for tensors on ``device`` and on the CPU."""
-    return "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"

@@ -29,7 +29,7 @@ _leftover: str | None = None  # why this actor takes no further trial
 
 def train(task: dict[str, Any]) -> None:
     """Run the trial that ``task`` describes: trainable, number, attempt, values, folder, stages, cpus, gpus,
-    ranks, micro_batch_divisor.
+    ranks, nodes, micro_batch_divisor.
 
     Raises:
         RuntimeError: the trial ended with an error, or this actor is not clean enough for another one; either way Ray
@@ -45,7 +45,7 @@ def train(task: dict[str, Any]) -> None:
     trial = trial_of(task)
     reason, text, stopped, others = FINISHED, "", False, 0.0
     try:
-        others = run_ranks(task, trial)
+        others = _run(task, trial)
     except TrialStopped:
         stopped = True
     except (Exception, SystemExit) as error:
@@ -60,6 +60,15 @@ def train(task: dict[str, Any]) -> None:
     if reason != FINISHED:
         raise RuntimeError(text)
     sys.exit(0)  # as Tune's own report does: a plain return would report once more and wait for an answer
+
+
+def _run(task: dict[str, Any], trial: LocalTrial) -> float:
+    """Run the trial where its ranks have their places; MiB of memory that other processes held."""
+    if task["nodes"] == 1:
+        return run_ranks(task, trial)
+    from trainables import outposts
+
+    return outposts.run_ranks(task, trial)
 
 
 def trial_of(task: dict[str, Any]) -> LocalTrial:

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from trainables import launch
+from trainables import launch, process_group
 from trainables.failure import describe
 from trainables.stages import Stages
 from trainables.trial import FINISHED, TRACEBACK, LocalTrial
@@ -22,7 +22,8 @@ def main(descriptor: int, parent: int) -> int:
     trial = trial_of(task, worker.ask)
     try:
         limit_threads(task["threads"])
-        launch.join(task["port"], rank=trial.rank, world_size=trial.world_size, device=trial.device)
+        group = {name: task[name] for name in ("interface", "rank", "world_size", "local_rank", "device")}
+        process_group.join(task["address"], task["port"], **group)
         run_trial(task["trainable"], task["values"], trial)
     except (Exception, SystemExit) as error:
         reason, text = describe(error, trial)

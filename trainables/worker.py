@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from trainables import config as configs
-from trainables import launch, registry
+from trainables import launch, process_group, registry
 from trainables.redaction import redact_values, remember
 from trainables.trial import Trial, last_report
 
@@ -14,7 +15,7 @@ RESOLVED = "config.json"
 
 
 def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
-    """Run the trial that ``task`` describes in as many processes as it has ranks: here if it has one.
+    """Run the trial that ``task`` describes in as many processes as it has ranks, all on this machine: here if one.
 
     Args:
         task: trainable, values, stages, ranks, cpus and gpus (of all ranks), as the driver hands it out.
@@ -28,11 +29,16 @@ def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
         ValueError: there are fewer GPUs here than ranks.
         TrialStopped: the trial was told to end; all ranks have ended.
     """
-    ranks = task["ranks"]
-    if ranks == 1:
+    if task["ranks"] == 1:
         run_trial(task["trainable"], task["values"], trial)
         return 0.0
-    store = launch.open_store()
+    store = process_group.open_store()
+    return run_here(rank_tasks(task, trial, process_group.LOOPBACK, store.port), trial, gpus=task["gpus"])
+
+
+def rank_tasks(task: Mapping[str, Any], trial: Trial, address: str, port: int) -> list[launch.Message]:
+    """What each rank of the trial is to do, by rank; ``address`` and ``port`` are those of its store."""
+    ranks = task["ranks"]
     common = {name: task[name] for name in ("trainable", "values")} | {
         "folder": str(trial.folder.absolute()),
         "stages": str(trial.stages.folder.absolute()),
@@ -42,24 +48,64 @@ def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
         "micro_batch_divisor": trial.micro_batch_divisor,
         "threads": task["cpus"] / ranks,
         "world_size": ranks,
-        "port": store.port,
+        "address": address,
+        "port": port,
     }
-    devices = _devices(ranks, task["gpus"])
-    tasks = [{**common, "rank": rank, "device": device} for rank, device in enumerate(devices)]
+    return [{**common, "rank": rank} for rank in range(ranks)]
+
+
+def run_here(
+    tasks: Sequence[launch.Message],
+    trial: Trial | None,
+    *,
+    gpus: float,
+    address: str = process_group.LOOPBACK,
+    others: Sequence[launch.Other] = (),
+    check: Callable[[], None] = lambda: None,
+) -> float:
+    """Run the ranks of a trial that have their place on this machine, to the end.
+
+    Args:
+        tasks: theirs, of :func:`rank_tasks`.
+        trial: where their reports go; None where rank 0 is elsewhere.
+        gpus: of all of them.
+        address: of this machine, by which the trial's ranks reach each other.
+        others: ranks elsewhere, followed too.
+        check: see :func:`trainables.launch.run_ranks`.
+
+    Returns:
+        MiB of memory that these and the other ranks held.
+
+    Raises:
+        RankFailed, ValueError, TrialStopped: as :func:`run_ranks`.
+    """
+    interface = process_group.interface_of(address)
+    devices = _devices(len(tasks), gpus)
+    placed = [
+        {**task, "local_rank": place, "device": device, "interface": interface}
+        for place, (task, device) in enumerate(zip(tasks, devices, strict=True))
+    ]
+
+    def receive(message: launch.Message) -> None:
+        assert trial is not None, f"only rank 0 reports, but another one sent {message}"
+        trial.report(message["step"], message["metrics"])
+
     ends = launch.run_ranks(
         "trainables.rank",
-        tasks,
-        receive=lambda message: trial.report(message["step"], message["metrics"]),
-        outputs=trial.folder / "ranks",
+        placed,
+        receive=receive,
+        outputs=Path(tasks[0]["folder"]) / "ranks",
+        others=others,
+        check=check,
     )
     return float(sum(end["memory_mib"] for end in ends))
 
 
 def _devices(ranks: int, gpus: float) -> list[str]:
-    """One device for each rank.
+    """One device for each rank on this machine.
 
     Raises:
-        ValueError: there are fewer GPUs than ranks, and they were asked for.
+        ValueError: there are fewer GPUs here than ranks, and they were asked for.
     """
     if not gpus:
         return ["cpu"] * ranks

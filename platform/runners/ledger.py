@@ -103,6 +103,7 @@ class Ledger:
             "cpus": cpus,
             "gpus": gpus,
             "ranks": self.spec.resources.workers,
+            "nodes": self.spec.resources.nodes,
         }
 
     def report(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
+from platform import probe
 from platform.errors import SweepError
 from platform.spec import Resources
 from platform.yaml_lines import read as read_yaml
 
-NODE_TYPES = "SWEEP_NODE_TYPES"
-"""Environment variable: what the autoscaler can add, as `{name: {resources, labels, max_workers}}` in YAML, or a file
-with that under `available_node_types`; default the file that `ray up` leaves on the head."""
-_RAY_UP = "~/ray_bootstrap_config.yaml"
+_SHORT = 200  # characters
 _GROUP = "ray.io/node-group"
 _SHOWN = {"CPU": "CPU", "GPU": "GPU", "memory": "GiB memory"}
 _OF_RAY = ("node:", "object_store_memory", "accelerator_type:", "bundle")
@@ -28,8 +25,8 @@ _OF_RAY = ("node:", "object_store_memory", "accelerator_type:", "bundle")
 class Capacity:
     """What one trial takes and how many run at once.
 
-    `cpu` and `gpu` are a trial's own (ranks included); `memory` is in bytes; `at_once` trials fit the cluster. `custom`
-    are resources that the cluster's owner named; `label` selects nodes.
+    `cpu`, `gpu`, `memory` (in bytes) and `custom` (resources that the cluster's owner named) are a whole trial's, ranks
+    included, in equal parts on `nodes` different nodes; `label` selects nodes. `at_once` trials run at once.
     """
 
     cpu: float
@@ -38,16 +35,22 @@ class Capacity:
     at_once: int
     custom: Mapping[str, float] = field(default_factory=dict)
     label: Mapping[str, str] = field(default_factory=dict)
+    nodes: int = 1
 
     @property
     def bundle(self) -> dict[str, float]:
-        """Ray's resource request."""
+        """Ray's resource request for one node's part of a trial."""
         request: dict[str, float] = {"CPU": self.cpu}
         if self.gpu:
             request["GPU"] = self.gpu
         if self.memory:
             request["memory"] = self.memory
-        return {**request, **self.custom}
+        return {name: amount / self.nodes for name, amount in {**request, **self.custom}.items()}
+
+    @property
+    def takes(self) -> str:
+        """What a trial takes, in words."""
+        return readable(self.bundle) + (f" on each of {self.nodes} nodes" if self.nodes > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -63,38 +66,46 @@ class Nodes:
 
 def nodes() -> list[Nodes]:
     """The nodes of the connected cluster, and those that its autoscaler can add."""
-    import ray
-
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    there = [Nodes(1, _own(node["Resources"]), node.get("Labels") or {}) for node in alive]
-    groups = [node.labels.get(_GROUP, "") for node in there]
-    return [*there, *(replace(kind, count=kind.count - groups.count(kind.name)) for kind in addable())]
+    return nodes_of({"alive": probe.alive(), "node_types": probe.node_types()})
 
 
-def addable(environment: Mapping[str, str] = os.environ) -> list[Nodes]:
-    """What the autoscaler can have at most of each node type, see `NODE_TYPES`; nothing where nothing says so.
+def nodes_of(answer: Mapping[str, Any]) -> list[Nodes]:
+    """The nodes of a cluster as :func:`platform.probe.answer` tells them: `alive` and `node_types`.
 
     Raises:
-        SweepError: it is said in a way that cannot be read.
+        SweepError: the node types cannot be read.
     """
-    said = environment.get(NODE_TYPES) or str(Path(_RAY_UP).expanduser())
-    inline = said.lstrip().startswith("{")
-    if not inline and not Path(said).is_file():
-        if NODE_TYPES in environment:
-            raise SweepError(f"{NODE_TYPES}: must be node types or a file with them, but {said} is no file; correct it")
+    there = [Nodes(1, _own(node["resources"]), node["labels"]) for node in answer["alive"]]
+    groups = [node.labels.get(_GROUP, "") for node in there]
+    later = addable(answer["node_types"])
+    return [*there, *(replace(kind, count=kind.count - groups.count(kind.name)) for kind in later)]
+
+
+def addable(said: str | None) -> list[Nodes]:
+    """What the autoscaler can have at most of each node type; nothing where nothing says so.
+
+    Args:
+        said: see :func:`platform.probe.node_types`.
+
+    Raises:
+        SweepError: it cannot be read.
+    """
+    if said is None:
         return []
-    document = read_yaml(said if inline else Path(said).read_text())
-    types: Any = document.data if inline or not isinstance(document.data, dict) else (
-        document.data.get("available_node_types", {})
-    )  # fmt: skip
+    document = read_yaml(said)
+    types: Any = document.data
+    if isinstance(types, dict) and not said.lstrip().startswith("{"):
+        types = types.get("available_node_types", {})
     try:
         if document.problems:
             raise ValueError(document.problems[0][1])
+        if not isinstance(types, dict):
+            raise TypeError("neither node types nor a file")
         return [_node_type(name, entry) for name, entry in types.items() if entry.get("max_workers", 0)]
     except (AttributeError, TypeError, ValueError) as error:
         raise SweepError(
-            f"{NODE_TYPES}: must be {{name: {{resources: {{CPU: 8, GPU: 1}}, max_workers: 4}}}} or a file with that "
-            f"under available_node_types, but got {said!r} ({error}); correct it"
+            f"{probe.NODE_TYPES}: must be {{name: {{resources: {{CPU: 8, GPU: 1}}, max_workers: 4}}}} or a file with "
+            f"that under available_node_types, but got {said[:_SHORT]!r} ({error}); correct it"
         ) from error
 
 
@@ -134,39 +145,98 @@ def capacity(resources: Resources, limit: int | None, kinds: Sequence[Nodes] | N
         0,
         {name: amount * ranks for name, amount in (resources.custom or {}).items()},
         label,
+        resources.nodes,
     )
-    fits = sum(kind.count * how_often(need.bundle, kind.resources) for kind in chosen)
+    parts = [(kind.count, how_often(need.bundle, kind.resources)) for kind in chosen]
+    fits = trials_over(parts, need.nodes)
     if not fits:
-        largest = "; ".join(sorted({readable(kind.resources) or "nothing" for kind in chosen}))
-        raise SweepError(
-            f"resources: one trial must fit on a node, but it takes {readable(need.bundle)} and the cluster "
-            f"has nodes of {largest}; lower `resources`, or add such a node"
-        )
+        raise SweepError(_too_large(need, chosen, sum(count for count, parts_there in parts if parts_there)))
     return replace(need, at_once=min(fits, limit) if limit else fits)
+
+
+def trials_over(parts: Sequence[tuple[int, int]], nodes: int) -> int:
+    """How many trials fit at once that each put one part on each of `nodes` different nodes.
+
+    Args:
+        parts: (how many such nodes, how many parts fit on each).
+        nodes: of one trial.
+    """
+    # So many trials fit exactly if the nodes take all their parts, none more than one of each trial.
+    most = sum(count * there for count, there in parts) // nodes
+    while most and sum(count * min(there, most) for count, there in parts) < most * nodes:
+        most -= 1
+    return most
+
+
+def _too_large(need: Capacity, kinds: Sequence[Nodes], roomy: int) -> str:
+    """Why no trial fits on nodes of these kinds, of which `roomy` can take a part."""
+    sizes = "; ".join(sorted({readable(kind.resources) or "nothing" for kind in kinds}))
+    if need.nodes == 1:
+        return (
+            f"resources: one trial must fit on a node, but it takes {need.takes} and the cluster "
+            f"has nodes of {sizes}; lower `resources`, or add such a node"
+        )
+    there, added = (sum(kind.count for kind in kinds if kind.added == added) for added in (False, True))
+    counted = f"{there} node{'s' * (there != 1)}" + (f" and {added} that can be added" if added else "")
+    return (
+        f"resources.nodes: one trial must fit on the nodes, but it takes {need.takes} and of the cluster's {counted} "
+        f"({sizes}) {roomy} can take a part; lower `resources`, or add nodes"
+    )
 
 
 def packing(need: Capacity, kinds: Sequence[Nodes] | None = None) -> list[str]:
     """One line for each kind of node: how many trials it takes and what then stays idle.
 
     `2 nodes of 8 CPU, 1 GPU: 1 trial each; 7 CPU idle on each`
+
+    Where fewer trials run than there are places for, Ray chooses the places that stay free; a last line says what is
+    idle in all on the nodes that are there.
     """
-    counted: dict[tuple[Any, ...], int] = {}
-    for kind in nodes() if kinds is None else kinds:
-        carries = _carries(kind.labels, need.label)
-        times = how_often(need.bundle, kind.resources) if carries else 0
-        key = (kind.added, kind.name, readable(kind.resources), tuple(kind.resources.items()), times, carries)
-        counted[key] = counted.get(key, 0) + kind.count
-    lines = []
-    for (added, name, shown, resources, times, carries), count in counted.items():
-        if count <= 0:
-            continue
-        left = {key: amount - times * need.bundle.get(key, 0.0) for key, amount in resources}
-        idle = readable({key: amount for key, amount in left.items() if amount > 1e-9 and key != "memory"})
-        where = f"up to {count} more of {name} ({shown})" if added else f"{count} node{'s' * (count > 1)} of {shown}"
-        reason = "" if carries else " (not so labelled)"
-        trials = f"{times} trial{'s' * (times != 1)} each{reason}"
-        lines.append(f"{where}: {trials}; {f'{idle} idle on each' if idle else 'nothing idle'}")
+    alike = _alike(nodes() if kinds is None else kinds, need.label)
+    rows = [
+        (kind, how_often(need.bundle, kind.resources) if _carries(kind.labels, need.label) else 0) for kind in alike
+    ]
+    parts = need.at_once * need.nodes
+    some_free = sum(kind.count * places for kind, places in rows) > parts
+    lines = [_line(need, kind, min(places, need.at_once), some_free) for kind, places in rows]
+    if some_free:
+        there = [(kind, places) for kind, places in rows if not kind.added]
+        all_of_them = Counter[str]()
+        for kind, _ in there:
+            all_of_them.update({name: kind.count * amount for name, amount in kind.resources.items()})
+        taken = min(parts, sum(kind.count * places for kind, places in there))
+        idle = _idle(all_of_them, need.bundle, taken) or "nothing"
+        lines.append(f"{need.at_once} trial{'s' * (need.at_once > 1)} at once: {idle} idle in all")
     return lines
+
+
+def _alike(kinds: Sequence[Nodes], label: Mapping[str, str]) -> list[Nodes]:
+    """The same nodes, those of one kind counted together."""
+    found: dict[tuple[Any, ...], Nodes] = {}
+    for kind in kinds:
+        key = (kind.added, kind.name, tuple(kind.resources.items()), _carries(kind.labels, label))
+        found[key] = replace(kind, count=max(0, kind.count) + (found[key].count if key in found else 0))
+    return [kind for kind in found.values() if kind.count]
+
+
+def _line(need: Capacity, kind: Nodes, places: int, some_free: bool) -> str:
+    """What `kind` takes, and leaves idle if no place on it may stay free."""
+    shown = readable(kind.resources)
+    where = f"{kind.count} node{'s' * (kind.count > 1)} of {shown}"
+    if kind.added:
+        where = f"up to {kind.count} more of {kind.name} ({shown})"
+    what = f"trial{'s' * (places != 1)}" if need.nodes == 1 else f"part{'s' * (places != 1)} of trials"
+    reason = "" if _carries(kind.labels, need.label) else " (not so labelled)"
+    if some_free and places:
+        return f"{where}: up to {places} {what} each{reason}"
+    idle = _idle(kind.resources, need.bundle, places)
+    return f"{where}: {places} {what} each{reason}; {f'{idle} idle on each' if idle else 'nothing idle'}"
+
+
+def _idle(resources: Mapping[str, float], bundle: Mapping[str, float], times: int) -> str:
+    """What `times` bundles leave of resources, in words and without memory; "" where it is nothing."""
+    left = {name: amount - times * bundle.get(name, 0.0) for name, amount in resources.items() if name != "memory"}
+    return readable({name: amount for name, amount in left.items() if amount > 1e-9})
 
 
 def how_often(bundle: Mapping[str, float], node: Mapping[str, float]) -> int:

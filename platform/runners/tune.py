@@ -136,9 +136,11 @@ def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exce
 
     bridge = Bridge(ledger, capacity.cpu, capacity.gpu)
     scratch = Path(tempfile.mkdtemp(prefix="sweep-tune-"))
-    selector = {"bundle_label_selector": [dict(capacity.label)]} if capacity.label else {}
+    bundles = [capacity.bundle] * capacity.nodes
+    strategy = "PACK" if capacity.nodes == 1 else "STRICT_SPREAD"
+    selector = {"bundle_label_selector": [dict(capacity.label)] * capacity.nodes} if capacity.label else {}
     tuner = tune.Tuner(
-        tune.with_resources(train, tune.PlacementGroupFactory([capacity.bundle], **selector)),
+        tune.with_resources(train, tune.PlacementGroupFactory(bundles, strategy, **selector)),
         tune_config=tune.TuneConfig(
             search_alg=LedgerSearcher(bridge),
             scheduler=LedgerScheduler(bridge),

@@ -18,7 +18,8 @@ DRIVER = (
     ("space",),
     ("points",),
     ("check",),
-    ("search", "kept", "pruning", "study_storage", "lease_places"),
+    ("tpe", "kept", "pruning", "study_storage", "lease_places"),
+    ("search",),
     ("lease",),
     ("study",),
     ("batches",),
@@ -55,7 +56,7 @@ WORKER = (
     ("segments", "stage_copies"),
     ("cache",),
     ("config", "checkpoint", "stages", "redaction"),
-    ("trial", "launch"),
+    ("trial", "launch", "process_group"),
     ("failure",),
     ("data",),
     ("seqrec",),
@@ -63,6 +64,7 @@ WORKER = (
     ("floors", "spectran", "pad", "hatllm"),
     ("registry",),
     ("worker",),
+    ("outposts",),
     ("on_ray", "rank", "__main__"),
 )
 
@@ -74,7 +76,6 @@ BOTH = {"redaction", "objects", "object_lease", "places", "segments"}
 
 HOMES = {
     "ray": {
-        "platform.runners.placement",
         "platform.runners.tune",
         "platform.runners.bridge",
         "platform.jobs",
@@ -82,9 +83,17 @@ HOMES = {
         "platform.probe",
         "platform.submit",
         "trainables.on_ray",
+        "trainables.outposts",
     },
     "mlflow": {"platform.runs", "platform.batches"},
-    "optuna": {"platform.search", "platform.pruning", "platform.study_storage", "platform.study", "platform.plots"},
+    "optuna": {
+        "platform.search",
+        "platform.tpe",
+        "platform.pruning",
+        "platform.study_storage",
+        "platform.study",
+        "platform.plots",
+    },
     "plotly": {"platform.plots"},
     "sqlalchemy": {"platform.lease_places"},
     "boto3": {"trainables.objects", "platform.probe"},

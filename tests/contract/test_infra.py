@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from platform.probe import node_types
 from platform.runners.placement import addable
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +145,7 @@ def test_the_node_types_of_kubernetes_are_those_that_the_driver_counts():
     (cluster,) = documents("kubernetes/raycluster.yaml")
     head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     (said,) = (entry["value"] for entry in head["env"] if entry["name"] == "SWEEP_NODE_TYPES")
-    told = {kind.name: (kind.count, dict(kind.resources)) for kind in addable({"SWEEP_NODE_TYPES": said})}
+    told = {kind.name: (kind.count, dict(kind.resources)) for kind in addable(node_types({"SWEEP_NODE_TYPES": said}))}
     for group in cluster["spec"]["workerGroupSpecs"]:
         limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
         resources = {"CPU": float(limits["cpu"])}
@@ -155,7 +156,7 @@ def test_the_node_types_of_kubernetes_are_those_that_the_driver_counts():
 
 
 def test_the_node_types_of_ray_up_are_read():
-    (spot,) = addable({"SWEEP_NODE_TYPES": str(INFRA / "ray" / "cluster.yaml")})
+    (spot,) = addable(node_types({"SWEEP_NODE_TYPES": str(INFRA / "ray" / "cluster.yaml")}))
     assert (spot.name, spot.count, spot.resources, spot.labels["capacity"]) == (
         "gpu_spot", 12, {"CPU": 8.0, "GPU": 1.0}, "spot",
     )  # fmt: skip

@@ -14,14 +14,15 @@ def test_an_invalid_file_exits_2_and_starts_nothing(start, ended, curve_file, tm
     assert not (tmp_path / "runs").exists()
 
 
-def test_resources_that_nothing_acts_on_yet_exit_2(start, ended, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "where"), [(["--address", "inline", "--check"], "this process"), ([], "Ray on this machine")]
+)
+def test_a_trial_over_several_nodes_needs_a_cluster(start, ended, tmp_path, options, where):
     settings = ("resources.workers=2", "resources.nodes=2")
-    done = ended(start("--check", *(word for setting in settings for word in ("--set", setting))))
+    done = ended(start(*options, *(word for setting in settings for word in ("--set", setting))))
     assert (done.code, done.out) == (2, "")
-    rule = "must be left out, as a trial runs on any one node"
-    assert f"resources.nodes: {rule}, but got 2" in done.err
-    assert len(done.err.splitlines()) == 1
-    assert "Traceback" not in done.err
+    rule = f"must be 1 where a sweep runs on one node, which is {where}, but got 2; leave it out, or name a cluster"
+    assert done.err == f"--set resources.nodes=2: resources.nodes: {rule} by --address\n"
     assert not (tmp_path / "runs").exists()
 
 

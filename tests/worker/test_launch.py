@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from trainables import launch
 from trainables.failure import describe
 from trainables.launch import RankFailed
-from trainables.trial import OUT_OF_MEMORY, WORKER_LOST, LocalTrial, TrialStopped
+from trainables.trial import EXCEPTION, FINISHED, OUT_OF_MEMORY, WORKER_LOST, LocalTrial, TrialStopped
 from trainables.worker import run_ranks
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +129,70 @@ def test_ranks_die_with_a_worker_that_is_killed(tmp_path):
         worker.kill()
         worker.wait()
         os.kill(int(child.read_text()), signal.SIGKILL)  # a rank's own child outlives a rank that is killed
+
+
+class Elsewhere:
+    """Ranks that run elsewhere: what they say at the second look, and what is found when they are asked after."""
+
+    def __init__(self, name: str, said: dict | None, found: dict | None = None) -> None:
+        self.name, self.last = name, None
+        self._said, self._found, self._looks = said, found, 0
+
+    def look(self) -> None:
+        self._looks += 1
+        self.last = self._said if self._looks > 1 else None
+
+    def ask_after(self) -> None:
+        self.last = self.last or self._found
+
+
+def follow(folder: Path, *others: Elsewhere, **more) -> list[dict]:
+    return launch.run_ranks("no.module", [], receive=lambda message: None, outputs=folder, others=others, **more)
+
+
+BROKEN = {
+    "reason": EXCEPTION,
+    "text": "rank 0 of 2: RuntimeError: [/src/gloo/transport/tcp/pair.cc:1] Connection closed by peer",
+    "time": 1.0,
+}
+GONE = {"reason": WORKER_LOST, "text": "is gone (its outpost died)", "time": 0.0}
+
+
+def test_ranks_elsewhere_are_followed_to_their_end(tmp_path):
+    ends = [{"reason": FINISHED, "memory_mib": size} for size in (1.0, 2.0)]
+    assert follow(tmp_path, *(Elsewhere("node", end) for end in ends)) == ends
+
+
+@pytest.mark.parametrize(
+    ("other", "reason", "text"),
+    [
+        (
+            {"reason": OUT_OF_MEMORY, "text": "rank 1 of 2: MemoryError: x", "time": 2.0},
+            OUT_OF_MEMORY,
+            "rank 1 of 2: M",
+        ),
+        (GONE, WORKER_LOST, "is gone (its outpost died)"),
+    ],
+)
+def test_a_connection_that_broke_is_not_told_where_another_end_broke_it(tmp_path, other, reason, text):
+    with pytest.raises(RankFailed, match=re.escape(f"node b: {text}")) as caught:
+        follow(tmp_path, Elsewhere("node a", BROKEN), Elsewhere("node b", other))
+    assert caught.value.reason == reason
+
+
+def test_who_says_nothing_after_an_end_elsewhere_is_asked_after(tmp_path):
+    with pytest.raises(RankFailed, match=re.escape("node b: is gone (its outpost died)")):
+        follow(tmp_path, Elsewhere("node a", BROKEN), Elsewhere("node b", None, GONE))
+    with pytest.raises(RankFailed, match=r"node a: rank 0 of 2: RuntimeError: \[/src/gloo/"):
+        follow(tmp_path, Elsewhere("node a", BROKEN), Elsewhere("node b", None))
+
+
+def test_a_check_that_raises_ends_the_following(tmp_path):
+    def stop() -> None:
+        raise TrialStopped
+
+    with pytest.raises(TrialStopped):
+        follow(tmp_path, Elsewhere("node", None), check=stop)
 
 
 def test_more_ranks_than_gpus_are_refused_before_one_is_started(tmp_path, monkeypatch):

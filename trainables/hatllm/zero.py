@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables import launch
+from trainables import process_group
 from trainables.hatllm.deepspeed_json import Merged, merged
 from trainables.hatllm.engine import State
 from trainables.hatllm.engine_config import EngineConfig
@@ -60,7 +60,7 @@ class ZeroEngine:
         self._rate_at = functools.partial(
             learning_rate_at, peak=learning_rate, steps=steps, warm_up=settings.warm_up, schedule=settings.schedule
         )
-        launch.join_alone(trial.device)
+        process_group.join_alone(trial.device)
         self._lent = Lent(module, cast=found.config["bf16"]["enabled"])
         self._optimiser = torch.optim.AdamW(
             self._trained.values(),

@@ -19,5 +19,5 @@ class Config:
     """Optimiser steps, one report each."""
     stages: tuple[int, ...] = (-1,)
     """Trainings one after the other, each a phase where there are several: under ZeRO of a stage; -1: without it."""
-    wrong: Literal["nothing", "kill", "kill_once", "exception", "memory", "hang", "children"] = "nothing"
+    wrong: Literal["nothing", "kill", "kill_once", "exception", "memory", "hang", "hang_once", "children"] = "nothing"
     """What goes wrong in the last rank at step 3, in the middle of a step."""

@@ -62,8 +62,10 @@ def _go_wrong(how: str, trial: Trial) -> None:
         raise RuntimeError("the rank broke")
     if how == "memory":
         raise MemoryError("no room on this rank")
-    if how in ("hang", "children"):
+    if how in ("hang", "children") or (how == "hang_once" and not trial.attempt):
         command = [sys.executable, "-c", "import time; time.sleep(600)"]
         child = subprocess.Popen(command)
         (trial.artifact("child")).write_text(str(child.pid))
-        time.sleep(600 if how == "hang" else 0)
+        sys.stderr.write("this rank hangs\n")
+        sys.stderr.flush()
+        time.sleep(0 if how == "children" else 600)

@@ -1,0 +1,165 @@
+"""Trials over several nodes: the trial's worker starts the ranks of its own node, outposts those of the others.
+
+The nodes' shares are the bundles of the trial's placement group: the worker has the first one, each outpost one more.
+Outposts belong to the worker, and ranks to who started them, so that all end with it. A node that is lost is known by
+its silence: either Ray says so, or its outpost does not answer after ranks elsewhere have failed.
+"""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.util.placement_group import PlacementGroup, get_current_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from trainables import process_group
+from trainables.launch import Message, RankFailed, last_words, output_of
+from trainables.trial import EXCEPTION, FINISHED, RETIRED, WORKER_LOST, Trial, TrialStopped
+from trainables.worker import rank_tasks, run_here
+
+_PLACED_S = 120.0  # a node that has just died is missed here; the trial is then placed anew
+_ANSWER_S = 10.0
+_END_S = 5.0
+
+
+def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
+    """Run the trial that ``task`` describes on the nodes of this actor's placement group.
+
+    Args:
+        task: as for :func:`trainables.worker.run_ranks`; ``ranks`` is a multiple of ``nodes``.
+        trial: where its reports go.
+
+    Returns:
+        MiB of memory that the ranks held.
+
+    Raises:
+        RankFailed: a rank failed or its node was lost; all have ended.
+        ValueError: a node has fewer GPUs than ranks, or no interface with its address.
+        TrialStopped: the trial was told to end; all ranks have ended.
+    """
+    here, nodes = ray.util.get_node_ip_address(), task["nodes"]
+    group = get_current_placement_group()
+    assert group is not None, "a trial on several nodes runs in a placement group"
+    assert group.bundle_count == nodes, f"a trial on {nodes} nodes has a bundle on each, but got {group.bundle_count}"
+    store = process_group.open_store(here)
+    tasks = rank_tasks(task, trial, here, store.port)
+    each, share = len(tasks) // nodes, {"cpus": task["cpus"] / nodes, "gpus": task["gpus"] / nodes}
+    others: list[_Node] = []
+    try:
+        for bundle in range(1, nodes):
+            others.append(_Node(group, bundle, tasks[bundle * each : (bundle + 1) * each], **share))
+        for other in others:
+            other.begin()
+        return run_here(tasks[:each], trial, gpus=share["gpus"], address=here, others=others)
+    finally:
+        for other in others:
+            other.end()
+
+
+class Outpost:
+    """An actor on another node; `run` goes on in one thread while others answer."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+
+    def address(self) -> str:
+        """The node's; answered at any time."""
+        return str(ray.util.get_node_ip_address())
+
+    def run(self, tasks: list[Message], gpus: float) -> Message:
+        """Run ranks to their end and return the last word of all together."""
+        try:
+            memory = run_here(tasks, None, gpus=gpus, address=self.address(), check=self._check)
+        except TrialStopped:
+            return {"reason": FINISHED, "memory_mib": 0.0}
+        except RankFailed as error:
+            notes = "\n".join(getattr(error, "__notes__", ()))
+            return {"reason": error.reason, "text": str(error), "time": error.time, "traceback": notes}
+        return {"reason": FINISHED, "memory_mib": memory}
+
+    def end(self) -> None:
+        """Have `run` end its ranks and return."""
+        self._ended.set()
+
+    def _check(self) -> None:
+        if self._ended.is_set():
+            raise TrialStopped
+
+
+class _Node:
+    """One other node, as the trial's worker sees it; a :class:`trainables.launch.Other`."""
+
+    def __init__(self, group: PlacementGroup, bundle: int, tasks: list[Message], *, cpus: float, gpus: float) -> None:
+        self.name = f"node {bundle + 1} of {group.bundle_count}"
+        self.last: Message | None = None
+        self._tasks, self._gpus = tasks, gpus
+        self._actor = (
+            ray.remote(Outpost)
+            .options(
+                num_cpus=cpus,
+                num_gpus=gpus,
+                max_concurrency=2,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle),
+            )
+            .remote()
+        )
+        self._placed = self._actor.address.remote()
+        self._run: Any = None
+
+    def begin(self) -> None:
+        """Start its ranks, once the outpost is there.
+
+        Raises:
+            RankFailed: it is not, within a while.
+        """
+        try:
+            self.name = f"node {ray.get(self._placed, timeout=_PLACED_S)}"
+        except GetTimeoutError:
+            raise RankFailed(RETIRED, f"{self.name}: was not to be had within {_PLACED_S:.0f} s") from None
+        except RayError as error:
+            raise RankFailed(WORKER_LOST, f"{self.name}: {self._loss(error)}") from error
+        self._run = self._actor.run.remote(self._tasks, self._gpus)
+
+    def look(self) -> None:
+        """See :meth:`trainables.launch.Other.look`."""
+        if self.last is None and ray.wait([self._run], timeout=0)[0]:
+            self.last = self._heard()
+
+    def ask_after(self) -> None:
+        """See :meth:`trainables.launch.Other.ask_after`."""
+        self.look()
+        try:
+            if self.last is None:
+                ray.get(self._actor.address.remote(), timeout=_ANSWER_S)
+        except RayError as error:
+            self.last = {"reason": WORKER_LOST, "text": self._loss(error), "time": 0.0}
+
+    def end(self) -> None:
+        """End its ranks and the outpost."""
+        if self._run is not None and self.last is None:
+            self._actor.end.remote()
+            ray.wait([self._run], timeout=_END_S)
+        ray.kill(self._actor)
+
+    def _heard(self) -> Message:
+        try:
+            last: Message = ray.get(self._run)
+        except RayTaskError as error:
+            return {"reason": EXCEPTION, "text": f"{type(error.cause).__name__}: {error.cause}", "time": 0.0}
+        except RayError as error:
+            return {"reason": WORKER_LOST, "text": self._loss(error), "time": 0.0}
+        return last
+
+    def _loss(self, error: RayError) -> str:
+        """What is known of a node that is gone; its ranks' output lies in the storage."""
+        why = str(error).strip().partition("\n")[0]
+        if isinstance(error, RayActorError):
+            why = "its outpost died"
+        elif isinstance(error, GetTimeoutError):
+            why = f"no answer within {_ANSWER_S:.0f} s"
+        folder = Path(self._tasks[0]["folder"]) / "ranks"
+        said = (last_words(output_of(folder, task["rank"])) for task in self._tasks)
+        return f"is gone ({why}){next(filter(None, said), '')}"
