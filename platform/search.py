@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     import optuna
 
     from platform.spec import EarlyStopping, SweepSpec
+    from platform.tpe import Memory
 
 
-def sampler(spec: SweepSpec, seed: int, number: int | None = None) -> optuna.samplers.BaseSampler:
+def sampler(
+    spec: SweepSpec, seed: int, number: int | None = None, memory: Memory | None = None
+) -> optuna.samplers.BaseSampler:
     """The sampler that `method` names, seeded.
 
     `grid` is enumerated by the study itself; its sampler only fills what an enqueued point leaves open.
@@ -20,15 +23,18 @@ def sampler(spec: SweepSpec, seed: int, number: int | None = None) -> optuna.sam
         spec: the sweep.
         seed: derived from the sweep's seed and the trials there are, so that a resumed sweep does not repeat its start.
         number: of the one trial that it is to sample for; None for any trial.
+        memory: what other samplers of the same study have seen; None is nothing yet.
     """
     from optuna import samplers
+
+    from platform import tpe
 
     branches = any(getattr(parameter, "when", None) for parameter in spec.parameters.values())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental-API notices: the choice is ours, the user can do nothing
         match spec.method:
             case "tpe":
-                return samplers.TPESampler(seed=seed, multivariate=True, group=branches)
+                return tpe.RememberingTPE(memory or tpe.Memory(), seed=seed, multivariate=True, group=branches)
             case "gp":
                 return samplers.GPSampler(seed=seed)
             case "cmaes":

@@ -24,6 +24,7 @@ from platform.pruning import Pruned, judge
 from platform.space import Space
 from platform.spec import SweepSpec
 from platform.study_storage import open_storage
+from platform.tpe import Memory
 
 IDENTITY = "identity"
 END = "end"
@@ -76,7 +77,8 @@ class Study:
             kept.check(stored, spec, space)
         else:
             self._study.set_user_attr(IDENTITY, kept.identity(spec, space))
-        self._study.sampler = search.sampler(spec, _seed(spec.seed, past))
+        self._memory = Memory()
+        self._study.sampler = search.sampler(spec, _seed(spec.seed, past), memory=self._memory)
         self._study.pruner = search.pruner(spec.early_stopping)
         self._open: dict[int, Trial] = {}
         self._rungs: dict[int, dict[str, float]] = {}
@@ -114,8 +116,7 @@ class Study:
 
     def record(self, number: int, report: int, value: float) -> None:
         """Put down the objective of a trial's `report`-th valued report (from 1), unless it is there already."""
-        trial = self._open[number]
-        known = self._study.get_trials(deepcopy=False)[number].intermediate_values
+        trial, known = self._open[number], self._frozen(number).intermediate_values
         if len(self.spec.metrics) == 1 and report not in known and math.isfinite(value):
             trial.report(value, report)
 
@@ -129,8 +130,7 @@ class Study:
         first = None
         if self.spec.batch:  # a trial is judged by those of earlier batches, which have ended
             first, self._study.pruner = self._batch_start(number), search.pruner(self.spec.early_stopping)
-        trial = self._study.get_trials(deepcopy=False)[number]
-        verdict = judge(self._study, trial, report, lambda other: first is None or other.number < first)
+        verdict = judge(self._study, self._frozen(number), report, lambda other: first is None or other.number < first)
         self._rungs[number] = verdict.rungs
         if not verdict.pruned:
             self._write_rungs(number)
@@ -208,12 +208,16 @@ class Study:
     def _seed_sampler(self, number: int) -> None:
         """Let the values of trial `number` depend on nothing but the seed, the number and what the study holds."""
         if self.spec.batch:
-            self._study.sampler = search.sampler(self.spec, _seed(self.spec.seed, number), number)
+            self._study.sampler = search.sampler(self.spec, _seed(self.spec.seed, number), number, self._memory)
             self._study.pruner = search.pruner(self.spec.early_stopping)  # that of Hyperband remembers what it saw
 
     def _waiting(self) -> list[FrozenTrial]:
         """Trials that are enqueued: first points, or left by a driver that died before it asked."""
         return self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        """An open trial as the storage has it, without reading the others."""
+        return self._study._storage.get_trial(self._open[number]._trial_id)
 
     def _count(self) -> int:
         return len(self._study.get_trials(deepcopy=False))

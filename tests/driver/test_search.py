@@ -6,9 +6,10 @@ import optuna
 import pytest
 
 from platform import search
+from platform.tpe import RememberingTPE
 
 SAMPLERS = {
-    "tpe": optuna.samplers.TPESampler,
+    "tpe": RememberingTPE,
     "random": optuna.samplers.RandomSampler,
     "grid": optuna.samplers.RandomSampler,
     "gp": optuna.samplers.GPSampler,
