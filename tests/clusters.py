@@ -1,5 +1,6 @@
 """Ray clusters of this machine's own processes, each with a temporary folder, ports and a token of its own."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -51,9 +52,27 @@ class RayCluster:
         }
         self._started: list[subprocess.Popen[bytes]] = []
         ports = f"--port={self.port} --dashboard-port={dashboard} --dashboard-agent-listen-port={free_port()}"
-        self._start("--head", f"--node-ip-address={host}", f"--dashboard-host={host}", f"--num-cpus={cpus}",
-                    f"--ray-client-server-port={free_port()}", *ports.split(), f"--temp-dir={self.folder}",
-                    *arguments, through=through)  # fmt: skip
+        self._head = ("--head", f"--node-ip-address={host}", f"--dashboard-host={host}", f"--num-cpus={cpus}",
+                      f"--ray-client-server-port={free_port()}", *ports.split(), f"--temp-dir={self.folder}",
+                      *arguments)  # fmt: skip
+        self._through = through
+        self._start(*self._head, through=through)
+        self._wait_for_dashboard()
+
+    def crash_head(self) -> None:
+        """Kill all that runs on the head's host at once, by its id: Ray, its jobs and trials."""
+        head = self._started.pop(0)
+        processes = _with_children(head.pid)
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=30)
+        head.wait(30)
+
+    def start_head_again(self) -> None:
+        """A new head with the old one's ports, which knows nothing of what was."""
+        self._start(*self._head, through=self._through)
+        self._started.insert(0, self._started.pop())
         self._wait_for_dashboard()
 
     def add_node(self, *arguments: str, cpus: int = 1, through: tuple[str, ...] = ()) -> None:

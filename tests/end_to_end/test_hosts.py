@@ -4,6 +4,7 @@ The hosts are network namespaces on one bridge, which has a namespace too; the f
 Three raylets on two busy cores may take longer than Ray gives them, so this is run by hand: python -m pytest -m by_hand
 """
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import pytest
 
 from platform.submit import main
 from tests.clusters import RayCluster
+from tests.worker.test_hatllm_run import SMALL
 
 pytestmark = [
     pytest.mark.by_hand,
@@ -23,7 +25,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces need root and iproute2"),
 ]
 
-ROOT = Path(__file__).parents[2]
 NET = "10.213.77"
 SWEEP = """\
 name: hosts
@@ -34,6 +35,20 @@ parameters:
   x: {min: 0.0, max: 1.0}
   sleep: 1.0
 """
+OVER = json.dumps(
+    {
+        "name": "over",
+        "trainable": "hatllm",
+        "metric": {"name": "valid/ndcg_10", "goal": "maximize"},
+        "num_trials": 1,
+        "method": "grid",
+        "early_stopping": "none",
+        "resources": {"cpu": 0.5, "gpu": 0, "workers": 2},
+        "parameters": {
+            **SMALL, "llm.name": "tiny", "engine.name": "deepspeed", "fit.steps": 4, "fit.evaluate_every": 1
+        },
+    }
+)  # fmt: skip
 KEEP_UP = ("sh", "-c", 'while :; do "$@"; sleep 1; done', "sh")
 """As a service manager does: a raylet that was given up ends itself and is started again."""
 QUICK = {
@@ -108,6 +123,30 @@ def cluster(hosts: Hosts) -> Iterator[RayCluster]:
         cluster.end()
 
 
+@pytest.fixture
+def storage(tmp_path: Path, empty_store: Path) -> Path:
+    storage = tmp_path / "runs"
+    storage.mkdir()
+    shutil.copyfile(empty_store, storage / "mlflow.db")
+    return storage
+
+
+@pytest.fixture
+def sent(
+    cluster: RayCluster, checkout: Path, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], list[str]]:
+    """Call with a name and the text of a sweep file for the arguments that send it."""
+    monkeypatch.chdir(checkout)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(cluster.token))
+
+    def sent(name: str, text: str) -> list[str]:
+        (checkout / "sweeps" / f"{name}.yaml").write_text(text)
+        subprocess.run(["git", "add", "sweeps"], cwd=checkout, check=True)
+        return [f"sweeps/{name}.yaml", "--address", cluster.address, "--set", f"storage={storage}"]
+
+    return sent
+
+
 def wait(condition: Callable[[], object], what: str, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -115,19 +154,8 @@ def wait(condition: Callable[[], object], what: str, seconds: float) -> None:
         time.sleep(0.5)
 
 
-def test_a_worker_that_is_cut_off_loses_no_trial_and_is_used_again(
-    hosts, cluster, tmp_path, monkeypatch, capsys, empty_store
-):
-    root = tmp_path / "checkout"
-    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".git", "runs", "data", "__pycache__", ".*_cache"))
-    (root / "sweeps" / "hosts.yaml").write_text(SWEEP)
-    subprocess.run("git init -q && git add .", shell=True, cwd=root, check=True)
-    monkeypatch.chdir(root)
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(cluster.token))
-    storage = tmp_path / "runs"
-    storage.mkdir()
-    shutil.copyfile(empty_store, storage / "mlflow.db")
-    line = ["sweeps/hosts.yaml", "--address", cluster.address, "--set", f"storage={storage}"]
+def test_a_worker_that_is_cut_off_loses_no_trial_and_is_used_again(hosts, cluster, storage, sent, capsys):
+    line = sent("hosts", SWEEP)
     assert main([*line, "--detach"]) == 0
     assert f"3 nodes with Ray and Python as here and {storage} in common" in capsys.readouterr().out
 
@@ -169,3 +197,22 @@ def test_a_worker_that_is_cut_off_loses_no_trial_and_is_used_again(
     assert main([*line, "--set", "num_trials=16"]) == 0
     assert "hosts: 16 complete" in capsys.readouterr().out
     assert {f"{NET}.2 again", f"{NET}.3"} <= placed()
+
+
+def test_a_language_model_under_deepspeed_has_the_same_losses_on_two_hosts_as_on_one(cluster, storage, sent, capsys):
+    line = sent("over", OVER)
+    losses = []
+    for nodes in (1, 2):
+        name = f"over-{nodes}"
+        assert main([*line, "--set", f"name={name}", "--set", f"resources.nodes={nodes}"]) == 0, capsys.readouterr()
+        journal = (storage / name / "trials" / "0" / "journal.jsonl").read_text().splitlines()
+        metrics = [json.loads(entry)["metrics"] for entry in journal]
+        losses.append([each["train/loss"] for each in metrics if "train/loss" in each])
+    assert len(losses[0]) == 4
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    hosts = {node["node_id"]: node["node_ip"] for node in cluster.listed("nodes")}
+    actors = [(each["class_name"], hosts.get(each["node_id"])) for each in cluster.listed("actors")]
+    (outpost,) = (host for name, host in actors if name == "Outpost")
+    assert {outpost} < {host for _, host in actors if host} == {f"{NET}.2", f"{NET}.3"}
+    assert main([*line, "--set", "resources.nodes=3", "--set", "resources.workers=3", "--set", "name=wide"]) == 1
+    assert "on each of 3 nodes and of the cluster's 3 nodes" in capsys.readouterr().err

@@ -8,29 +8,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from platform import jobs, preflight
 from platform.spec import load
-from platform.submit import main
-from tests.clusters import TOKEN, RayCluster
+from tests.clusters import RayCluster
 from trainables.objects import Bucket
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-SWEEP = """\
-name: sent
-trainable: tests.trainables.curve
-metric: {name: valid/ndcg_10, goal: maximize}
-num_trials: 4
-parameters:
-  x: {min: 0.0, max: 1.0}
-  sleep: 0.3
-"""
 
 
 @pytest.fixture(scope="module")
@@ -38,50 +28,6 @@ def cluster() -> Iterator[RayCluster]:
     cluster = RayCluster()
     yield cluster
     cluster.end()
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This working tree as a checkout of its own, with one sweep more; its path is `sweeps/sent.yaml`."""
-    root = tmp_path_factory.mktemp("checkout")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in listed.stdout.decode().split("\0"):
-        if name and (ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    (root / "sweeps" / "sent.yaml").write_text(SWEEP)
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "all"]):
-        subprocess.run(["git", *command], cwd=root, check=True)
-    return root
-
-
-@pytest.fixture
-def submit(
-    cluster: RayCluster, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> Callable[..., tuple[int, str, str]]:
-    """Call with more arguments for exit code, stdout and stderr; none of them ever holds the token."""
-    monkeypatch.chdir(checkout)
-    for name in ("RAY_AUTH_TOKEN", "SWEEP_STORAGE", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(cluster.token))
-    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")  # the address that is named wins
-
-    def call(
-        *arguments: str, storage: Path | None = tmp_path / "runs", file: str = "sweeps/sent.yaml"
-    ) -> tuple[int, str, str]:
-        where = ["--set", f"storage={storage}"] if storage else []
-        code = main([file, "--address", cluster.address, *where, *arguments])
-        said = capsys.readouterr()
-        assert TOKEN not in said.out + said.err
-        return code, said.out, said.err
-
-    return call
 
 
 def reports(folder: Path) -> int:
