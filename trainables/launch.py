@@ -54,7 +54,7 @@ class Other(Protocol):
         """Set ``last`` if there is one; returns at once."""
 
     def ask_after(self) -> None:
-        """After the end of another: set ``last`` if there is nobody any more who could send one."""
+        """After ends that tell nothing themselves: set ``last`` if there is nobody any more who could send one."""
 
 
 def run_ranks(
@@ -103,8 +103,9 @@ def run_ranks(
             if failed_at is None and any(_failed(each) for each in everyone):
                 failed_at = time.monotonic()
             if failed_at is not None and time.monotonic() > failed_at + _SETTLE_S:
-                for other in others:
-                    other.ask_after()
+                if all(_of_another(each.last) for each in everyone if each.last and _failed(each)):
+                    for other in others:
+                        other.ask_after()
                 break
         if any(_failed(each) for each in everyone):
             raise _failure(everyone)
@@ -226,14 +227,15 @@ def _failed(each: "_Rank | Other") -> bool:
     return each.last is not None and each.last["reason"] != FINISHED
 
 
+def _of_another(last: Message) -> bool:
+    """Whether a rank's error came of another's end; one that was killed has no time, and words of any kind."""
+    return last["time"] > 0 and any(words in last["text"] for words in _OF_OTHERS)
+
+
 def _failure(everyone: "Sequence[_Rank | Other]") -> RankFailed:
     """Which end the trial is told: one without a word, else the first one that did not come of another's."""
-
-    def order(last: Message) -> tuple[bool, float]:
-        return last["time"] > 0 and any(words in last["text"] for words in _OF_OTHERS), last["time"]
-
     found = [(each, each.last) for each in everyone if each.last and _failed(each)]
-    each, last = min(found, key=lambda pair: order(pair[1]))
+    each, last = min(found, key=lambda pair: (_of_another(pair[1]), pair[1]["time"]))
     error = RankFailed(last["reason"], f"{each.name}: {last['text']}", last["time"])
     if last.get("traceback"):
         error.add_note(last["traceback"])

@@ -5,8 +5,9 @@ Outposts belong to the worker, and ranks to who started them, so that all end wi
 its silence: either Ray says so, or its outpost does not answer after ranks elsewhere have failed.
 """
 
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from trainables.launch import Message, RankFailed, last_words, output_of
 from trainables.trial import EXCEPTION, FINISHED, RETIRED, WORKER_LOST, Trial, TrialStopped
 from trainables.worker import rank_tasks, run_here
 
-_PLACED_S = 120.0  # a node that has just died is missed here; the trial is then placed anew
+_PLACED_S = 300.0  # a node that has just died is missed here; the trial is then placed anew
 _ANSWER_S = 10.0
 _END_S = 5.0
 
@@ -53,7 +54,7 @@ def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
             others.append(_Node(group, bundle, tasks[bundle * each : (bundle + 1) * each], **share))
         for other in others:
             other.begin()
-        return run_here(tasks[:each], trial, gpus=share["gpus"], address=here, others=others)
+        return run_here(tasks[:each], trial, gpus=share["gpus"], address=here, others=others, check=_with_node())
     finally:
         for other in others:
             other.end()
@@ -71,10 +72,19 @@ class Outpost:
 
     def run(self, tasks: list[Message], gpus: float) -> Message:
         """Run ranks to their end and return the last word of all together."""
+        with_node = _with_node()
+
+        def check() -> None:
+            with_node()
+            if self._ended.is_set():
+                raise TrialStopped
+
         try:
-            memory = run_here(tasks, None, gpus=gpus, address=self.address(), check=self._check)
+            memory = run_here(tasks, None, gpus=gpus, address=self.address(), check=check)
         except TrialStopped:
             return {"reason": FINISHED, "memory_mib": 0.0}
+        except _NodeGone:
+            os._exit(1)
         except RankFailed as error:
             notes = "\n".join(getattr(error, "__notes__", ()))
             return {"reason": error.reason, "text": str(error), "time": error.time, "traceback": notes}
@@ -84,9 +94,20 @@ class Outpost:
         """Have `run` end its ranks and return."""
         self._ended.set()
 
-    def _check(self) -> None:
-        if self._ended.is_set():
-            raise TrialStopped
+
+class _NodeGone(RankFailed):
+    """The raylet that started this process is gone: Ray has given the node up, but does not end what runs on it."""
+
+
+def _with_node() -> Callable[[], None]:
+    """A check that raises once this process's raylet is gone."""
+    raylet = os.getppid()
+
+    def check() -> None:
+        if os.getppid() != raylet:
+            raise _NodeGone(WORKER_LOST, "the raylet of this node is gone")
+
+    return check
 
 
 class _Node:

@@ -113,7 +113,14 @@ def test_two_nodes_train_as_two_ranks_on_one_do(play):
 
 
 def test_a_language_model_under_deepspeed_has_the_same_losses_on_two_nodes_as_on_one(play):
-    values = {**SMALL, "llm.name": "tiny", "engine.name": "deepspeed", "fit.steps": 4, "fit.evaluate_every": 1}
+    values = {
+        **SMALL,
+        "llm.name": "tiny",
+        "engine.name": "deepspeed",
+        "fit.steps": 4,
+        "fit.evaluate_every": 1,
+        "fit.patience": 9,
+    }
     whole = ["trainable=hatllm", f"parameters={json.dumps({**values, 'data.eval_rows': 8})}"]
     one, two = (play(RANKED, *whole, nodes=nodes) for nodes in (1, 2))
     assert two.end["state"] == "COMPLETE", two.end
@@ -136,8 +143,8 @@ def test_a_node_lost_mid_step_ends_every_rank_and_the_retry_carries_on_elsewhere
         cluster.remove_node(node_of(cluster, running[lost]), allow_graceful=False)
         _, alive = psutil.wait_procs([*running.values()], timeout=120)
         left.extend(alive)
-        add_node(cluster)
 
+    add_node(cluster)  # one to spare; a thread cannot start it
     loser = Thread(target=lose, daemon=True)
     loser.start()
     two = play(RANKED, "parameters.wrong=hang_once", nodes=2)

@@ -45,7 +45,8 @@ OVER = json.dumps(
         "early_stopping": "none",
         "resources": {"cpu": 0.5, "gpu": 0, "workers": 2},
         "parameters": {
-            **SMALL, "llm.name": "tiny", "engine.name": "deepspeed", "fit.steps": 4, "fit.evaluate_every": 1
+            **SMALL, "llm.name": "tiny", "engine.name": "deepspeed",
+            "fit.steps": 4, "fit.evaluate_every": 1, "fit.patience": 9,
         },
     }
 )  # fmt: skip

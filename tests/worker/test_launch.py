@@ -187,6 +187,12 @@ def test_who_says_nothing_after_an_end_elsewhere_is_asked_after(tmp_path):
         follow(tmp_path, Elsewhere("node a", BROKEN), Elsewhere("node b", None))
 
 
+def test_an_error_of_its_own_is_told_without_asking_after_others(tmp_path):
+    own = {"reason": EXCEPTION, "text": "rank 0 of 2: ValueError: x", "time": 1.0}
+    with pytest.raises(RankFailed, match="node a: rank 0 of 2: ValueError: x"):
+        follow(tmp_path, Elsewhere("node a", own), Elsewhere("node b", None, GONE))
+
+
 def test_a_check_that_raises_ends_the_following(tmp_path):
     def stop() -> None:
         raise TrialStopped
