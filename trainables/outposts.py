@@ -8,7 +8,6 @@ its silence: either Ray says so, or its outpost does not answer after ranks else
 import os
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,7 +15,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trainables import process_group
+from trainables import places, process_group
 from trainables.launch import Message, RankFailed, last_words, output_of
 from trainables.trial import EXCEPTION, FINISHED, RETIRED, WORKER_LOST, Trial, TrialStopped
 from trainables.worker import rank_tasks, run_here
@@ -175,12 +174,12 @@ class _Node:
         return last
 
     def _loss(self, error: RayError) -> str:
-        """What is known of a node that is gone; its ranks' output lies in the storage."""
+        """What is known of a node that is gone; its ranks' output lies in the storage where that is a folder."""
         why = str(error).strip().partition("\n")[0]
         if isinstance(error, RayActorError):
             why = "its outpost died"
         elif isinstance(error, GetTimeoutError):
             why = f"no answer within {_ANSWER_S:.0f} s"
-        folder = Path(self._tasks[0]["folder"]) / "ranks"
+        folder = places.local(self._tasks[0]["folder"]) / "ranks"
         said = (last_words(output_of(folder, task["rank"])) for task in self._tasks)
         return f"is gone ({why}){next(filter(None, said), '')}"

@@ -3,12 +3,11 @@
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from trainables import launch, process_group
+from trainables import launch, places, process_group
 from trainables.failure import describe
 from trainables.stages import Stages
 from trainables.trial import FINISHED, TRACEBACK, LocalTrial
@@ -36,14 +35,14 @@ def main(descriptor: int, parent: int) -> int:
 def trial_of(task: dict[str, Any], ask: Callable[[dict[str, Any]], None]) -> LocalTrial:
     """The Trial of one rank; its reports go to its worker through ``ask``."""
     return LocalTrial(
-        Path(task["folder"]),
+        places.local(task["folder"]),
         seed=task["seed"],
         number=task["number"],
         attempt=task["attempt"],
         device=task["device"],
         rank=task["rank"],
         world_size=task["world_size"],
-        stages=Stages(Path(task["stages"])),
+        stages=Stages(places.local(task["stages"])),
         micro_batch_divisor=task["micro_batch_divisor"],
         send=lambda step, metrics: ask({"step": step, "metrics": metrics}),
     )

@@ -3,11 +3,10 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from trainables import config as configs
-from trainables import launch, process_group, registry
+from trainables import launch, places, process_group, registry
 from trainables.redaction import redact_values, remember
 from trainables.trial import Trial, last_report
 
@@ -40,8 +39,8 @@ def rank_tasks(task: Mapping[str, Any], trial: Trial, address: str, port: int) -
     """What each rank of the trial is to do, by rank; ``address`` and ``port`` are those of its store."""
     ranks = task["ranks"]
     common = {name: task[name] for name in ("trainable", "values")} | {
-        "folder": str(trial.folder.absolute()),
-        "stages": str(trial.stages.folder.absolute()),
+        "folder": places.place_of(trial.folder.absolute()),
+        "stages": places.place_of(trial.stages.folder.absolute()),
         "seed": trial.seed,
         "number": trial.number,
         "attempt": trial.attempt,
@@ -94,7 +93,7 @@ def run_here(
         "trainables.rank",
         placed,
         receive=receive,
-        outputs=Path(tasks[0]["folder"]) / "ranks",
+        outputs=places.local(tasks[0]["folder"]) / "ranks",
         others=others,
         check=check,
     )
