@@ -189,7 +189,7 @@ def test_an_error_has_the_same_class_in_this_process_and_from_a_ray_worker(play,
     monkeypatch.setattr(engine, "report", sent.append)
     task = {"trainable": "tests.trainables.curve", "number": 0, "attempt": 0, "values": {"wrong": wrong}}
     task |= {"folder": str(tmp_path), "stages": str(tmp_path), "cpus": 1.0, "gpus": 0.0, "ranks": 1}
-    task["micro_batch_divisor"] = 1
+    task |= {"nodes": 1, "micro_batch_divisor": 1}
     with pytest.raises(RuntimeError):
         on_ray.train(task)
     assert f"{sent[-1]['reason']}: {sent[-1]['text']}" == CLASSES[wrong]
