@@ -21,6 +21,7 @@ def test_what_a_trial_leaves_is_in_the_bucket_before_its_last_word(bucket, monke
     values = {"x": 0.5, "steps": 3, "wrong": wrong}
     task = {"trainable": "tests.trainables.curve", "values": values, "number": 0, "attempt": 0, "folder": place}
     task |= {"stages": f"{bucket}/runs/stages", "micro_batch_divisor": 1, "cpus": 1.0, "gpus": 0.0, "ranks": 1}
+    task["nodes"] = 1
     with pytest.raises(SystemExit if reason == "finished" else RuntimeError):
         on_ray.train(task)
     assert [word for word, _ in said][-1] == reason
