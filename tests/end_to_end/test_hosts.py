@@ -170,7 +170,7 @@ def test_a_worker_that_is_cut_off_loses_no_trial_and_is_used_again(hosts, cluste
         found = set()
         for actor in cluster.listed("actors"):
             node = nodes.get(actor["node_id"] or "")
-            if actor["class_name"] == "ImplicitFunc" and node:
+            if actor["class_name"].endswith("ImplicitFunc") and node:
                 again = node["node_ip"] in dead and node["state"] == "ALIVE"
                 found.add(node["node_ip"] + (" again" if again else ""))
         return found
