@@ -239,14 +239,13 @@ def _cell(spec: SweepSpec, key: tuple[str, ...], trials: Sequence[Finished], pri
 
 
 def _printed(spec: SweepSpec, cells: Sequence[Cell], printed: Published) -> list[PrintedCell]:
-    """The published lines without a trial, beside cells of the same first parameter, in the file's order."""
+    """The published lines beside cells of the same first parameter, in the file's order."""
     by = _by(spec)
-    ours = {tuple(as_text(cell.by.get(name)) for name in by) for cell in cells}
-    beside = {key[0] for key in ours}
+    beside = {as_text(cell.by.get(by[0])) for cell in cells}
     return [
         PrintedCell(spec.name, dict(zip(by, key, strict=True)), values)
         for key, values in printed.values.items()
-        if values and key not in ours and key[0] in beside
+        if values and key[0] in beside
     ]
 
 

@@ -22,8 +22,8 @@ def held(draw: st.DrawFn) -> torch.Tensor:
 def test_tokens_come_back_as_they_went_and_so_do_gradients(held_BL: torch.Tensor, heads: int) -> None:
     slots, tokens = Slots(held_BL, heads), int(held_BL.sum())
     x_TD = torch.randn(tokens, heads * WIDTH, dtype=torch.float64, requires_grad=True)
-    groups = slots.spread(x_TD, heads)
-    back_TD = slots.gather(list(groups), tokens)
+    groups = slots.spread(x_TD)
+    back_TD = slots.gather(list(groups))
     assert torch.equal(back_TD, x_TD)
     weight_TD = torch.randn_like(x_TD)
     (back_TD * weight_TD).sum().backward()
@@ -36,7 +36,7 @@ def test_a_position_sees_held_positions_up_to_its_own_in_its_row(held_BL: torch.
     place = torch.stack(torch.where(held_BL), dim=1)  # of each token: row, position
     named_TD = torch.arange(tokens, dtype=torch.float64)[:, None].expand(-1, heads).contiguous()
     seen = []
-    for group, token_S1 in zip(slots.groups, slots.spread(named_TD, heads), strict=True):
+    for group, token_S1 in zip(slots.groups, slots.spread(named_TD), strict=True):
         token_GHL = token_S1.view(group.rows, heads, group.length).long()
         open_GLL = ~group.hidden_G1LL[:, 0]
         for row, query, key in open_GLL.nonzero().tolist():

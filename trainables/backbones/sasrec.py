@@ -104,7 +104,7 @@ class Block(nn.Module):
         slots, width = layout.slots(self.heads), x_TD.shape[1] // self.heads
         normed_TD = self.norm_attention(x_TD)
         project = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
-        spread = [slots.spread(functional.linear(normed_TD, weight, bias), self.heads) for weight, bias in project]
+        spread = [slots.spread(functional.linear(normed_TD, weight, bias)) for weight, bias in project]
         contexts = []
         for group, *parts in zip(slots.groups, *spread, strict=True):
             q_XLC, k_XLC, v_XLC = (part_SC.view(-1, group.length, width) for part_SC in parts)  # X = G * H
@@ -112,7 +112,7 @@ class Block(nn.Module):
             # A position without an item may see nothing; a finite bound keeps its unused row of weights finite.
             weight_GHLL = (score_GHLL / math.sqrt(width)).masked_fill(group.hidden_G1LL, -1e9).softmax(dim=-1)
             contexts.append(torch.bmm(self.dropout(weight_GHLL).flatten(0, 1), v_XLC).flatten(0, 1))
-        return self._feed(x_TD + self.out(slots.gather(contexts, len(x_TD))))
+        return self._feed(x_TD + self.out(slots.gather(contexts)))
 
     def last(self, x_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
         """The last token of each row after this block, (B, D)."""

@@ -33,6 +33,7 @@ class Slots:
     """
 
     def __init__(self, held_BL: torch.Tensor, heads: int) -> None:
+        self.heads = heads
         rows, length = held_BL.shape
         device = held_BL.device
         span_B = length - held_BL.int().argmax(dim=1)
@@ -54,14 +55,14 @@ class Slots:
         self._slot_N = torch.empty_like(held_N)  # N = T * H
         self._slot_N[self._token_S[held_N]] = held_N
 
-    def spread(self, x_TD: torch.Tensor, heads: int) -> tuple[torch.Tensor, ...]:
+    def spread(self, x_TD: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The tokens' heads at their slots, (S, C) in groups; a slot without a token holds some token's numbers."""
-        x_SC: torch.Tensor = _Spread.apply(x_TD.view(len(x_TD) * heads, -1), self._token_S, self._slot_N)
+        x_SC: torch.Tensor = _Spread.apply(x_TD.view(len(x_TD) * self.heads, -1), self._token_S, self._slot_N)
         return x_SC.split(self.sizes)
 
-    def gather(self, groups: list[torch.Tensor], tokens: int) -> torch.Tensor:
+    def gather(self, groups: list[torch.Tensor]) -> torch.Tensor:
         """The slots (S, C) of all groups back at their tokens, (T, D)."""
-        return pack(torch.cat(groups), self._slot_N).view(tokens, -1)
+        return pack(torch.cat(groups), self._slot_N).view(len(self._slot_N) // self.heads, -1)
 
 
 class _Spread(torch.autograd.Function):
