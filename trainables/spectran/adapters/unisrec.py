@@ -66,7 +66,7 @@ class UniSRecItems(nn.Module, Items):
         mixed_NED = functional.linear(
             self.dropout(text_NV), (self.weight_EDV * self.scale).flatten(0, 1), -shift_ED.flatten()
         ).view(-1, experts, dim)
-        vector_ND = (self.gate(text_NV)[:, :, None] * mixed_NED).sum(dim=1)
+        vector_ND = torch.bmm(self.gate(text_NV)[:, None, :], mixed_NED).squeeze(1)
         if self.id_ID is None:
             return vector_ND
         return vector_ND + (self.id_ID if index_N is None else functional.embedding(index_N, self.id_ID, padding_idx=0))
