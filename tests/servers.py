@@ -171,17 +171,23 @@ class MlflowServer:
 
 
 class Line:
-    """The way to a server on this machine: cut it, and the server does not answer; mend it, and it does again."""
+    """The way to a server on this machine: cut it, and the server does not answer; mend it, and it does again.
 
-    def __init__(self, to: int) -> None:
+    Args:
+        to: the server's port of the loopback address.
+        host: the address of this machine at which the line begins.
+    """
+
+    def __init__(self, to: int, host: str = "127.0.0.1") -> None:
         self._to = to
+        self._host = host
         self._ends: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
+        self.uri = f"http://{host}:{self.port}"
 
     def mend(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = socket.create_server((self._host, self.port))
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:
