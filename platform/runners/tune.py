@@ -158,6 +158,8 @@ def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exce
             verbose=0,
         ),
     )
+    # Tune looks for its own tables of every trial in the end and names each that has none; none has, ours are journals
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     try:
         tuner.fit()
     except (TuneError, RayError) as error:
