@@ -7,8 +7,9 @@
 Trials of three reports by TPE, tracked in MLflow on SQLite. The nodes are real raylets of this machine; their GPUs are
 a custom resource that each trial takes one of, so that as many trials run at once. The trainable only reports, hence
 what is measured is the driver (and, on few cores, the workers beside it). Printed: trials a second over the hundred
-trials before the 200th and before the last, and their ratio; what the driver's memory grows by in a thousand trials;
-which share of the driver's time Optuna takes; the CPU time of the process that ships to MLflow over that of the driver.
+trials before the 200th, half of all and the last, and ratios of them; what the driver's memory grows by in a thousand
+trials; which share of the driver's time Optuna takes; the CPU time of the process that ships to MLflow over that of the
+driver.
 `--ask` times one proposal alone, with 200, 2,000 and 20,000 finished trials in a study in memory.
 """
 
@@ -145,13 +146,14 @@ def asks(folder: Path) -> None:
 
 def told(watch: Watch, where: str, wall: float, cpu: float, shipping: float) -> None:
     done = len(watch.ends)
-    early, late = watch.rate(min(EARLY, done)), watch.rate(done)
+    early, half, late = watch.rate(min(EARLY, done)), watch.rate(done // 2), watch.rate(done)
     early_mib, late_mib = watch.memory_mib[min(EARLY, done) - 1], watch.memory_mib[-1]
     rows = {
         "trials ended, in seconds": f"{done} in {wall:.0f}",
         f"trials a second, the {WINDOW} before trial {min(EARLY, done)}": f"{early:.2f}",
-        f"trials a second, the {WINDOW} before trial {done}": f"{late:.2f}",
-        "late / early": f"{late / early:.2f}",
+        f"the {WINDOW} before trial {done // 2}, when all workers have started": f"{half:.2f}",
+        f"the {WINDOW} before trial {done}": f"{late:.2f}",
+        "last / first, last / half": f"{late / early:.2f}, {late / half:.2f}",
         "driver memory, MiB": f"{late_mib:.0f}",
         "grows by, MiB in 1,000 trials": f"{1000 * (late_mib - early_mib) / max(1, done - EARLY):.0f}",
         "in Optuna, of the wall time": f"{100 * watch.optuna_s / wall:.0f} %",
