@@ -16,11 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainables.backbones.causal import CausalStack
 from trainables.backbones.layout import Layout
-from trainables.seqrec.layers import Dropout, linear, normal, pack
+from trainables.seqrec.layers import INIT_STD, Dropout, linear, pack
 
 
-class SASRec(nn.Module):
+class SASRec(CausalStack):
     """History vectors in, hidden states out.
 
     Args:
@@ -44,38 +45,16 @@ class SASRec(nn.Module):
         dropout: float = 0.0,
         generator: torch.Generator,
     ) -> None:
-        super().__init__()
-        self.position_LD = normal(max_history, dim, generator=generator)
-        self.scale = math.sqrt(dim) if scale else 1.0
-        self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(dim, heads, dropout, generator=generator) for _ in range(blocks))
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, vectors_BLD: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-        """The state at every position, (B, L, D); zero where there is no item.
-
-        Args:
-            vectors_BLD: item vectors, the newest last; anything at padding.
-            mask_BL: bool, True where there is an item. The last position always counts as one.
-        """
-        layout, x_TD = self._enter(vectors_BLD, mask_BL)
-        for block in self.blocks:
-            x_TD = block(x_TD, layout)
-        return layout.unpack(self.norm(x_TD))
-
-    def last(self, vectors_BLD: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-        """The state at the last position alone, (B, D): ``forward(...)[:, -1]`` for a fraction of the work."""
-        layout, x_TD = self._enter(vectors_BLD, mask_BL)
-        for block in self.blocks[:-1]:
-            x_TD = block(x_TD, layout)
-        last_block = self.blocks[-1]
-        assert isinstance(last_block, Block)
-        return self.norm(last_block.last(x_TD, layout))
-
-    def _enter(self, vectors_BLD: torch.Tensor, mask_BL: torch.Tensor) -> tuple[Layout, torch.Tensor]:
-        layout = Layout(mask_BL)
-        position_LD = self.position_LD[-vectors_BLD.shape[1] :]
-        return layout, self.dropout(layout.pack(torch.add(position_LD, vectors_BLD, alpha=self.scale)))
+        super().__init__(
+            dim,
+            max_history,
+            (Block(dim, heads, dropout, generator=generator) for _ in range(blocks)),
+            nn.LayerNorm(dim),
+            scale=scale,
+            position_std=INIT_STD,
+            dropout=dropout,
+            generator=generator,
+        )
 
 
 class Block(nn.Module):
