@@ -8,12 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.worker.histories import DIM, LENGTH, ROWS, histories, shaken
 from trainables.backbones.caser import Caser
 from trainables.backbones.gru4rec import GRU4Rec
 from trainables.backbones.hstu import HSTU
 from trainables.backbones.sasrec import SASRec
-
-DIM, LENGTH, ROWS = 12, 6, 7
 
 Backbone = SASRec | HSTU | GRU4Rec | Caser
 Make = Callable[[float, torch.Generator], Backbone]
@@ -60,17 +59,7 @@ def backbone(name: str, dropout: float = 0.0) -> Backbone:
     """Far from its small initial weights, so that every part shows."""
     generator = torch.Generator().manual_seed(0)
     made = MADE[name](dropout, generator)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(torch.empty(parameter.shape).normal_(std=0.3, generator=generator))
-    return made
-
-
-def histories() -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors and masks of rows that hold 1 to 6 items, left-padded, the rows in no order of length."""
-    vectors_BLD = torch.randn(ROWS, LENGTH, DIM, generator=torch.Generator().manual_seed(1))
-    held_B = torch.tensor([3, 6, 1, 4, 2, 6, 5])
-    return vectors_BLD, torch.arange(LENGTH) >= LENGTH - held_B[:, None]
+    return shaken(made, generator)
 
 
 @each

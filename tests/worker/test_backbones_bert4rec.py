@@ -8,19 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.worker.histories import DIM, LENGTH, ROWS, shaken
 from trainables.backbones.bert4rec import BERT4Rec
-
-DIM, LENGTH, ROWS = 12, 6, 7
 
 
 def backbone(heads: int = 1, dropout: float = 0.0, blocks: int = 2) -> BERT4Rec:
     """A backbone for histories of 5, sequences of 6."""
     generator = torch.Generator().manual_seed(0)
     made = BERT4Rec(DIM, LENGTH - 1, blocks=blocks, heads=heads, dropout=dropout, generator=generator)
-    with torch.no_grad():  # far from the small initial weights, so that every part shows
-        for parameter in made.parameters():
-            parameter.add_(torch.empty(parameter.shape).normal_(std=0.3, generator=generator))
-    return made
+    return shaken(made, generator)
 
 
 def sequences() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -5,9 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.worker.histories import DIM, LENGTH, ROWS, histories, shaken
 from trainables.backbones.gru4rec import GRU4Rec
-
-DIM, LENGTH, ROWS = 12, 6, 7
 
 
 def backbone(
@@ -21,17 +20,7 @@ def backbone(
     made = GRU4Rec(
         DIM, hidden=hidden, layers=layers, dense=dense, final_norm=final_norm, dropout=dropout, generator=generator
     )
-    with torch.no_grad():  # far from the small initial weights, so that every part shows
-        for parameter in made.parameters():
-            parameter.add_(torch.empty(parameter.shape).normal_(std=0.3, generator=generator))
-    return made
-
-
-def histories() -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors and masks of rows that hold 1 to 6 items, left-padded, the rows in no order of length."""
-    vectors_BLD = torch.randn(ROWS, LENGTH, DIM, generator=torch.Generator().manual_seed(1))
-    held_B = torch.tensor([3, 6, 1, 4, 2, 6, 5])
-    return vectors_BLD, torch.arange(LENGTH) >= LENGTH - held_B[:, None]
+    return shaken(made, generator)
 
 
 def states_by_loops(model: GRU4Rec, x_TD: torch.Tensor) -> torch.Tensor:

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.worker.histories import DIM, LENGTH, ROWS, histories, shaken
 from trainables.backbones.hstu import HSTU, Block
-
-DIM, LENGTH, ROWS = 12, 6, 7
 
 
 def backbone(
@@ -29,17 +28,7 @@ def backbone(
         dropout=dropout,
         generator=generator,
     )
-    with torch.no_grad():  # far from the small initial weights, so that every part shows
-        for parameter in made.parameters():
-            parameter.add_(torch.empty(parameter.shape).normal_(std=0.3, generator=generator))
-    return made
-
-
-def histories() -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors and masks of rows that hold 1 to 6 items, left-padded."""
-    vectors_BLD = torch.randn(ROWS, LENGTH, DIM, generator=torch.Generator().manual_seed(1))
-    held_B = torch.tensor([1, 2, 3, 4, 5, 6, 6])
-    return vectors_BLD, torch.arange(LENGTH) >= LENGTH - held_B[:, None]
+    return shaken(made, generator)
 
 
 def normed(x_D: torch.Tensor) -> torch.Tensor:

@@ -6,26 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from tests.worker.histories import DIM, LENGTH, histories, shaken
 from trainables.backbones.sasrec import SASRec
 from trainables.seqrec.items import IdItems
-
-DIM, LENGTH, ROWS = 12, 6, 7
 
 
 def backbone(heads: int = 1, dropout: float = 0.0, scale: bool = True, blocks: int = 2, seed: int = 0) -> SASRec:
     generator = torch.Generator().manual_seed(seed)
     made = SASRec(DIM, LENGTH, blocks=blocks, heads=heads, scale=scale, dropout=dropout, generator=generator)
-    with torch.no_grad():  # far from the small initial weights, so that every part shows
-        for parameter in made.parameters():
-            parameter.add_(torch.empty(parameter.shape).normal_(std=0.3, generator=generator))
-    return made
-
-
-def histories(seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors and masks of rows that hold 1 to 6 items, left-padded."""
-    vectors_BLD = torch.randn(ROWS, LENGTH, DIM, generator=torch.Generator().manual_seed(seed))
-    held_B = torch.tensor([1, 2, 3, 4, 5, 6, 6])
-    return vectors_BLD, torch.arange(LENGTH) >= LENGTH - held_B[:, None]
+    return shaken(made, generator)
 
 
 def test_has_the_parameters_of_a_canonical_two_block_sasrec_on_toy() -> None:
