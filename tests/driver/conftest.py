@@ -119,6 +119,12 @@ class Sweep:
         destination = self._destination(uri or self.uri, checkpoints)
         return Shipper(destination, "curve", self.folder, TAGS | (tags or {}), self.said.append)
 
+    def started(self, *settings: Any, **named: Any) -> Shipper:
+        """A shipper that has begun; arguments as above."""
+        shipper = self.shipper(*settings, **named)
+        shipper.start()
+        return shipper
+
     def tracker(self, uri: str | None = None) -> Tracker:
         return Tracker(self._destination(uri or self.uri), "curve", self.folder, TAGS, self.said.append)
 

@@ -10,8 +10,7 @@ from platform.destination import Destination
 @pytest.mark.parametrize("kind", ["sqlite", "server"])
 def test_a_sweep_is_a_parent_run_with_a_child_a_trial_and_every_report_once(tracked, request, kind):
     here = tracked(request.getfixturevalue("line").uri) if kind == "server" else tracked()
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     done, pruned, failed = (here.trial(number) for number in range(3))
     for files in (done, pruned, failed):
         here.report(files, range(1, 4), 0.1 * (1 + files.number))
@@ -60,8 +59,7 @@ def test_a_finished_sweep_that_is_run_again_adds_nothing(tracked):
     here.report(files, range(1, 3))
     here.end(files)
     for _ in range(2):
-        shipper = here.shipper()
-        shipper.start()
+        shipper = here.started()
         assert shipper.finish(end)
     from mlflow import MlflowClient
 
@@ -77,8 +75,7 @@ def test_values_that_are_not_numbers_are_logged_as_nan(tracked):
     files = here.trial(0)
     files.append(1, {"valid/ndcg_10": float("nan"), "valid/hr_10": float("inf"), "train/loss": 0.5})
     here.end(files, "FAIL", "non-finite objective")
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     assert shipper.finish({"status": "FINISHED"})
     _, children = here.runs()
     for name in ("valid/ndcg_10", "valid/hr_10"):
@@ -95,8 +92,7 @@ def test_more_metrics_than_one_request_takes_are_all_there(tracked):
     for step in range(1, 31):
         files.append(step, {f"valid/hr_{k}": step / k for k in range(1, 51)})
     here.end(files)
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     assert shipper.finish({"status": "FINISHED"})
     _, children = here.runs()
     assert len(children[0].data.params) == 150
@@ -120,8 +116,7 @@ def test_the_checkpoints_that_are_asked_for_become_artifacts(tracked, checkpoint
         (files.folder / name).parent.mkdir(exist_ok=True)
         (files.folder / name).write_text("weights")
     here.end(files)
-    shipper = here.shipper(checkpoints)
-    shipper.start()
+    shipper = here.started(checkpoints)
     assert shipper.finish({"status": "FINISHED"})
     _, children = here.runs()
     assert here.artifacts(children[0]) == expected
@@ -137,8 +132,7 @@ def test_a_large_file_is_a_tag_that_says_where_it_lies(tracked, monkeypatch):
     large = files.folder / "artifacts" / "ranks.npy"
     large.write_bytes(b"0" * 11)
     here.end(files)
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     assert shipper.finish({"status": "FINISHED"})
     _, children = here.runs()
     assert children[0].data.tags["file.ranks.npy"] == str(large)
@@ -156,8 +150,7 @@ def test_weights_that_a_better_trial_pushed_out_are_gone_from_the_run_too(tracke
     weights.parent.mkdir()
     weights.write_bytes(b"0" * 100)
     here.end(files)
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     shipper.changed(files)
     wait_for(lambda: "best.safetensors" in files.read("shipped.json").get("files", ()), "the weights")
     run = here.runs()[1][0]

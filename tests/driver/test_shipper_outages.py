@@ -7,16 +7,14 @@ from platform.journal import TrialFiles
 
 def test_a_new_driver_carries_a_trials_run_on_without_a_step_twice(tracked, wait_for):
     here = tracked()
-    first = here.shipper()
-    first.start()
+    first = here.started()
     files = here.trial(0)
     here.report(files, range(1, 4))
     first.changed(files)
     wait_for(lambda: files.read("shipped.json").get("reports") == 3, "three reports shipped")
     here.report(files, range(4, 6))  # the first shipper is never told, as if its driver had been killed
     again = TrialFiles(here.folder, 0)
-    second = here.shipper()
-    second.start()
+    second = here.started()
     again.begin({"x": 0.5})
     here.report(again, range(6, 8))
     here.end(again)
@@ -29,15 +27,13 @@ def test_a_new_driver_carries_a_trials_run_on_without_a_step_twice(tracked, wait
 
 def test_reports_that_were_sent_but_not_noted_on_disk_are_not_sent_again(tracked, wait_for):
     here = tracked()
-    first = here.shipper()
-    first.start()
+    first = here.started()
     files = here.trial(0)
     here.report(files, range(1, 4))
     first.changed(files)
     wait_for(lambda: files.read("shipped.json").get("reports") == 3, "three reports shipped")
     (files.folder / "shipped.json").unlink()
-    second = here.shipper()
-    second.start()
+    second = here.started()
     here.report(files, range(4, 5))
     here.end(files)
     second.changed(files)
@@ -54,12 +50,10 @@ def test_parameters_are_there_though_the_driver_died_right_after_making_the_run(
     here.end(files)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", lambda *_, **__: (_ for _ in ()).throw(OSError("cut")))
-        first = here.shipper()
-        first.start()
+        first = here.started()
         first.changed(files)
         assert not first.finish({"status": "FINISHED"})
-    second = here.shipper()
-    second.start()
+    second = here.started()
     assert second.finish({"status": "FINISHED"})
     _, children = here.runs()
     assert children[0].data.params == {"x": "0.5", "adapter.name": "none"}
@@ -68,8 +62,7 @@ def test_parameters_are_there_though_the_driver_died_right_after_making_the_run(
 
 def test_an_interrupted_trial_is_killed_and_its_run_goes_on_when_it_is_taken_up(tracked, wait_for):
     here = tracked()
-    first = here.shipper()
-    first.start()
+    first = here.started()
     files = here.trial(0)
     here.report(files, range(1, 3))
     here.end(files, "INTERRUPTED", "interrupted, resumable")
@@ -78,8 +71,7 @@ def test_an_interrupted_trial_is_killed_and_its_run_goes_on_when_it_is_taken_up(
     parent, children = here.runs()
     assert (parent.info.status, children[0].info.status) == ("KILLED", "KILLED")
 
-    second = here.shipper()
-    second.start()
+    second = here.started()
     again = here.trial(0)
     second.changed(again)
     wait_for(lambda: here.runs()[1][0].info.status == "RUNNING", "the run going on")
@@ -94,8 +86,7 @@ def test_an_interrupted_trial_is_killed_and_its_run_goes_on_when_it_is_taken_up(
 
 def test_what_an_interrupted_trial_did_during_an_outage_is_shipped_by_the_next_command(tracked):
     here = tracked()
-    first = here.shipper()
-    first.start()
+    first = here.started()
     files = here.trial(0)
     here.report(files, range(1, 3))
     here.end(files, "INTERRUPTED", "interrupted, resumable")
@@ -104,8 +95,7 @@ def test_what_an_interrupted_trial_did_during_an_outage_is_shipped_by_the_next_c
     again = here.trial(0)  # taken up and ended by a driver that could ship nothing
     here.report(again, range(3, 5))
     here.end(again)
-    third = here.shipper()
-    third.start()
+    third = here.started()
     assert third.finish({"status": "FINISHED"})
     _, children = here.runs()
     assert children[0].info.status == "FINISHED"
@@ -114,8 +104,7 @@ def test_what_an_interrupted_trial_did_during_an_outage_is_shipped_by_the_next_c
 
 def test_an_outage_is_said_once_the_sweep_goes_on_and_the_same_command_ships_the_rest(tracked, line, wait_for):
     here = tracked(line.uri)
-    first = here.shipper()
-    first.start()
+    first = here.started()
     files = here.trial(0)
     here.report(files, range(1, 3))
     first.changed(files)
@@ -132,8 +121,7 @@ def test_an_outage_is_said_once_the_sweep_goes_on_and_the_same_command_ships_the
     assert time.monotonic() - began < 20
     assert here.said == [f"MLflow at {line.uri} does not answer; the sweep goes on and ships later"]
     line.mend()
-    second = here.shipper()
-    second.start()
+    second = here.started()
     assert second.finish({"status": "FINISHED"})
     parent, children = here.runs()
     assert (parent.info.status, children[0].info.status) == ("FINISHED", "FINISHED")
@@ -144,8 +132,7 @@ def test_a_server_that_comes_back_during_the_sweep_gets_everything(tracked, line
     monkeypatch.setattr("platform.shipper._LONGEST_PAUSE_S", 0.5)
     here = tracked(line.uri)
     line.cut()
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     files = here.trial(0)
     here.report(files, range(1, 3))
     shipper.changed(files)
@@ -161,8 +148,7 @@ def test_a_server_that_comes_back_during_the_sweep_gets_everything(tracked, line
 
 def test_a_dead_address_is_said_and_costs_next_to_nothing_and_another_one_gets_all_later(tracked):
     here = tracked()
-    dead = here.shipper(uri="http://127.0.0.1:9")
-    dead.start()
+    dead = here.started(uri="http://127.0.0.1:9")
     files = here.trial(0)
     began = time.monotonic()
     for step in range(1, 101):
@@ -173,8 +159,7 @@ def test_a_dead_address_is_said_and_costs_next_to_nothing_and_another_one_gets_a
     dead.changed(files)
     assert not dead.finish({"status": "FINISHED"})
     assert here.said == ["MLflow at http://127.0.0.1:9 does not answer; the sweep goes on and ships later"]
-    later = here.shipper()
-    later.start()
+    later = here.started()
     assert later.finish({"status": "FINISHED"})
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == list(range(1, 101))
 
@@ -184,12 +169,10 @@ def test_another_store_gets_the_whole_sweep_though_the_first_has_it(tracked, tmp
     files = here.trial(0)
     here.report(files, range(1, 3))
     here.end(files)
-    first = here.shipper()
-    first.start()
+    first = here.started()
     assert first.finish({"status": "FINISHED"})
     here.uri = f"sqlite:///{tmp_path}/second.db"
-    second = here.shipper()
-    second.start()
+    second = here.started()
     assert second.finish({"status": "FINISHED"}, patience_s=60)
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2]
 
@@ -199,8 +182,7 @@ def test_a_store_whose_making_was_cut_is_made_anew(tracked, tmp_path):
     here.uri = f"sqlite:///{tmp_path}/mlflow.db"
     for name in (".mlflow.db.77.draft", ".mlflow.db.77.draft-journal"):  # what a killed driver leaves
         (tmp_path / name).write_bytes(b"half")
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     assert shipper.finish({"status": "FINISHED"}, patience_s=60)
     assert here.runs()[0].info.status == "FINISHED"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock", "runs"]

@@ -10,8 +10,7 @@ import pytest
 
 
 def ship(here: Any, *trials: Any, **options: Any) -> None:
-    shipper = here.shipper(**options)
-    shipper.start()
+    shipper = here.started(**options)
     for files in trials:
         shipper.changed(files)
     assert shipper.finish({"status": "FINISHED"}, patience_s=60)
@@ -67,8 +66,7 @@ def test_a_run_that_was_deleted_by_hand_stays_so_and_holds_nothing_up(tracked):
 
     here = tracked()
     gone, other = here.trial(0), here.trial(1)
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     shipper.changed(gone)
     while not gone.read("shipped.json"):
         time.sleep(0.05)
@@ -120,8 +118,7 @@ def test_the_same_request_twice_is_one_point(tracked, monkeypatch):
     here.report(files, range(1, 4))
     here.end(files)
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     end = {"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}, "time": 1e9, "step": 1}
     assert shipper.finish(end, patience_s=60)
     assert len(lost) == 2
@@ -134,8 +131,7 @@ def test_the_same_request_twice_is_one_point(tracked, monkeypatch):
 @pytest.mark.slow
 def test_a_locked_sqlite_file_is_waited_for(tracked, tmp_path, wait_for):
     here = tracked(f"sqlite:///{tmp_path}/own.db")
-    shipper = here.shipper()
-    shipper.start()
+    shipper = here.started()
     files = here.trial(0)
     shipper.changed(files)
     wait_for(lambda: bool(files.read("shipped.json")), "the run being made")
