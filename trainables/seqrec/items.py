@@ -15,7 +15,7 @@ from trainables.data.batches import Batch
 from trainables.seqrec.layers import normal
 
 NEEDED_SHARE = 0.6
-"""Largest expected share of distinct items among a step's for which computing those alone beats computing all."""
+"""Largest share of all items that a step may need for which computing those alone beats computing all."""
 
 Encoder = Callable[[torch.Tensor], torch.Tensor]
 """From item vectors (B, L, D) to the states (N, D) that an objective reads."""
@@ -84,9 +84,13 @@ class Items(Protocol):
         Args:
             needed_N: int64, every item that will be asked for, repeats included; None for any.
         """
-        if needed_N is None or not self.computed or _distinct_share(len(needed_N), self.num_items) > NEEDED_SHARE:
+        if needed_N is None or not self.computed:
             return Table(self.rows())
-        needed_N = needed_N.unique()
+        is_needed_I = torch.zeros(self.num_items, dtype=torch.bool, device=needed_N.device)
+        is_needed_I[needed_N] = True
+        needed_N = is_needed_I.nonzero().squeeze(1)
+        if len(needed_N) > NEEDED_SHARE * self.num_items:
+            return Table(self.rows())
         place_I = torch.zeros(self.num_items, dtype=torch.int64, device=needed_N.device)
         place_I[needed_N] = torch.arange(len(needed_N), device=needed_N.device)
         return Table(self.rows(needed_N), needed_N, place_I)
@@ -209,8 +213,3 @@ def all_scores(state_NW: torch.Tensor, table_IW: torch.Tensor, *, cosine: bool =
     if cosine:
         return functional.normalize(state_NW, dim=1) @ functional.normalize(table_IW, dim=1).T
     return (state_NW / math.sqrt(state_NW.shape[1])) @ table_IW.T
-
-
-def _distinct_share(draws: int, num_items: int) -> float:
-    """Expected share of all items among ``draws`` uniform ones."""
-    return 1 - math.exp(-draws / num_items)
