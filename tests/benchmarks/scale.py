@@ -151,7 +151,7 @@ def told(watch: Watch, where: str, wall: float, cpu: float, shipping: float) -> 
     rows = {
         "trials ended, in seconds": f"{done} in {wall:.0f}",
         f"trials a second, the {WINDOW} before trial {min(EARLY, done)}": f"{early:.2f}",
-        f"the {WINDOW} before trial {done // 2}, when all workers have started": f"{half:.2f}",
+        f"the {WINDOW} before trial {done // 2}": f"{half:.2f}",
         f"the {WINDOW} before trial {done}": f"{late:.2f}",
         "last / first, last / half": f"{late / early:.2f}, {late / half:.2f}",
         "driver memory, MiB": f"{late_mib:.0f}",
