@@ -24,6 +24,9 @@ from trainables.seqrec.curves import write_curves
 
 MakeSequences = Callable[..., Sequences]
 
+MANY = 1_000_000
+"""More pairs than any test has: all are looked at."""
+
 
 def table(items: int, width: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(items, width)).astype(np.float32)
@@ -50,7 +53,7 @@ def test_tau_is_concordant_less_discordant_over_all_pairs(seed: int) -> None:
     met, target = some_pairs(8)
     a, b = distances(before, met, target), distances(after, met, target)
     signs = [np.sign((a[i] - a[j]) * (b[i] - b[j])) for i, j in combinations(range(len(a)), 2)]
-    (tau,) = kendall_tau(before, after, (met, target), np.array([0] + [1] * 7), seed=0)
+    (tau,) = kendall_tau(before, after, (met, target), np.array([0] + [1] * 7), seed=0, most=MANY)
     assert tau == pytest.approx(sum(signs) / len(signs))
 
 
@@ -65,18 +68,18 @@ def test_a_table_agrees_with_itself_at_any_scale_and_not_with_one_that_turns_its
     line = np.array([[0.0], [1], [3], [7]])
     inverse = np.array([[0.0], [0], [10], [6]])
     pairs, bucket_I = (np.array([1, 2, 1, 1]), np.array([2, 3, 3, 2])), np.array([0, 1, 1, 1])
-    assert kendall_tau(line, 5 * line, pairs, bucket_I, seed=0).tolist() == [1]
+    assert kendall_tau(line, 5 * line, pairs, bucket_I, seed=0, most=MANY).tolist() == [1]
     assert distances(inverse, *pairs)[:3].tolist() == [10, 4, 6]
     first_three = (pairs[0][:3], pairs[1][:3])
-    assert kendall_tau(line, inverse, first_three, bucket_I, seed=0)[0] == pytest.approx(-1 / 3)
-    assert kendall_tau(line, np.array([[0.0], [0], [3], [1]]), first_three, bucket_I, seed=0)[0] == -1
+    assert kendall_tau(line, inverse, first_three, bucket_I, seed=0, most=MANY)[0] == pytest.approx(-1 / 3)
+    assert kendall_tau(line, np.array([[0.0], [0], [3], [1]]), first_three, bucket_I, seed=0, most=MANY)[0] == -1
 
 
 def test_a_pair_counts_in_its_targets_bucket_and_a_bucket_of_one_has_no_value() -> None:
     before, after = table(7, 3, 0), table(7, 3, 0)
     after[4:] = table(3, 3, 5)
     pairs = np.array([1, 2, 3, 1, 2, 1, 1]), np.array([2, 3, 1, 4, 5, 6, 6])
-    tau = kendall_tau(before, after, pairs, np.array([0, 1, 1, 1, 2, 3, 4]), seed=0)
+    tau = kendall_tau(before, after, pairs, np.array([0, 1, 1, 1, 2, 3, 4]), seed=0, most=MANY)
     assert tau[0] == 1
     assert np.isnan(tau[1:]).all()
 
@@ -85,7 +88,7 @@ def test_many_pairs_are_sampled_by_seed_near_the_exact_value() -> None:
     before = table(120, 4, 0)
     after = before + 0.5 * table(120, 4, 1)
     pairs, bucket_I = some_pairs(120), np.array([0] + [1] * 119)
-    (exact,) = kendall_tau(before, after, pairs, bucket_I, seed=0)
+    (exact,) = kendall_tau(before, after, pairs, bucket_I, seed=0, most=MANY)
     drawn = [kendall_tau(before, after, pairs, bucket_I, seed=seed, most=2000)[0] for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert drawn == pytest.approx([exact] * 3, abs=0.05)
@@ -94,12 +97,12 @@ def test_many_pairs_are_sampled_by_seed_near_the_exact_value() -> None:
 
 def test_tables_of_different_items_are_refused() -> None:
     with pytest.raises(ValueError, match=r"compared item by item, but got 5 and 6 rows; take both from one data set"):
-        kendall_tau(table(5, 2, 0), table(6, 2, 0), some_pairs(5), np.ones(5, int), seed=0)
+        kendall_tau(table(5, 2, 0), table(6, 2, 0), some_pairs(5), np.ones(5, int), seed=0, most=MANY)
 
 
 def test_histograms_hold_the_tails_of_the_id_distances_where_the_text_puts_them() -> None:
     ids, items = table(41, 4, 0), np.arange(1, 41)
-    by_id, by_text = distance_histograms(ids, 3 * ids, items, seed=0, bins=20)
+    by_id, by_text = distance_histograms(ids, 3 * ids, items, seed=0, bins=20, most=MANY)
     met, target = some_pairs(41)
     ordered = np.sort(distances(ids, met, target))
     assert by_id.middle_H[0] - ordered[0] == pytest.approx((ordered[-1] - ordered[0]) / 40)
@@ -117,11 +120,13 @@ def test_histograms_hold_the_tails_of_the_id_distances_where_the_text_puts_them(
 
 def test_a_text_table_of_its_own_cannot_tell_the_tails_apart_and_one_turned_round_does_so_falsely() -> None:
     ids, items = table(200, 4, 0), np.arange(1, 200)
-    separations = [distance_histograms(ids, table(200, 4, seed), items, seed=0)[1].separation for seed in range(10, 26)]
+    separations = [
+        distance_histograms(ids, table(200, 4, seed), items, seed=0, most=MANY)[1].separation for seed in range(10, 26)
+    ]
     assert np.mean(separations) == pytest.approx(0.5, abs=0.05)
     line = np.array([[0.0], [0.0], [1.0], [10.0], [12.0]])
     bent = np.array([[0.0], [0.0], [9.0], [1.0], [2.0]])
-    _, turned = distance_histograms(line, bent, np.arange(1, 5), seed=0, tail=0.17)
+    _, turned = distance_histograms(line, bent, np.arange(1, 5), seed=0, tail=0.17, most=MANY)
     assert turned.separation == 0
 
 
@@ -135,7 +140,7 @@ def test_many_pairs_of_items_are_drawn_by_seed() -> None:
 
 def test_too_few_items_for_a_pair_in_each_tail_are_refused() -> None:
     with pytest.raises(ValueError, match=r"farthest 10% of pairs need 10 pairs or more, but got 6 of 4 items; look at"):
-        distance_histograms(table(9, 2, 0), table(9, 2, 1), np.arange(1, 5), seed=0)
+        distance_histograms(table(9, 2, 0), table(9, 2, 1), np.arange(1, 5), seed=0, most=MANY)
 
 
 def test_gate_weights_are_means_over_each_buckets_items() -> None:

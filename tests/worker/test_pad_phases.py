@@ -12,8 +12,10 @@ from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.data.text import text_stage
 from trainables.pad import phases
-from trainables.pad.config import Config
+from trainables.pad.config import PAD, Config
 from trainables.pad.run import run
+from trainables.pad.training import Training
+from trainables.seqrec.config import split_metrics
 from trainables.seqrec.items import IdItems
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
@@ -195,3 +197,44 @@ def test_the_arms_of_the_alignment_change_what_the_paper_says(tmp_path: Path, st
     backbone_moved = not np.allclose(second["backbone.norm.weight"], first["backbone.norm.weight"])
     assert ids_moved == (arm != "frozen")
     assert backbone_moved == (arm != "non_anchored")
+    reported = {name for _, line in trial.reports for name in line if name.startswith("phase2/valid")}
+    assert reported == ({"phase2/valid/neg_discrepancy"} if arm == "non_anchored" else ranked("phase2"))
+
+
+def ranked(phase: str) -> set[str]:
+    return {f"{phase}/{name}" for name in split_metrics("valid")}
+
+
+def test_without_a_recommendation_loss_the_epoch_of_the_smallest_discrepancy_is_kept(
+    tmp_path: Path, stages: Stages
+) -> None:
+    config = build(Config, SMALL | {"method.arm": "non_anchored", "align.epochs": 4, "align.learning_rate": 0.03})
+    trial = LocalTrial(tmp_path, stages=stages)
+    sequences = load(config.data, stages)
+    text = text_stage(sequences, config.data, stages)
+    where = trial, sequences, split(sequences, config.data)
+    first = phases.phase1(config, *where)
+    second = phases.phase2(config, *where, text, first)
+    items, backbone = phases.aligned_expert(config, sequences.num_items, text["vectors"], first)
+    phases.load(items, backbone, second)
+    assert isinstance(config.method, PAD)
+    kept = phases.closeness(items.eval(), config.method, config.seed)()["valid/neg_discrepancy"]
+    lines = [line["phase2/valid/neg_discrepancy"] for _, line in trial.reports if "phase2/train/loss" in line]
+    assert len(lines) == 4
+    assert kept == pytest.approx(max(lines))
+
+
+def test_no_phase_shuffles_as_another_or_as_the_last_one(tmp_path: Path, stages: Stages) -> None:
+    config = build(Config, SMALL)
+    trial = LocalTrial(tmp_path, stages=stages)
+    sequences = load(config.data, stages)
+    splits = split(sequences, config.data)
+    purposes = ("pretrain", "pretrain text", "match", "align")
+    seeds = {Training(config, config.align, sequences, splits, trial, purpose=purpose).seed for purpose in purposes}
+    assert len(seeds | {config.seed}) == 5
+
+
+def test_phases_hand_on_their_best_epoch_also_where_the_last_ones_last_is_tested() -> None:
+    best, last = (build(Config, {"fit.keep": keep}) for keep in ("best", "last"))
+    assert phases.pretrain_settings(best) == phases.pretrain_settings(last)
+    assert phases.align_settings(best) == phases.align_settings(last)

@@ -142,6 +142,24 @@ def test_the_numbers_follow_the_trials_seed_alone(tmp_path: Path) -> None:
     assert lines[0] == lines[1] != lines[2]
 
 
+def test_a_training_with_a_seed_of_its_own_draws_otherwise_than_the_trials_others(tmp_path: Path) -> None:
+    def drawn(**seed: int) -> list[torch.Tensor]:
+        seen: list[torch.Tensor] = []
+        task = Task()
+
+        def loss(batch: Batch, generator: torch.Generator) -> torch.Tensor:
+            seen.append(batch.user_B)
+            return task.loss(batch, generator)
+
+        task.fit(LocalTrial(tmp_path / str(seed), seed=3), loss=loss, epochs=1, batch_size=50, **seed)
+        return seen
+
+    (own,), (trials,), (same,) = drawn(seed=7), drawn(), drawn(seed=3)
+    assert torch.equal(trials, same)
+    assert not torch.equal(trials, own)
+    assert torch.equal(trials.sort().values, own.sort().values)
+
+
 def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
     def loss_of(task: Task) -> Callable[[Batch, torch.Generator], torch.Tensor]:
         return lambda batch, generator: nn.functional.cross_entropy(

@@ -47,7 +47,7 @@ COMPARED = 4096
 """Items, drawn once, that :func:`match` compares with each other."""
 
 
-@stage(version=1)
+@stage(version=2)
 def matched(
     data: str,
     settings: dict[str, Any],
@@ -75,7 +75,7 @@ def matched(
     texts = text_items(config, text["vectors"], "aligned text")
     model = nn.ModuleDict({"item": ids, "text": texts}).to(trial.device)
     drawn_N = torch.randperm(ids.num_items - 1, generator=generator_for(config.seed, "match"))[:COMPARED] + 1
-    return Training(config, config.pretrain, sequences, splits, trial).fit(
+    return Training(config, config.pretrain, sequences, splits, trial, purpose="match").fit(
         model,
         both_ways(ids, texts, rows=method.rows, temperature=method.temperature),
         lambda: {MATCHED: match(ids, texts, drawn_N.to(trial.device))},

@@ -11,12 +11,6 @@ import numpy as np
 from trainables.data.splits import Rows
 from trainables.seqrec.randomness import seed_for
 
-MOST_PAIRS = 200_000
-"""Pairs up to which a bucket's concordance is exact; of more, so many are drawn."""
-
-MOST_DISTANCES = 1_000_000
-"""Pairs up to which histograms hold all pairs of the items; of more, so many are drawn."""
-
 _AT_ONCE = 1 << 16
 
 
@@ -55,7 +49,7 @@ def kendall_tau(
     bucket_I: np.ndarray,
     *,
     seed: int,
-    most: int = MOST_PAIRS,
+    most: int,
 ) -> np.ndarray:
     """How far two tables of item vectors order pairs of items alike by distance, a bucket (equation 13, Figure 6).
 
@@ -122,7 +116,7 @@ def distance_histograms(
     seed: int,
     tail: float = 0.1,
     bins: int = 50,
-    most: int = MOST_DISTANCES,
+    most: int,
 ) -> tuple[Histograms, Histograms]:
     """Where the nearest and the farthest pairs by ID distance lie, by ID distance and by text distance (Figures 3, 7).
 

@@ -1,7 +1,9 @@
 """The gates that weigh PAD's experts by the item that is scored (§3.3): three readings of one paragraph.
 
-The paper's equation 11 has a network of an item's bucket and its experts' vectors. The released code has scalars for
-each bucket and no network. Figure 5(b)'s ablation has weights that are the same for all items.
+The paper's equation 11 has a network of the scored item's bucket and, by its letters, of the history's item vectors.
+Its words, and the released code, have weights of the item alone; the network here therefore reads the item's vectors.
+The released code has scalars for each bucket and no network; Figure 5(b)'s ablation has weights that are the same for
+all items.
 
 A gate is called with the vectors that each expert in use has for N items, and those items' buckets; an expert that is
 switched off is in neither. Shape letters beside the common ones: N items, E experts, B buckets.
@@ -71,11 +73,11 @@ class GlobalGate(nn.Module):
 
 
 class NetworkGate(nn.Module):
-    """Weights from a network of an item's bucket and vectors (equation 11).
+    """Weights from a network of an item's bucket and vectors: equation 11 with the scored item's vectors as h.
 
-    Expert e's logit reads the bucket and e's own vector, as g_id(b, h^c), g_align(b, h_a) and g_LLM(b, h^s) do in
-    equation 11, through one hidden layer; a softmax makes the logits probabilities. Of the aligned expert, which has
-    two vectors there, it reads the fused one. All experts weigh the same at the start.
+    Expert e's logit reads the bucket and e's own vector, as each of equation 11's networks does, through one hidden
+    layer; a softmax makes the logits probabilities. Of the aligned expert, which has two vectors there, it reads the
+    fused one. All experts weigh the same at the start.
 
     Args:
         dim: D, columns of each expert's vectors.

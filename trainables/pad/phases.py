@@ -36,7 +36,7 @@ PRETRAIN_READS = (
     *(f"data.{name}" for name in ("max_history", "keep_last")),
     "backbone",
     "pretrain",
-    *(f"fit.{name}" for name in ("batch_size", "dropout", "optimiser", "keep", "matmul")),
+    *(f"fit.{name}" for name in ("batch_size", "dropout", "optimiser", "matmul")),
 )
 """Fields that phase 1 reads, itself or through the rows; `data.name` and `data.root` reach it as a fingerprint."""
 
@@ -51,7 +51,14 @@ ALIGN_READS = (
 """Fields that phase 2 reads, phase 1's among them; text vectors reach it as their stage."""
 
 
-@stage(version=1)
+CLOSENESS = "valid/neg_discrepancy"
+"""What stands for recommendation where a phase aligns without it: minus the alignment loss of items drawn once."""
+
+COMPARED = 4096
+"""Most items of that draw."""
+
+
+@stage(version=2)
 def pretrained(
     data: str,
     settings: dict[str, Any],
@@ -74,10 +81,11 @@ def pretrained(
     """
     config = build(Config, settings)
     items, backbone = id_expert(config, sequences.num_items) if text is None else text_expert(config, text["vectors"])
-    return Training(config, config.pretrain, sequences, splits, trial).run(items, backbone, folder)
+    purpose = "pretrain" if text is None else "pretrain text"
+    return Training(config, config.pretrain, sequences, splits, trial, purpose=purpose).run(items, backbone, folder)
 
 
-@stage(version=1)
+@stage(version=2)
 def aligned(
     data: str,
     settings: dict[str, Any],
@@ -89,6 +97,9 @@ def aligned(
     folder: Path,
 ) -> Arrays:
     """Stage: phase 2, the aligned expert: a copy of phase 1's, text beside the IDs, BCE + gamma * MMD (equation 4).
+
+    Without BCE (``method.arm: non_anchored``) neither the layer that fuses text with IDs nor the backbone is trained,
+    so that no ranking tells one epoch from another: the best is that of :data:`CLOSENESS`.
 
     Args:
         data: fingerprint of ``sequences``.
@@ -102,14 +113,15 @@ def aligned(
     """
     config = build(Config, settings)
     items, backbone = aligned_expert(config, sequences.num_items, text["vectors"], phase1)
-    training, method = Training(config, config.align, sequences, splits, trial), config.method
+    training, method = Training(config, config.align, sequences, splits, trial, purpose="align"), config.method
     if not isinstance(method, PAD):
         return training.run(items, backbone, folder)
+    if method.arm == "non_anchored":
+        model = nn.ModuleDict({"item": items, "backbone": backbone}).to(trial.device)
+        return training.fit(model, text_to_ids(items, method), closeness(items, method, config.seed), CLOSENESS, folder)
     assert isinstance(items.ids, IdItems)
     items.ids.requires_grad_(method.arm != "frozen")
-    return training.run(
-        items, backbone, folder, penalty=text_to_ids(items, method), anchored=method.arm != "non_anchored"
-    )
+    return training.run(items, backbone, folder, penalty=text_to_ids(items, method))
 
 
 def phase1(
@@ -201,7 +213,12 @@ def id_expert(config: Config, num_items: int) -> tuple[IdItems, nn.Module]:
 
 
 def text_expert(config: Config, vectors_IV: np.ndarray) -> tuple[TextItems, nn.Module]:
-    """The text expert, never trained before the last phase (released code)."""
+    """The text expert before any training.
+
+    Args:
+        config: widths, seed, dropout and text settings are read.
+        vectors_IV: frozen text, float32 (items with padding, columns of the encoder).
+    """
     return text_items(config, vectors_IV, "text items"), expert_backbone(config, "text backbone")
 
 
@@ -257,20 +274,32 @@ def load(items: nn.Module, backbone: nn.Module, weights: Mapping[str, np.ndarray
 
 
 def text_to_ids(items: FusedItems, method: PAD) -> Penalty:
-    """gamma times the distance between the text's vectors and the IDs', over items of the step (equation 5).
-
-    The items are those of :func:`step_items`, at most ``mmd_rows``.
-    """
+    """gamma times :func:`discrepancy` of items of the step: those of :func:`step_items`, at most ``mmd_rows``."""
 
     def penalty(batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        index_N = step_items(batch, items.num_items, method.mmd_rows, generator)
-        text_ND, id_ND = items.text.rows(index_N), items.ids.rows(index_N)
-        if method.kernel == "info_nce":
-            return method.gamma * info_nce(text_ND, id_ND)
-        literal = LITERAL if method.bandwidths == "literal" else None
-        return method.gamma * mmd(text_ND, id_ND, kernel=method.kernel, bandwidths=literal)
+        return method.gamma * discrepancy(items, method, step_items(batch, items.num_items, method.mmd_rows, generator))
 
     return penalty
+
+
+def discrepancy(items: FusedItems, method: PAD, index_N: torch.Tensor) -> torch.Tensor:
+    """How far the text's vectors of these items are from their ID embeddings (equation 5, or 16)."""
+    text_ND, id_ND = items.text.rows(index_N), items.ids.rows(index_N)
+    if method.kernel == "info_nce":
+        return info_nce(text_ND, id_ND)
+    literal = LITERAL if method.bandwidths == "literal" else None
+    return mmd(text_ND, id_ND, kernel=method.kernel, bandwidths=literal)
+
+
+def closeness(items: FusedItems, method: PAD, seed: int) -> Callable[[], dict[str, float]]:
+    """An evaluation by :data:`CLOSENESS`, over at most :data:`COMPARED` items."""
+    drawn_N = torch.randperm(items.num_items - 1, generator=generator_for(seed, "closeness"))[:COMPARED] + 1
+
+    def evaluate() -> dict[str, float]:
+        with torch.no_grad():
+            return {CLOSENESS: -float(discrepancy(items, method, drawn_N.to(next(items.parameters()).device)))}
+
+    return evaluate
 
 
 def step_items(batch: Batch, num_items: int, rows: int, generator: torch.Generator) -> torch.Tensor:

@@ -14,6 +14,7 @@ from trainables.pad.buckets import buckets, group_metrics, groups, item_frequenc
 from trainables.pad.compose import Material, compose
 from trainables.pad.config import BUCKETS, OBJECTIVE, Config
 from trainables.pad.experts import JoinedBackbone, JoinedItems, gated_scores
+from trainables.pad.gate import NetworkGate
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import fit, parameters, write_weights
@@ -67,7 +68,7 @@ def run(config: Config, trial: Trial) -> None:
         learning_rate=config.fit.learning_rate,
         weight_decay=config.fit.weight_decay,
         decoupled=config.fit.optimiser == "adamw",
-        undecayed=tuple(made.gate.parameters()) if made.gate else (),
+        undecayed=() if made.gate is None or isinstance(made.gate, NetworkGate) else tuple(made.gate.parameters()),
         examples=positions,
         objective=OBJECTIVE,
         keep=config.fit.keep,

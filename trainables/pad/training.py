@@ -18,6 +18,7 @@ from trainables.seqrec.fit import Loss, fit
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import bce_loss, every_position, next_scores, positions
+from trainables.seqrec.randomness import seed_for
 from trainables.seqrec.text import TextItems
 from trainables.stages import Arrays
 from trainables.trial import Trial
@@ -30,15 +31,19 @@ class Training:
     """What the training of a phase is made of.
 
     Args:
-        config: dropout, batch size, optimiser and data settings are read.
+        config: seed, dropout, batch size, optimiser and data settings are read.
         phase: epochs, patience, learning rate and weight decay.
         sequences: all interactions.
         splits: training and validation rows.
         trial: where it reports, device and checkpoints.
+        purpose: what the seed draws for: no phase shuffles, or draws negatives, as another does.
     """
 
-    def __init__(self, config: Config, phase: Phase, sequences: Sequences, splits: Splits, trial: Trial) -> None:
+    def __init__(
+        self, config: Config, phase: Phase, sequences: Sequences, splits: Splits, trial: Trial, *, purpose: str
+    ) -> None:
         self.config, self.phase, self.sequences, self.splits, self.trial = config, phase, sequences, splits, trial
+        self.seed = seed_for(config.seed, purpose)
 
     def run(
         self,
@@ -47,23 +52,21 @@ class Training:
         folder: Path,
         *,
         penalty: Penalty | None = None,
-        anchored: bool = True,
     ) -> Arrays:
-        """Train one expert by BCE; returns the kept weights by name, and the curve.
+        """Train one expert by BCE; returns the best epoch's weights by name, and the curve.
 
         Args:
             items: item vectors.
             backbone: what reads them.
             folder: checkpoints and the curve so far.
             penalty: a loss beside the recommendation loss.
-            anchored: whether the recommendation loss takes part.
         """
         model = nn.ModuleDict({"item": items, "backbone": backbone}).to(self.trial.device)
         recommend = bce_loss(items, backbone, every_position(backbone))  # type: ignore[arg-type]
 
         def loss(batch: Batch, generator: torch.Generator) -> torch.Tensor:
-            total = recommend(batch, generator) if anchored else torch.zeros((), device=batch.target_B.device)
-            return total if penalty is None else total + penalty(batch, generator)
+            mean = recommend(batch, generator)
+            return mean if penalty is None else mean + penalty(batch, generator)
 
         mask_seen, device = self.config.data.mask_seen, self.trial.device
 
@@ -82,7 +85,7 @@ class Training:
         objective: str,
         folder: Path,
     ) -> Arrays:
-        """Train by any loss; returns the kept weights by name, and the curve.
+        """Train by any loss; returns the best epoch's weights by name, and the curve.
 
         Args:
             model: its parameters are trained; on the trial's device.
@@ -105,9 +108,9 @@ class Training:
             weight_decay=self.phase.weight_decay,
             decoupled=self.config.fit.optimiser == "adamw",
             objective=objective,
-            keep=self.config.fit.keep,
             matmul=self.config.fit.matmul,
             examples=positions,
+            seed=self.seed,
         )
         weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
         return weights | recorded.arrays()

@@ -31,19 +31,19 @@ class Fit:
     epochs: Annotated[int, at_least(1)] = 200
     """Most passes over the training rows."""
     patience: Annotated[int, at_least(1)] = 10
-    """Epochs without a better valid/ndcg_20 after which training ends."""
+    """Epochs without a better objective, the metric whose best epoch is kept, after which training ends."""
     batch_size: Annotated[int, at_least(1)] = 256
     """Training rows per optimiser step."""
     learning_rate: Annotated[float, between(0, 1, open_low=True)] = 1e-3
     """Adam's step size, per optimiser step."""
     weight_decay: Annotated[float, between(0, 1)] = 0.0
-    """Adam's L2 term on all parameters; the paper tries 1e-4, 1e-5, 1e-6 and 0."""
+    """Adam's L2 term, or AdamW's decay; SpecTran tries 1e-4, 1e-5, 1e-6 and 0, PAD has .1."""
     dropout: Annotated[float, between(0, 1, open_high=True)] = 0.5
-    """Share of units dropped in the backbone; the paper tries 0 to .5 in steps of .1."""
+    """Share of units dropped in the backbone; SpecTran tries 0 to .5 in steps of .1, PAD has .1."""
     optimiser: Literal["adam", "adamw"] = "adam"
     """Whether weight decay is part of the gradient (SpecTran) or apart from it (PAD)."""
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights are tested; PAD's released code tests the last."""
+    """Which epoch's weights are tested; PAD's released code tests the last. Earlier phases hand on their best."""
     matmul: Matmul = "highest"
     """How float32 matrices are multiplied in training: in full, or with factors rounded to TensorFloat32 (`high`) or
     bfloat16 (`medium`) where the hardware is faster so; sums, weights and evaluation stay float32."""

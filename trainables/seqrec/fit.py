@@ -58,12 +58,13 @@ def fit(
     keep: Literal["best", "last"] = "best",
     matmul: Matmul = "highest",
     examples: Callable[[Batch], int] = len,
+    seed: int | None = None,
 ) -> Progress:
     """Train ``model`` in place and leave it at its best epoch, or the last.
 
     Every epoch reports ``train/loss``, what ``evaluate`` returns, ``trial/examples_per_second`` (of training alone) and
     ``trial/seconds``, then saves. A trial that was cut off carries on and reports the numbers that it would have
-    reported unbroken, because every epoch's randomness is derived from the trial's seed and the epoch alone. A training
+    reported unbroken, because every epoch's randomness is derived from the seed and the epoch alone. A training
     with nothing left to do reports nothing and returns at once.
 
     Args:
@@ -71,7 +72,7 @@ def fit(
         loss: the mean loss of a batch's examples; called in training mode.
         rows: training rows, shuffled anew every epoch.
         evaluate: metrics of the model as it is; called in evaluation mode.
-        trial: seed, device, reports and checkpoints.
+        trial: device, reports, checkpoints, and the seed.
         epochs: most passes over ``rows``.
         patience: epochs without a better ``objective`` after which training ends.
         batch_size: rows per optimiser step.
@@ -83,6 +84,7 @@ def fit(
         keep: which epoch's weights ``model`` is left with.
         matmul: how exactly training multiplies matrices; ``evaluate`` is not touched.
         examples: how many a batch has; its rows, unless said otherwise.
+        seed: of shuffling, negatives and dropout; the trial's, unless said otherwise.
 
     Raises:
         ValueError: there is no training row, or the trial has several ranks.
@@ -92,13 +94,14 @@ def fit(
         raise ValueError("training needs at least one row, but got none; raise data.keep_last or use longer histories")
     if trial.world_size != 1:
         raise ValueError(f"this training runs on one rank, but got {trial.world_size}; set resources.workers to 1")
+    seed = trial.seed if seed is None else seed
     optimiser = adam(model, learning_rate, weight_decay, decoupled=decoupled, undecayed=undecayed)
     progress, best = _restore(model, optimiser, trial.load())
     while not progress.ended(epochs, patience):
         started = time.perf_counter()
         epoch = progress.epoch + 1
         with matmul_precision(matmul):
-            mean_loss = _train_epoch(model, optimiser, loss, rows, trial, epoch, batch_size, examples)
+            mean_loss = _train_epoch(model, optimiser, loss, rows, trial, seed, epoch, batch_size, examples)
         trained = time.perf_counter()
         if not math.isfinite(mean_loss):
             trial.report(epoch, {"train/loss": mean_loss, objective: math.nan})
@@ -162,18 +165,19 @@ def _train_epoch(
     loss: Loss,
     rows: Rows,
     trial: Trial,
+    seed: int,
     epoch: int,
     batch_size: int,
     examples: Callable[[Batch], int],
 ) -> float:
     """One pass over ``rows``; the mean loss of a row."""
     device = torch.device(trial.device)
-    shuffle = generator_for(trial.seed, "shuffle", epoch)
-    draws = generator_for(trial.seed, "negatives", epoch, device=device)
+    shuffle = generator_for(seed, "shuffle", epoch)
+    draws = generator_for(seed, "negatives", epoch, device=device)
     total = torch.zeros((), dtype=torch.float64, device=device)
     model.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_for(trial.seed, "dropout", epoch))
+        torch.manual_seed(seed_for(seed, "dropout", epoch))
         for batch in batches(rows, batch_size, shuffle, device):
             optimiser.zero_grad()
             for part, share in micro_batches(batch, trial.micro_batch_divisor, examples):
