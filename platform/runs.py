@@ -1,8 +1,7 @@
 """The runs of one sweep in MLflow: a parent, a child a trial; everything in them once, however often it is sent.
 
 Made by the only driver file that imports mlflow. A metric is sent with the time at which it was journalled, so that
-the store knows it again; a run is found by its tags, and one that was made twice, as a request may be carried out after
-its answer was given up, is deleted.
+the store knows it again; a run is found by its tags (`run_tags.py`).
 """
 
 from __future__ import annotations
@@ -15,16 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from platform import plots
+from platform import plots, run_tags
 from platform.batches import requests_of
 from platform.destination import Destination, make_database
 from platform.journal import TrialFiles
 from trainables import places
 from trainables.redaction import redact, redact_values
 
-SHIPPED_REPORTS = "trial/reports"
-SWEEP_TAG = "sweep.name"
-TRIAL_TAG = "sweep.trial"
 REFUSED_TAG = "tracking.refused"
 
 _LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
@@ -53,6 +49,7 @@ class Runs:
     Args:
         destination: the MLflow store.
         sweep: the sweep's name.
+        sweep_id: tells it from others of its name.
         folder: the sweep's folder in the storage.
         tags: of the parent and of every trial.
         refused: called with one sentence when the store refuses something for good.
@@ -62,6 +59,7 @@ class Runs:
         self,
         destination: Destination,
         sweep: str,
+        sweep_id: str,
         folder: Path,
         tags: Mapping[str, str],
         refused: Callable[[str], None],
@@ -74,6 +72,7 @@ class Runs:
 
         self._destination = destination
         self._sweep = sweep
+        self._sweep_id = sweep_id
         self._tags = redact_values(tags)
         self._refused = refused
         make_database(destination.uri, lambda uri: MlflowClient(tracking_uri=uri).get_experiment("0"))
@@ -84,6 +83,9 @@ class Runs:
         self._sent: dict[int, int] = {}
         self._names_refused: dict[int, set[str]] = {}
         parent = self.find()
+        if not parent:
+            run_tags.adopt(self._client, self._experiment, sweep, sweep_id, folder)
+            parent = self.find()
         if parent:
             self._client.update_run(parent, status="RUNNING")
         else:
@@ -98,27 +100,12 @@ class Runs:
         Returns:
             The id of the parent, None where there is none.
         """
-        from mlflow.entities import ViewType
-
-        runs = self._client.search_runs(
-            [self._experiment],
-            f"tags.`{SWEEP_TAG}` = '{self._sweep}'",
-            run_view_type=ViewType.ACTIVE_ONLY,
-            max_results=50_000,
-        )
-        furthest: dict[str, Any] = {}
-        for run in sorted(runs, key=lambda run: (-_reports(run), run.info.start_time, run.info.run_id)):
-            trial = run.data.tags.get(TRIAL_TAG, "")
-            if trial in furthest:
-                logger.warning("tracking: run %s was made twice and is deleted", run.info.run_name)
-                self._client.delete_run(run.info.run_id)
-            else:
-                furthest[trial] = run
-        parent = furthest.pop("", None)
-        for trial, run in furthest.items():
-            number, run_id = int(trial), str(run.info.run_id)
-            if self._runs.get(number) != run_id:
-                self._runs[number], self._sent[number] = run_id, _reports(run)
+        found = run_tags.find(self._client, self._experiment, self._sweep_id)
+        parent = found.pop(None, None)
+        for number, run in found.items():
+            run_id = str(run.info.run_id)
+            if number is not None and self._runs.get(number) != run_id:
+                self._runs[number], self._sent[number] = run_id, run_tags.reports(run)
                 self._opened.discard(number)
         return str(parent.info.run_id) if parent else None
 
@@ -138,7 +125,7 @@ class Runs:
         tags = self._end_tags(trial, end, files) if end else {}
         lines = trial.lines(self._sent[trial.number])
         try:
-            for count, request in requests_of(lines, params, tags, SHIPPED_REPORTS):
+            for count, request in requests_of(lines, params, tags, run_tags.REPORTS):
                 self._send(trial.number, run_id, request)
                 self._sent[trial.number] += count
         except _DeletedError:  # by hand, so on purpose
@@ -183,7 +170,7 @@ class Runs:
             run = self._client.create_run(
                 self._experiment,
                 start_time=int(1000 * identity["started"]),
-                tags=self._run_tags({TRIAL_TAG: str(number), "mlflow.parentRunId": self._parent}),
+                tags=self._run_tags({run_tags.TRIAL: str(number), run_tags.PARENT: self._parent}),
                 run_name=f"{self._sweep}-{number}",
             )
             self._runs[number], self._sent[number] = str(run.info.run_id), 0
@@ -275,7 +262,8 @@ class Runs:
         return files
 
     def _run_tags(self, own: Mapping[str, str]) -> dict[str, str]:
-        return {SWEEP_TAG: self._sweep, "mlflow.source.name": "platform.sweep", **self._tags, **own}
+        ours = {run_tags.SWEEP: self._sweep_id, run_tags.NAME: self._sweep, "mlflow.source.name": "platform.sweep"}
+        return {**ours, **self._tags, **own}
 
     def _find_experiment(self) -> str:
         name = self._destination.experiment
@@ -293,7 +281,3 @@ def is_answer(error: Exception) -> bool:
     from mlflow.exceptions import RestException
 
     return isinstance(error, RestException)
-
-
-def _reports(run: Any) -> int:
-    return int(run.data.metrics.get(SHIPPED_REPORTS, 0))

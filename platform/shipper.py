@@ -41,6 +41,7 @@ class Shipper:
     Args:
         destination: the MLflow store.
         sweep: the sweep's name.
+        sweep_id: tells it from others of its name.
         folder: the sweep's folder in the storage.
         tags: of the parent and of every trial (git commit, package versions).
         tell: called with one sentence when tracking is lost and when it is back.
@@ -51,6 +52,7 @@ class Shipper:
         self,
         destination: Destination,
         sweep: str,
+        sweep_id: str,
         folder: Path,
         tags: Mapping[str, str],
         tell: Callable[[str], None],
@@ -58,6 +60,7 @@ class Shipper:
     ) -> None:
         self.destination = destination
         self._sweep = sweep
+        self._sweep_id = sweep_id
         self._folder = folder
         self._tags = dict(tags)
         self._tell = tell
@@ -139,7 +142,7 @@ class Shipper:
             Exception: the first that was met, after all trials were tried.
         """
         if self._runs is None:
-            self._runs = Runs(self.destination, self._sweep, self._folder, self._tags, self._tell)
+            self._runs = Runs(self.destination, self._sweep, self._sweep_id, self._folder, self._tags, self._tell)
         found = {} if self._looked else {trial.number: trial for trial in _unsent(self._folder, self.destination)}
         self._looked = True
         with self._lock:
@@ -206,6 +209,7 @@ def _serve(asked: TextIO, answers: TextIO) -> None:
     shipper = Shipper(
         Destination(**{**first["destination"], "artifacts": Path(first["destination"]["artifacts"])}),
         first["sweep"],
+        first["sweep_id"],
         folder,
         first["tags"],
         lambda text: answer("say", text),

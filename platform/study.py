@@ -10,6 +10,7 @@ import json
 import math
 import random
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from platform.study_storage import open_storage
 from platform.tpe import Memory
 
 IDENTITY = "identity"
+ID = "id"
 END = "end"
 STARTED = "started"
 
@@ -77,6 +79,10 @@ class Study:
             kept.check(stored, spec, space)
         else:
             self._study.set_user_attr(IDENTITY, kept.identity(spec, space))
+        if ID not in self._study.user_attrs:
+            self._study.set_user_attr(ID, uuid.uuid4().hex)
+        self.id: str = self._study.user_attrs[ID]
+        """Tells this sweep from others of its name, for as long as its study lasts."""
         self._memory = Memory()
         self._study.sampler = search.sampler(spec, _seed(spec.seed, past), memory=self._memory)
         self._study.pruner = search.pruner(spec.early_stopping)

@@ -120,7 +120,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
             with Signals() as signals:
                 study = Study(spec, space, folder)
                 (folder / "sweep.yaml").write_text(spec.text)
-                tracker.start()
+                tracker.start(study.id)
                 past = trials.rows(study, folder)
                 ledger = Ledger(
                     spec, study, folder, folder.parent / "stages", tracker, progress.ended, lease.check, progress.say

@@ -67,8 +67,13 @@ class Tracker:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
 
-    def start(self) -> None:
-        """Begin shipping; what an earlier driver left unsent comes first."""
+    def start(self, sweep_id: str) -> None:
+        """Begin shipping; what an earlier driver left unsent comes first.
+
+        Args:
+            sweep_id: tells the sweep from others of its name.
+        """
+        self._order["sweep_id"] = sweep_id
         self._thread.start()
 
     def changed(self, trial: TrialFiles) -> None:

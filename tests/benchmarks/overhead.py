@@ -54,9 +54,10 @@ parameters:
     tune.connect(None)
     started = time.monotonic()
     destination = Destination(f"sqlite:///{folder / 'mlflow.db'}", "overhead", folder / "artifacts")
+    study = Study(spec, space, sweep)
     tracker = Tracker(destination, spec.name, sweep, {}, lambda sentence: None)
-    tracker.start()
-    ledger = Ledger(spec, Study(spec, space, sweep), sweep, folder / "stages", tracker)
+    tracker.start(study.id)
+    ledger = Ledger(spec, study, sweep, folder / "stages", tracker)
     tune.run(ledger, placement.capacity(spec.resources, None))
     ran = time.monotonic() - started
     assert tracker.finish({}, patience_s=120)

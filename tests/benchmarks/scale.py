@@ -100,7 +100,7 @@ def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
         setattr(study, name, watch.timed(getattr(study, name)))
     tracker = Tracker(Destination(f"sqlite:///{folder / 'mlflow.db'}", "scale", folder / "artifacts"), spec.name, sweep,
                       {}, lambda sentence: None)  # fmt: skip
-    tracker.start()
+    tracker.start(study.id)
     ledger = Ledger(spec, study, sweep, folder / "stages", tracker, watch.ended)
     began, cpu = time.monotonic(), sum(watch.process.cpu_times()[:2])
     if nodes:

@@ -54,11 +54,11 @@ parameters: {{x: {{min: 0.0, max: 1.0}}, steps: {options.reports}, work: {option
     spec, space = open_sweep(file)
     sweep = open_folder(spec)
     (sweep / "sweep.yaml").write_text(spec.text)
-    tracker = None
+    study, tracker = Study(spec, space, sweep), None
     if store:
         tracker = Tracker(Destination(store, "wide", folder / "artifacts"), spec.name, sweep, {}, lambda text: None)
-        tracker.start()
-    ledger = Ledger(spec, Study(spec, space, sweep), sweep, sweep.parent / "stages", tracker)
+        tracker.start(study.id)
+    ledger = Ledger(spec, study, sweep, sweep.parent / "stages", tracker)
     capacity = None if options.inline else placement.capacity(spec.resources, 2)
     started, cpu = time.monotonic(), time.process_time()
     if capacity is None:

@@ -22,7 +22,7 @@ DRIVER = (
     ("search",),
     ("lease",),
     ("study",),
-    ("batches",),
+    ("batches", "run_tags"),
     ("runs",),
     ("shipper",),
     ("tracking",),

@@ -1,6 +1,7 @@
 """What the driver's tests share: a sweep file, a study, a ledger; a store, a server, a line to cut, a sweep to ship."""
 
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,13 +112,14 @@ class Sweep:
         self.folder = folder
         self.uri = uri
         self.experiment = experiment
+        self.id = uuid.uuid4().hex
         self.said: list[str] = []
         folder.mkdir(parents=True)
         (folder / "sweep.yaml").write_text("name: curve\n")
 
     def shipper(self, checkpoints: str = "best", uri: str | None = None, tags: dict[str, str] | None = None) -> Shipper:
         destination = self._destination(uri or self.uri, checkpoints)
-        return Shipper(destination, "curve", self.folder, TAGS | (tags or {}), self.said.append)
+        return Shipper(destination, "curve", self.id, self.folder, TAGS | (tags or {}), self.said.append)
 
     def started(self, *settings: Any, **named: Any) -> Shipper:
         """A shipper that has begun; arguments as above."""
@@ -151,7 +153,7 @@ class Sweep:
 
         client = MlflowClient(self.uri)
         experiment = client.get_experiment_by_name(self.experiment)
-        runs = client.search_runs([experiment.experiment_id])
+        runs = client.search_runs([experiment.experiment_id], f"tags.`sweep.id` = '{self.id}'")
         parents = [run for run in runs if "sweep.trial" not in run.data.tags]
         children = [run for run in runs if "sweep.trial" in run.data.tags]
         assert len(parents) == 1

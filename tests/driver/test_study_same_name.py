@@ -31,3 +31,21 @@ def test_what_may_change_between_runs_is_taken(sweep, opened):
     opened(sweep())
     again = opened(sweep("num_trials=9", "limits.max_hours=1", "resources.cpu=2", "max_concurrent_trials=1"))
     assert again.spec.num_trials == 9
+
+
+def test_a_study_keeps_its_id_and_no_other_of_its_name_has_it(sweep, opened, tmp_path):
+    first = opened(sweep())
+    assert first.id == opened(sweep()).id
+    other = opened(sweep(f"storage={tmp_path / 'elsewhere'}"))
+    assert other.id != first.id
+
+
+def test_a_study_from_before_there_were_ids_gets_one_and_keeps_it(sweep, opened):
+    here = sweep()
+    opened(here)
+    journal = here.folder / "study.journal"
+    lines = journal.read_text().splitlines(keepends=True)
+    older = [line for line in lines if '"user_attr":{"id":' not in line.replace(" ", "")]
+    assert len(older) == len(lines) - 1
+    journal.write_text("".join(older))
+    assert opened(here).id == opened(here).id

@@ -29,7 +29,7 @@ def test_a_process_of_its_own_ships_a_sweep_and_is_gone_at_the_end(tracked, wait
     remember({"hub.api_key": "key-of-a-setting"})
     (here.folder / "sweep.yaml").write_text("name: curve\nparameters: {note: key-of-a-setting}\n")
     tracker = here.tracker()
-    tracker.start()
+    tracker.start(here.id)
     files = here.trial(0)
     here.report(files, range(1, 4))
     tracker.changed(files)
@@ -56,7 +56,7 @@ def test_a_process_of_its_own_ships_a_sweep_and_is_gone_at_the_end(tracked, wait
 def test_a_shipper_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing(tracked):
     here, chance, kills = tracked(), random.Random(0), 0
     tracker = here.tracker()
-    tracker.start()
+    tracker.start(here.id)
     trials = [here.trial(number) for number in range(3)]
     for step in range(1, 121):
         for files in trials:
@@ -95,7 +95,7 @@ def test_a_shipper_dies_with_its_driver(tracked, wait_for):
         folder = Path({str(here.folder)!r})
         to = Destination({here.uri!r}, {here.experiment!r}, folder.parent / "artifacts")
         tracker = Tracker(to, "curve", folder, {{}}, print)
-        tracker.start()
+        tracker.start({here.id!r})
         while True:
             tracker.changed(TrialFiles(folder, 0))
             time.sleep(0.01)
@@ -115,7 +115,7 @@ def stopped(tracked, wait_for):
     """A tracker whose process has shipped a trial and hangs since then."""
     here = tracked()
     tracker, files = here.tracker(), here.trial(0)
-    tracker.start()
+    tracker.start(here.id)
     tracker.changed(files)
     wait_for(lambda: bool(files.read("shipped.json")), "the trial being shipped", PATIENCE_S)
     (process,) = shippers()
@@ -135,7 +135,7 @@ def test_a_shipper_that_hangs_is_ended_and_the_next_command_ships_all(stopped):
     assert time.monotonic() - began < 10
     assert not process.is_running()
     again = here.tracker()
-    again.start()
+    again.start(here.id)
     assert again.finish({"status": "FINISHED"}, patience_s=PATIENCE_S)
     assert here.history(0, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 11)]
 

@@ -1,0 +1,65 @@
+"""Whose a run in MLflow is, by its tags: of which sweep, and of which of its trials; the parent names no trial."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from platform.journal import all_trials
+
+SWEEP = "sweep.id"
+NAME = "sweep.name"
+"""For people; another sweep may have the same."""
+TRIAL = "sweep.trial"
+PARENT = "mlflow.parentRunId"
+REPORTS = "trial/reports"
+"""The metric that counts what a run has of its trial's journal."""
+
+_MOST = 50_000
+
+logger = logging.getLogger(__name__)
+
+
+def find(client: Any, experiment: str, sweep_id: str) -> dict[int | None, Any]:
+    """The runs of a sweep by trial number, its parent under None.
+
+    Of those made twice, as a request may be carried out after its answer was given up, the furthest is kept, the
+    others are deleted.
+    """
+    furthest: dict[int | None, Any] = {}
+    runs = _search(client, experiment, SWEEP, sweep_id)
+    for run in sorted(runs, key=lambda run: (-reports(run), run.info.start_time, run.info.run_id)):
+        number = int(run.data.tags[TRIAL]) if TRIAL in run.data.tags else None
+        if number in furthest:
+            logger.warning("tracking: run %s was made twice and is deleted", run.info.run_name)
+            client.delete_run(run.info.run_id)
+        else:
+            furthest[number] = run
+    return furthest
+
+
+def adopt(client: Any, experiment: str, name: str, sweep_id: str, folder: Path) -> None:
+    """Give the id of the sweep in `folder` to the runs that it made when a sweep was known by its name alone.
+
+    Of the runs of that name, a trial's is the one that started in the millisecond that the trial's own file says.
+    """
+    started = {trial.number: trial.read("trial.json").get("started", 0) for trial in all_trials(folder)}
+    if not started:
+        return
+    keys = {(str(number), int(1000 * seconds)) for number, seconds in started.items()}
+    runs = [r for r in _search(client, experiment, NAME, name) if r.data.tags.get(SWEEP, sweep_id) == sweep_id]
+    ours = [run for run in runs if (run.data.tags.get(TRIAL), run.info.start_time) in keys]
+    parents = {run.data.tags.get(PARENT) for run in ours}
+    for run in [*ours, *(run for run in runs if run.info.run_id in parents)]:  # the parent's says that all have it
+        if SWEEP not in run.data.tags:
+            client.set_tag(run.info.run_id, SWEEP, sweep_id)
+
+
+def reports(run: Any) -> int:
+    """How many of its trial's reports a run has."""
+    return int(run.data.metrics.get(REPORTS, 0))
+
+
+def _search(client: Any, experiment: str, tag: str, value: str) -> list[Any]:
+    return list(client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=_MOST))
