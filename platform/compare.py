@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from platform.journal import TrialFiles, all_trials
+from platform.journal import TrialFiles, all_trials, last_values
 from platform.parameters import Choice, Constant, occurrences
 from platform.published import Published, as_text
 from platform.space import Space
@@ -144,13 +144,11 @@ def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
     for files in all_trials(folder):
         if files.read("end.json").get("state") != "COMPLETE":
             continue
-        metrics: dict[str, float] = {}
-        values: list[float] = []
-        for line in files.lines():
-            metrics |= {n: v for n, v in line["metrics"].items() if n.startswith(("test/", "trial/")) and v is not None}
-            values += [line["metrics"][objective]] if line["metrics"].get(objective) is not None else []
+        lines = files.lines()
+        values = [value for line in lines if (value := line["metrics"].get(objective)) is not None]
         if values:
             best = sign * max(sign * value for value in values)
+            metrics = last_values(lines, "test/", "trial/")
             found.append(Finished(files, files.read("trial.json").get("values", {}), best, metrics))
     return found
 

@@ -18,7 +18,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,14 @@ def _write_all(stream: io.RawIOBase, data: bytes) -> None:
     rest = memoryview(data)
     while len(rest):
         rest = rest[stream.write(rest) or 0 :]
+
+
+def last_values(lines: Iterable[Mapping[str, Any]], *prefixes: str) -> dict[str, float]:
+    """Of a trial's reports, the last finite value of each metric whose name starts with one of `prefixes`."""
+    found: dict[str, float] = {}
+    for line in lines:
+        found |= {n: v for n, v in line["metrics"].items() if n.startswith(prefixes) and v is not None}
+    return found
 
 
 def all_trials(sweep_folder: Path) -> list[TrialFiles]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from platform.journal import TrialFiles
+from platform.journal import TrialFiles, last_values
 from platform.study import END, Study
 from trainables.redaction import redact_values
 
@@ -63,20 +63,14 @@ def _row(study: Study, folder: Path, trial: Any) -> Row:
     complete = trial.state.name == "COMPLETE"
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     objective = tuple(trial.values) if complete else (last,) if last is not None else None
-    started = TrialFiles(folder, trial.number).read("trial.json").get("started")
+    files = TrialFiles(folder, trial.number)
+    started = files.read("trial.json").get("started")
     return Row(
         number=trial.number,
         state=trial.state.name,
         reason=end.get("reason", ""),
         objective=objective,
         swept=redact_values({name: values[name] for name in study.space.swept if name in values}),
-        test=_test_metrics(folder, trial.number) if complete else {},
+        test=last_values(files.lines(), "test/") if complete else {},
         seconds=end["time"] - started if end and started else None,
     )
-
-
-def _test_metrics(folder: Path, number: int) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for line in TrialFiles(folder, number).lines():
-        found.update({name: value for name, value in line["metrics"].items() if name.startswith("test/")})
-    return found

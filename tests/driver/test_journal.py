@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from platform.journal import TrialFiles, all_trials
+from platform.journal import TrialFiles, all_trials, last_values
 from trainables import places, segments
 from trainables.objects import Bucket, StoreError
 from trainables.trial import last_report
@@ -30,6 +30,15 @@ def test_a_value_that_is_not_finite_is_kept_as_null_so_that_any_reader_can_read_
     files.append(1, {"a": math.nan, "b": math.inf, "c": 1.0})
     assert files.lines()[0]["metrics"] == {"a": None, "b": None, "c": 1.0}
     assert "NaN" not in (tmp_path / "trials" / "0" / "journal.jsonl").read_text()
+
+
+def test_the_last_finite_values_of_some_kinds_of_metrics_are_read(tmp_path):
+    files = TrialFiles(tmp_path, 0)
+    files.append(1, {"test/a": 1.0, "test/b": math.nan, "valid/a": 1.0})
+    files.append(2, {"test/a": 2.0, "trial/seconds": 3.0})
+    files.append(3, {"test/a": math.nan})
+    assert last_values(files.lines(), "test/") == {"test/a": 2.0}
+    assert last_values(files.lines(), "test/", "trial/") == {"test/a": 2.0, "trial/seconds": 3.0}
 
 
 def test_a_torn_last_line_is_cut_before_the_next_is_added(tmp_path):

@@ -1,14 +1,18 @@
 """The table of a sweep."""
 
 import csv
+import io
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from platform import trials
+from platform import report, trials
 from platform.runners.ledger import Ledger
 from platform.study import Study
+from platform.sweep import _summary
 
 
 @pytest.fixture
@@ -74,3 +78,17 @@ def test_the_table_is_written_with_a_column_for_each_thing(played, tmp_path):
     assert [name for name in table[0] if name != "part.bend"] == head
     assert (table[0]["trial"], table[0]["valid/ndcg_10"]) == ("1", "0.4")
     assert table[-1]["seconds"] == ""
+
+
+def test_a_test_value_that_is_not_finite_is_left_out_of_the_table_the_result_and_the_summary(begin):
+    here = begin("num_trials=1")
+    here.ledger.next_task(cpus=1, gpus=0)
+    here.ledger.report(0, 1, {"valid/ndcg_10": 0.5, "test/ndcg_10": 0.25, "test/hr_10": math.nan})
+    here.ledger.report(0, 2, {"test/ndcg_10": math.inf})
+    here.ledger.finish(0, {})
+    table = trials.rows(here.study, here.folder)
+    assert table[0].test == {"test/ndcg_10": 0.25}
+    console = Console(file=io.StringIO(), width=160)
+    report.result(console, here.study.spec, table, None, "")
+    assert "trial 0: test/ndcg_10 0.2500\n" in console.file.getvalue()
+    assert _summary(here.study.spec, table)["metrics"] == {"best/valid/ndcg_10": 0.5, "best/test/ndcg_10": 0.25}
