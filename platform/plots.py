@@ -44,11 +44,11 @@ def tables(folder: Path) -> None:
     from plotly import io
 
     for path in sorted(folder.rglob("*.csv")):
-        with path.open(newline="") as stream:
-            header, *lines = [*csv.reader(stream)] or [[]]
         try:
+            with path.open(newline="", encoding="utf-8") as stream:
+                header, *lines = [*csv.reader(stream)] or [[]]
             columns = [*zip(*([float(cell) for cell in line] for line in lines), strict=True)]
-        except ValueError:
+        except (OSError, ValueError, csv.Error):
             continue
         if len(columns) < 2 or len(columns) != len(header):
             continue

@@ -25,5 +25,9 @@ def test_what_is_no_table_of_numbers_is_left_alone(tmp_path: Path) -> None:
         "torn": "a,b\n1,2\n3\n",
     }.items():
         (tmp_path / f"{name}.csv").write_text(text)
+    (tmp_path / "latin.csv").write_bytes("größe,b\n1,2\n".encode("latin-1"))
+    (tmp_path / "long.csv").write_text(f"a,b\n1,{'2' * 2**18}\n")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "nowhere.csv").symlink_to("gone")
     plots.tables(tmp_path)
     assert list(tmp_path.glob("*.html")) == []
