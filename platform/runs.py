@@ -1,6 +1,6 @@
 """The runs of one sweep in MLflow: a parent, a child a trial; everything in them once, however often it is sent.
 
-Made by the only driver file that imports mlflow. A metric is sent with the time at which it was journalled, so that
+The one connection to MLflow is made here. A metric is sent with the time at which it was journalled, so that
 the store knows it again; a run is found by its tags (`run_tags.py`).
 """
 
@@ -118,8 +118,7 @@ class Runs:
         run_id, params = self._open(trial.number, identity)
         if end:
             trial.bring(_LARGE_BYTES)
-            plots.learning_curve(trial.lines(), trial.folder / "artifacts" / "learning_curve.html")
-            plots.tables(trial.folder / "artifacts")
+            _draw(trial)
             places.push_changed(trial.folder / "artifacts")
         files = self._files(trial.folder) if end else {}
         tags = self._end_tags(trial, end, files) if end else {}
@@ -276,8 +275,10 @@ class Runs:
         return str(self._client.create_experiment(name, artifact_location=location if local else None))
 
 
-def is_answer(error: Exception) -> bool:
-    """Whether a server answered, if only by an error: another request may fare better."""
-    from mlflow.exceptions import RestException
-
-    return isinstance(error, RestException)
+def _draw(trial: TrialFiles) -> None:
+    """Add pictures to a trial's artifacts; the rest is shipped without those that fail."""
+    try:
+        plots.learning_curve(trial.lines(), trial.folder / "artifacts" / "learning_curve.html")
+        plots.tables(trial.folder / "artifacts")
+    except (OSError, ValueError) as error:
+        logger.warning("tracking: trial %d lacks a picture: %s", trial.number, error)

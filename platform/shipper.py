@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from platform.answers import is_silent
 from platform.console import log_to
 from platform.destination import Destination
 from platform.journal import TrialFiles, all_trials
-from platform.runs import Runs, is_answer
+from platform.runs import Runs
 from trainables.redaction import take_over
 
 _PAUSE_S = 1.0
@@ -105,13 +106,8 @@ class Shipper:
             self._wake.wait(_PAUSE_S if self._done.is_set() else _LONGEST_PAUSE_S)
             self._wake.clear()
             finishing = self._done.is_set()
-            try:
-                self._ship()
-                if finishing and not self._dirty and self._runs:
-                    self._runs.find()  # what was asked for twice, as an answer was lost, may have been done twice
-                    self._runs.end_parent(self._parent_end or {})
-            except Exception as error:  # whatever a store does, the sweep goes on
-                logger.warning("tracking: %s", error, exc_info=True)
+            failed = self._turn(finishing, last=finishing and tries + 1 >= _LAST_TRIES)
+            if failed is not None:
                 tries += 1
                 self._runs = None
                 if finishing and tries >= _LAST_TRIES:
@@ -135,11 +131,30 @@ class Shipper:
             self._tell(f"MLflow at {self.destination} does not answer; the sweep goes on and ships later")
         self._lost = True
 
-    def _ship(self) -> None:
-        """Ship every trial that has something new; one that fails does not keep the others waiting.
+    def _turn(self, finishing: bool, last: bool) -> Exception | None:
+        """Ship what is new; at the end, when all is there or there is no other try, end the parent run.
+
+        Returns:
+            What went wrong, whatever it is: the sweep goes on.
+        """
+        try:
+            failed = self._ship()
+            if finishing and self._runs and (not self._dirty or (last and not is_silent(failed))):
+                self._runs.find()  # what was asked for twice, as an answer was lost, may have been done twice
+                self._runs.end_parent(self._parent_end or {})
+            return failed
+        except Exception as error:
+            logger.warning("tracking: %s", error, exc_info=True)
+            return error
+
+    def _ship(self) -> Exception | None:
+        """Ship every trial that has something new; one that fails keeps others waiting only if the store is silent.
+
+        Returns:
+            The last error of a trial.
 
         Raises:
-            Exception: the first that was met, after all trials were tried.
+            Exception: of the store, before any trial.
         """
         if self._runs is None:
             self._runs = Runs(self.destination, self._sweep, self._sweep_id, self._folder, self._tags, self._tell)
@@ -150,16 +165,16 @@ class Shipper:
         failed: Exception | None = None
         for number, trial in dirty.items():
             try:
-                if failed is None or is_answer(failed):
+                if not is_silent(failed):
                     self._runs.ship(trial)
                     self._shipped(number)
                     continue
             except Exception as error:
-                failed = failed or error
+                logger.warning("tracking: trial %d: %s", number, error, exc_info=True)
+                failed = error
             with self._lock:
                 self._dirty.setdefault(number, trial)
-        if failed is not None:
-            raise failed
+        return failed
 
 
 def _unsent(folder: Path, destination: Destination) -> Iterable[TrialFiles]:

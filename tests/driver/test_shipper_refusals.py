@@ -37,6 +37,39 @@ def test_a_metric_that_mlflow_refuses_is_named_and_costs_nothing_else(tracked):
     assert said.endswith(" of trial 0; what was reported stays in its journal")
 
 
+def test_a_trial_that_cannot_be_shipped_keeps_neither_the_others_nor_the_end_waiting(tracked):
+    here = tracked()
+    odd, plain = here.trial(0), here.trial(1)
+    for files in (odd, plain):
+        here.report(files, range(1, 3))
+        here.end(files)
+    (odd.folder / "tags.json").write_text("[1]")
+    shipper = here.started()
+    assert not shipper.finish({"status": "FINISHED"}, patience_s=60)
+    parent, children = here.runs()
+    assert (parent.info.status, children[1].info.status) == ("FINISHED", "FINISHED")
+    assert here.history(1, "valid/ndcg_10") == [(1, 0.5), (2, 0.5)]
+    (odd.folder / "tags.json").write_text("{}")
+    ship(here)
+    assert here.history(0, "valid/ndcg_10") == [(1, 0.5), (2, 0.5)]
+
+
+def test_artifacts_that_cannot_be_drawn_are_shipped_as_they_are(tracked):
+    here = tracked()
+    files = here.trial(0)
+    here.report(files, range(1, 3))
+    artifacts = files.folder / "artifacts"
+    (artifacts / "weights.html" / "own").mkdir(parents=True)  # where the page of weights.csv would be
+    (artifacts / "weights.csv").write_text("a,b\n1,2\n")
+    (artifacts / "latin.csv").write_bytes("größe,b\n1,2\n".encode("latin-1"))
+    here.end(files)
+    ship(here)
+    _, children = here.runs()
+    assert children[0].info.status == "FINISHED"
+    assert {"weights.csv", "latin.csv", "learning_curve.html"} <= here.artifacts(children[0])
+    assert here.said == []
+
+
 def test_a_parameter_that_changed_is_refused_and_the_first_one_stays(tracked):
     here = tracked()
     files = here.trial(0)
