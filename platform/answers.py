@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
+from trainables.redaction import redact
+
+_SHOWN = 300  # characters of a server's answer, which may be a page
+
 
 def is_silent(error: BaseException | None) -> bool:
     """Whether the store could not be reached, or gave no answer in time: no other request fares better now."""
@@ -19,3 +23,21 @@ def is_silent(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def told(error: Exception) -> str:
+    """What a user is told that the store does, and the remedy where there is one."""
+    if is_silent(error):
+        return "does not answer"
+    first, *_ = redact(str(error)).strip().splitlines() or [type(error).__name__]
+    return f"refuses ({first[:_SHOWN]}); {_remedy(error)}"
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return "install the project again, with what it needs"
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException) and error.get_http_status_code() in (401, 403):
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of a user who may write"
+    return "mend that, sweep.log has all of it"

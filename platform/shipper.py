@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from platform.answers import is_silent
+from platform.answers import is_silent, told
 from platform.console import log_to
 from platform.destination import Destination
 from platform.journal import TrialFiles, all_trials
@@ -111,10 +111,10 @@ class Shipper:
                 tries += 1
                 self._runs = None
                 if finishing and tries >= _LAST_TRIES:
-                    self._lose()
+                    self._lose(failed)
                     return
                 if tries > 1:  # the first time may be a connection that was closed meanwhile, or a lock
-                    self._lose()
+                    self._lose(failed)
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
                 self._done.wait(pause)
                 self._wake.set()
@@ -126,9 +126,9 @@ class Shipper:
                 return
             self._done.wait(_PAUSE_S)  # reports that come meanwhile share a batch
 
-    def _lose(self) -> None:
+    def _lose(self, error: Exception) -> None:
         if not self._lost:
-            self._tell(f"MLflow at {self.destination} does not answer; the sweep goes on and ships later")
+            self._tell(f"MLflow at {self.destination} {told(error)}; the sweep goes on and ships later")
         self._lost = True
 
     def _turn(self, finishing: bool, last: bool) -> Exception | None:

@@ -1,12 +1,99 @@
-"""What an error of the store means: that it does not answer, or something else."""
+"""What a user is told of an error of the store: that it does not answer where that is so, else the error itself."""
 
+import importlib
+import shutil
 import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from mlflow import MlflowClient
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from platform import answers
+
+
+def refused(here, uri: str) -> str:
+    """What is said of a sweep that the store at `uri` does not take."""
+    shipper = here.started(uri=uri)
+    shipper.changed(here.trial(0))
+    assert not shipper.finish({"status": "FINISHED"}, patience_s=60)
+    (said,) = here.said
+    start, end = f"MLflow at {uri} refuses (", "; the sweep goes on and ships later"
+    assert said.startswith(start)
+    assert said.endswith(end)
+    return said.removeprefix(start).removesuffix(end)
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[int], str]]:
+    """Call with a status for the address of a server, such as a proxy, that answers every request with it."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def begin(status: int) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                page = b"<html>\n<h1>no</h1>\n</html>\n"
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(page)))
+                self.end_headers()
+                self.wfile.write(page)
+
+            do_POST = do_GET
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield begin
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_lets_nobody_in_is_told_with_the_variables_to_set(tracked, answering, status):
+    said = refused(tracked(), answering(status))
+    assert f"failed with error code {status}" in said
+    assert said.endswith("; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of a user who may write")
+    assert "\n" not in said
+
+
+def test_a_proxy_whose_server_is_gone_does_not_answer(tracked, answering):
+    here, uri = tracked(), answering(503)
+    shipper = here.started(uri=uri)
+    assert not shipper.finish({"status": "FINISHED"}, patience_s=60)
+    assert here.said == [f"MLflow at {uri} does not answer; the sweep goes on and ships later"]
+
+
+def test_a_database_of_another_version_is_told_with_mlflows_own_remedy(tracked, database, tmp_path):
+    MlflowClient(database).get_experiment("0")  # makes it
+    path = tmp_path / "older.db"
+    shutil.copyfile(database.removeprefix("sqlite:///"), path)
+    with sqlite3.connect(path) as older:
+        older.execute("UPDATE alembic_version SET version_num = '0a'")
+    said = refused(tracked(), f"sqlite:///{path}")
+    assert said.startswith("Detected out-of-date database schema (found version 0a, but expected ")
+    assert "mlflow db upgrade" in said
+
+
+def test_a_package_that_is_missing_is_named():
+    with pytest.raises(ImportError) as missing:
+        importlib.import_module("no_such_package")
+    said = answers.told(missing.value)
+    assert said == "refuses (No module named 'no_such_package'); install the project again, with what it needs"
+
+
+def test_an_error_of_our_own_is_told_by_its_first_line_and_no_secret(monkeypatch):
+    monkeypatch.setenv("HUB_TOKEN", "hf_0123456789")
+    said = answers.told(TypeError("no hf_0123456789 here\nnor there"))
+    assert said == "refuses (no *** here); mend that, sweep.log has all of it"
+    assert answers.told(TypeError()).startswith("refuses (TypeError); ")
 
 
 def test_a_locked_file_is_silent_and_one_that_lacks_a_table_is_not(tmp_path):
