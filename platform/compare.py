@@ -139,7 +139,7 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
 
 def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
     """The complete trials of the sweep in `folder`, by number."""
-    objective, sign = spec.metrics[0].name, _sign(spec)
+    objective, sign = spec.metrics[0].name, spec.metrics[0].sign
     found: list[Finished] = []
     for files in all_trials(folder):
         if files.read("end.json").get("state") != "COMPLETE":
@@ -210,7 +210,7 @@ def _cells(spec: SweepSpec, trials: Sequence[Finished], printed: Published | Non
 
 
 def _cell(spec: SweepSpec, key: tuple[str, ...], trials: Sequence[Finished], printed: Published | None) -> Cell:
-    by, sign = _by(spec), _sign(spec)
+    by, sign = _by(spec), spec.metrics[0].sign
     settings: dict[str, dict[str, Finished]] = {}
     for trial in trials:
         others = {name: value for name, value in trial.values.items() if name not in by and name != SEED}
@@ -267,10 +267,6 @@ def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
 def _by(spec: SweepSpec) -> tuple[str, ...]:
     assert spec.compare is not None, "a sweep without compare has no cells"
     return spec.compare.by
-
-
-def _sign(spec: SweepSpec) -> int:
-    return 1 if spec.metrics[0].goal == "maximize" else -1
 
 
 def _order(spec: SweepSpec) -> dict[str, list[str]]:

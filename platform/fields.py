@@ -90,6 +90,11 @@ class Metric(_Strict):
     goal: Literal["maximize", "minimize"]
     """Whether more or less of it is better."""
 
+    @property
+    def sign(self) -> int:
+        """What makes more of it better: 1, or -1 where it is minimized."""
+        return 1 if self.goal == "maximize" else -1
+
     @field_validator("name")
     @classmethod
     def _on_validation(cls, name: str) -> str:

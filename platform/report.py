@@ -91,7 +91,7 @@ class Progress:
     def _count(self, ended: Ended) -> None:
         self._counts[ended.state] += 1
         self._new += 1
-        sign = 1 if self._spec.metrics[0].goal == "maximize" else -1
+        sign = self._spec.metrics[0].sign
         if ended.state == "COMPLETE" and ended.values:
             candidate = (sign * ended.values[0], -ended.number)
             self._best = max(self._best or candidate, candidate)
@@ -108,7 +108,7 @@ class Progress:
         if self._counts["FAIL"]:
             parts.append(f"{self._counts['FAIL']} failed")
         if self._best:
-            sign = 1 if self._spec.metrics[0].goal == "maximize" else -1
+            sign = self._spec.metrics[0].sign
             parts.append(f"best {sign * self._best[0]:.4f} (trial {-self._best[1]})")
         if ledger and self._new and (left := ledger.left + running):
             seconds = (time.monotonic() - self._started) / self._new * left

@@ -30,14 +30,14 @@ class Row:
 
 def rows(study: Study, folder: Path) -> list[Row]:
     """Every trial of the sweep in `folder`, best first: complete ones by objective, then the others by number."""
-    sign = -1 if study.spec.metrics[0].goal == "maximize" else 1
+    sign = study.spec.metrics[0].sign
     best = {trial.number for trial in study.best()}
     table = [replace(_row(study, folder, trial), best=trial.number in best) for trial in study.trials()]
     return sorted(
         table,
         key=lambda row: (
             row.state != "COMPLETE",
-            sign * row.objective[0] if row.state == "COMPLETE" and row.objective else 0.0,
+            -sign * row.objective[0] if row.state == "COMPLETE" and row.objective else 0.0,
             row.number,
         ),
     )

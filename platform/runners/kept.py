@@ -35,7 +35,7 @@ class Kept:
         self, folder: Path, metrics: Sequence[Metric], tracking: Tracking, changed: Callable[[TrialFiles], None]
     ) -> None:
         self._folder = folder
-        self._signs = [1 if metric.goal == "maximize" else -1 for metric in metrics]
+        self._signs = [metric.sign for metric in metrics]
         self._rule = tracking.checkpoints
         self._most = tracking.best_trials
         self._changed = changed

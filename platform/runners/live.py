@@ -42,7 +42,7 @@ class Live:
             return None
         values = tuple(metrics[metric.name] for metric in objective)
         self.valued += 1
-        sign = 1 if objective[0].goal == "maximize" else -1
+        sign = objective[0].sign
         if self.best is None or sign * values[0] > sign * self.best[0]:
             self.best = values
         return values

@@ -90,9 +90,9 @@ def test_a_list_of_metrics_is_multi_objective(good: Any, tmp_path: Path) -> None
     two = "metric: [{name: valid/ndcg_20, goal: maximize}, {name: valid/loss, goal: minimize}]"
     text = good.replaced("metric", two).replace("early_stopping: {type: asha, min_reports: 4}\n", "")
     spec = load(good.write(tmp_path, text + "method: nsga2\n"))
-    assert [(metric.name, metric.goal) for metric in spec.metrics] == [
-        ("valid/ndcg_20", "maximize"),
-        ("valid/loss", "minimize"),
+    assert [(metric.name, metric.goal, metric.sign) for metric in spec.metrics] == [
+        ("valid/ndcg_20", "maximize", 1),
+        ("valid/loss", "minimize", -1),
     ]
     assert good.problems(tmp_path, good.replaced("metric", two)) == [
         "sweep.yaml:5: early_stopping: must be none with several metrics, but got asha; remove it, or keep one metric"
