@@ -58,7 +58,7 @@ def tables(folder: Path) -> None:
 
 
 def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:
-    """Write Optuna's history, slice and importance plots of a single-objective study; returns the files made."""
+    """Write Optuna's history, slice and intermediate values of a single-objective study; returns the files made."""
     from optuna import visualization
 
     complete = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
