@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from platform.compare import write_lines
 from platform.journal import TrialFiles, last_values
 from platform.study import END, Study
 from trainables.redaction import redact_values
@@ -47,14 +47,12 @@ def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Pat
     """Write the table with one column a swept parameter, objective and test metric."""
     swept = sorted({name for row in table for name in row.swept})
     test = sorted({name for row in table for name in row.test})
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["trial", "state", "reason", *objective, *swept, *test, "seconds"])
-        for row in table:
-            values = row.objective or ("",) * len(objective)
-            cells = [*(row.swept.get(name, "") for name in swept), *(row.test.get(name, "") for name in test)]
-            writer.writerow([row.number, row.state, row.reason, *values, *cells, row.seconds])
-    return path
+    lines: list[list[Any]] = [["trial", "state", "reason", *objective, *swept, *test, "seconds"]]
+    for row in table:
+        values = row.objective or (None,) * len(objective)
+        cells = [*(row.swept.get(name) for name in swept), *(row.test.get(name) for name in test)]
+        lines.append([row.number, row.state, row.reason, *values, *cells, row.seconds])
+    return write_lines(lines, path)
 
 
 def _row(study: Study, folder: Path, trial: Any) -> Row:

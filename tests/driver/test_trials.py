@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -92,3 +93,17 @@ def test_a_test_value_that_is_not_finite_is_left_out_of_the_table_the_result_and
     report.result(console, here.study.spec, table, None, "")
     assert "trial 0: test/ndcg_10 0.2500\n" in console.file.getvalue()
     assert _summary(here.study.spec, table)["metrics"] == {"best/valid/ndcg_10": 0.5, "best/test/ndcg_10": 0.25}
+
+
+def test_a_table_whose_writing_is_cut_short_leaves_the_one_before(played, tmp_path):
+    class Cut:
+        def __str__(self) -> str:
+            raise KeyboardInterrupt
+
+    here = played()
+    table = trials.rows(here.study, here.folder)
+    path = trials.write_csv(table, ["valid/ndcg_10"], tmp_path / "results.csv")
+    before = path.read_text()
+    with pytest.raises(KeyboardInterrupt):
+        trials.write_csv([replace(table[0], swept={"x": Cut()}), *table], ["valid/ndcg_10"], path)
+    assert path.read_text() == before
