@@ -56,13 +56,12 @@ class Progress:
             redirect_stderr=False,
         )
 
-    def begin(self, ledger: Ledger, past: Sequence[Row]) -> None:
-        """Start showing `ledger`; `past` are the trials of earlier runs."""
+    def begin(self, ledger: Ledger, past: Sequence[Ended]) -> None:
+        """Start showing `ledger`; `past` are the trials that have ended in earlier runs."""
         self._ledger = ledger
         self._started = time.monotonic()
-        for row in past:
-            if row.state != "RUNNING":
-                self._count(Ended(row.number, row.state, row.reason, row.objective))
+        for ended in past:
+            self._count(ended)
         self._new = 0
         if self._console.is_terminal:
             self._live.start()

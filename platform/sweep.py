@@ -121,11 +121,10 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
                 study = Study(spec, space, folder)
                 (folder / "sweep.yaml").write_text(spec.text)
                 tracker.start(study.id)
-                past = trials.rows(study, folder)
                 ledger = Ledger(
                     spec, study, folder, folder.parent / "stages", tracker, progress.ended, lease.check, progress.say
                 )
-                progress.begin(ledger, past)
+                progress.begin(ledger, trials.ended(study))
                 try:
                     if ledger.left and address == INLINE:
                         inline.run(ledger)

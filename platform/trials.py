@@ -9,6 +9,7 @@ from typing import Any
 
 from platform.compare import write_lines
 from platform.journal import TrialFiles, last_values
+from platform.runners.live import Ended
 from platform.study import END, Study
 from trainables.redaction import redact_values
 
@@ -41,6 +42,20 @@ def rows(study: Study, folder: Path) -> list[Row]:
             row.number,
         ),
     )
+
+
+def ended(study: Study) -> list[Ended]:
+    """The trials that have ended, as the study has them: none of their files is read."""
+    return [
+        Ended(
+            trial.number,
+            trial.state.name,
+            trial.user_attrs.get(END, {}).get("reason", ""),
+            tuple(trial.values) if trial.values else None,
+        )
+        for trial in study.trials()
+        if trial.state.is_finished()
+    ]
 
 
 def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Path:

@@ -59,7 +59,7 @@ def test_a_trial_is_one_plain_line_where_nothing_is_redrawn(sweep):
 def test_trials_of_earlier_runs_count_but_do_not_shorten_what_is_left(sweep):
     console = plain()
     progress = Progress(console, sweep().spec)
-    progress.begin(ledger(left=2), [row(0, value=0.75), row(1, "PRUNED"), row(2, "RUNNING")])
+    progress.begin(ledger(left=2), [Ended(0, "COMPLETE", "finished", (0.75,)), Ended(1, "PRUNED", "early", (0.5,))])
     assert text(console) == ""
     progress.ended(Ended(2, "COMPLETE", "finished", (0.25,)))
     assert "| 3/6 done, 0 running, 1 pruned, best 0.7500 (trial 0), about " in text(console)

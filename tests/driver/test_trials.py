@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -50,6 +51,18 @@ def test_complete_trials_come_first_by_objective_then_the_others_by_number(playe
         (4, "RUNNING"),
     ]
     assert [row.objective for row in rows] == [(0.4,), (0.3,), (0.8,), (0.5,), (0.6,)]
+
+
+def test_those_that_have_ended_are_known_without_a_file_of_theirs(played):
+    here = played()
+    shutil.rmtree(here.folder / "trials")
+    found = [(trial.number, trial.state, trial.values) for trial in trials.ended(here.study)]
+    assert found == [
+        (0, "COMPLETE", (0.3,)),
+        (1, "COMPLETE", (0.4,)),
+        (2, "PRUNED", (0.8,)),
+        (3, "FAIL", None),
+    ]
 
 
 def test_the_smallest_is_best_where_it_is_to_be(played):
