@@ -64,3 +64,15 @@ def test_as_many_rows_as_asked_are_evaluated_in_their_order_and_training_stays(
         assert place == sorted(place)
         assert np.array_equal(rows.history_NL, full.history_NL[place])
         assert rows.target_N.tolist() == full.target_N[place].tolist()
+
+
+def test_a_sample_is_drawn_without_replacement_keeps_the_order_and_follows_the_generator(
+    made: Callable[..., Splits],
+) -> None:
+    rows = made(train_rows="all").train
+    drawn = [rows.sample(5, np.random.default_rng(seed)).stop_N.tolist() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] == rows.stop_N[np.sort(np.random.default_rng(0).choice(len(rows), 5, replace=False))].tolist()
+    places = [rows.stop_N.tolist().index(stop) for stop in drawn[0]]
+    assert places == sorted(set(places))
+    assert rows.sample(len(rows), np.random.default_rng(0)) is rows

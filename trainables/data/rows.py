@@ -37,6 +37,12 @@ class Rows:
             stop_N=self.stop_N[index],
         )
 
+    def sample(self, count: int, random: np.random.Generator) -> "Rows":
+        """``count`` of these rows, drawn without replacement, all where there are fewer; in their order."""
+        if count >= len(self):
+            return self
+        return self.take(np.sort(random.choice(len(self), count, replace=False)))
+
 
 @dataclass(frozen=True)
 class Splits:

@@ -41,7 +41,7 @@ def split(sequences: Sequences, data: Data) -> Splits:
     if data.eval_rows is None:
         return made
     valid, test = (
-        _sample(rows, data.eval_rows, np.random.default_rng([data.split_seed, number]))
+        rows.sample(data.eval_rows, np.random.default_rng([data.split_seed, number]))
         for number, rows in ((1, made.valid), (2, made.test))
     )
     return replace(made, valid=valid, test=test)
@@ -100,10 +100,3 @@ def shortage(lengths_U: np.ndarray, data: Data) -> str | None:
         f"data.split: {data.split} needs {need}, so that training, validation and test each have a row, "
         f"but in {data.name} {found}; use a larger data set"
     )
-
-
-def _sample(rows: Rows, count: int, random: np.random.Generator) -> Rows:
-    """``count`` of the rows, all where there are fewer, in their order."""
-    if count >= len(rows):
-        return rows
-    return rows.take(np.sort(random.choice(len(rows), count, replace=False)))

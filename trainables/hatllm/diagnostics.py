@@ -40,7 +40,7 @@ def write_diagnostics(made: Composition, splits: Splits, rows: int, trial: Trial
     if not rows or trial.world_size > 1:  # weights of several ranks may lie apart
         return {}
     random = np.random.default_rng(seed_for(trial.seed, "diagnostics"))
-    valid = _sample(splits.valid, rows, random)
+    valid = splits.valid.sample(rows, random)
     with torch.inference_mode():
         totals_LK, pairs_LK = attention(made, valid, trial.device)
     layers = ("layer", np.arange(1, len(totals_LK) + 1))
@@ -49,7 +49,7 @@ def write_diagnostics(made: Composition, splits: Splits, rows: int, trial: Trial
     write_curves(trial.artifact("attention_pair.csv"), layers, dict(zip(names, pairs_LK.T, strict=False)))
     summary = {"trial/attention_ratio": float(totals_LK[:, 1].sum() / max(totals_LK[:, 0].sum(), 1e-12))}
     distances = distance(made.prompts, valid)
-    counts = cooccurrence(made.prompts, _sample(splits.train, rows, random))
+    counts = cooccurrence(made.prompts, splits.train.sample(rows, random))
     for name, values in (("distance", distances), ("cooccurrence", counts)):
         summary |= {f"trial/{name}_{kind}": value for kind, value in zip(names, values, strict=False)}
     return {name: value for name, value in summary.items() if np.isfinite(value)}
@@ -112,7 +112,3 @@ def _kinds(spans: Spans) -> torch.Tensor:
     reading_BTT = (reader_BT1 > 0).expand_as(same_BTT)
     none_BTT = before_TT & reading_BTT & (read_B1T == 0) & spans.real_BT[:, None, :]
     return torch.stack([pair_BTT & same_BTT, pair_BTT & ~same_BTT, itself_TT & reading_BTT, none_BTT])
-
-
-def _sample(rows: Rows, count: int, random: np.random.Generator) -> Rows:
-    return rows if count >= len(rows) else rows.take(np.sort(random.choice(len(rows), count, replace=False)))
