@@ -35,6 +35,7 @@ __all__ = [
     "build",
     "field_names",
     "flatten",
+    "settings_of",
 ]
 
 C = TypeVar("C")
@@ -90,6 +91,11 @@ def flatten(config: Any) -> dict[str, Any]:
         else:
             flat[field.name] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def settings_of(config: Any, reads: tuple[str, ...]) -> dict[str, Any]:
+    """The values of the fields, or of all fields of the parts, that ``reads`` names; for the key of a stage."""
+    return {name: value for name, value in flatten(config).items() if name in reads or name.split(".")[0] in reads}
 
 
 def field_names(cls: type) -> dict[str, Field]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.config import ConfigError, above, at_least, at_most, between, build, field_names, flatten
+from trainables.config import ConfigError, above, at_least, at_most, between, build, field_names, flatten, settings_of
 from trainables.fields import type_name
 
 
@@ -68,6 +68,11 @@ def test_defaults_are_those_of_the_config_not_of_the_parts() -> None:
         "fit.pair": [1, "a"],
         "fit.keep": 13,
     }
+
+
+def test_what_a_stage_reads_is_named_by_field_or_by_part() -> None:
+    read = settings_of(build(Config, {"adapter.name": "none", "fit.rate": 0.5}), ("seed", "adapter", "fit.rate"))
+    assert read == {"seed": 0, "adapter.name": "none", "fit.rate": 0.5}
 
 
 def test_values_replace_defaults_and_leave_the_others() -> None:

@@ -7,6 +7,13 @@ from typing import Annotated, Literal
 from trainables.config import at_least
 from trainables.fields import require_name
 
+ROWS_READ = (
+    *(f"data.{name}" for name in ("split", "split_seed", "train_rows", "held_out_rows", "eval_rows", "mask_seen")),
+    *(f"data.{name}" for name in ("max_history", "keep_last")),
+)
+"""Fields that decide what is trained on, evaluated and ranked, for the keys of stages that train; the interactions
+themselves reach a key as their fingerprint."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data:

@@ -9,7 +9,8 @@ from torch import nn
 from trainables import checkpoint
 from trainables.backbones.config import SASRec
 from trainables.backbones.make import make_backbone
-from trainables.config import build, flatten
+from trainables.config import build, settings_of
+from trainables.data.config import ROWS_READ
 from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
 from trainables.hatllm.config import OBJECTIVE, TOP_K, Config
@@ -24,12 +25,7 @@ from trainables.trial import Metrics, Trial
 
 NEGATIVES, BATCH_SIZE = 64, 256
 
-READS = (
-    "seed",
-    *(f"data.{name}" for name in ("split", "split_seed", "train_rows", "held_out_rows", "eval_rows", "mask_seen")),
-    *(f"data.{name}" for name in ("max_history", "keep_last")),
-    "sasrec",
-)
+READS = ("seed", *ROWS_READ, "sasrec")
 """Fields that the table reads, itself or through the rows; the data reach it as a fingerprint."""
 
 
@@ -77,10 +73,9 @@ def item_table(
 
 def table_of(config: Config, trial: Trial, sequences: Sequences, splits: Splits) -> StageResult:
     """The item table of ``config``, trained here or by another trial."""
-    settings = {name: v for name, v in flatten(config).items() if name in READS or name.split(".")[0] in READS}
     return trial.stages.get(
         item_table,
-        {"data": sequences.fingerprint, "settings": settings},
+        {"data": sequences.fingerprint, "settings": settings_of(config, READS)},
         context={"trial": trial, "sequences": sequences, "splits": splits},
         status=trial.status,
         scratch=True,
