@@ -23,6 +23,9 @@ METRICS = ("train/loss", *split_metrics("valid", TOP_K), *split_metrics("test", 
 
 SEVERAL_RANKS = True
 
+Order = Literal["in_or_cr", "in_cr_or", "or_in_cr", "or_cr_in", "cr_in_or", "cr_or_in"]
+"""The order of the three blocks of layers, from the input on; a block keeps its size where it moves."""
+
 CONSTRAINTS = (
     "method.shallow_layers + method.deep_layers <= llm.num_layers",
     "method.student_layers <= llm.num_layers",
@@ -55,7 +58,7 @@ class HatLLM:
     """Layers of the block IN (Figure 5: 1, 4, 8, 12, 16; best 4 or 8)."""
     deep_layers: Annotated[int, at_least(0)] = 2
     """Layers of the block CR (Figure 5: 1 to 5; best 1 to 3)."""
-    order: Literal["in_or_cr", "in_cr_or", "or_in_cr", "or_cr_in", "cr_in_or", "cr_or_in"] = "in_or_cr"
+    order: Order = "in_or_cr"
     """The three blocks from the input on (Table 5); a block keeps its size where it moves."""
     without: Literal["none", "in", "or", "cr"] = "none"
     """The mask that is left out (Table 5): layers without `in` or `cr` see everything, those without `or` get

@@ -2,13 +2,10 @@
 
 from typing import Literal
 
+from trainables.hatllm.config import Order
+
 Kind = Literal["in", "or", "cr", "cr_pre"]
 """Masks of :mod:`trainables.hatllm.masks`: intra-item, original, cross-item, cross-item without last tokens."""
-
-Order = Literal["in_or_cr", "in_cr_or", "or_in_cr", "or_cr_in", "cr_in_or", "cr_or_in"]
-"""The order of the three blocks of layers, from the input on; a block keeps its size where it moves."""
-
-ORDERS: tuple[Order, ...] = ("in_or_cr", "in_cr_or", "or_in_cr", "or_cr_in", "cr_in_or", "cr_or_in")
 
 
 def layer_plan(
