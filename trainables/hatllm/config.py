@@ -34,7 +34,8 @@ CONSTRAINTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """How a history becomes a text (Table 1, in Alpaca's frame as BIGRec has it)."""
+    """How a history becomes a text: Table 1 under the headers of Alpaca's frame, as BIGRec has it, but without the
+    sentence that opens that frame, and asking for "a new one" where Table 1 asks for "a new movie"."""
 
     noun: str = "products"
     """What the items are called (Table 1: movies)."""

@@ -26,7 +26,10 @@ QUOTE, SEPARATOR = '"', ", "
 
 
 def header(noun: str, verb: str) -> str:
-    """What stands before the history (Table 1)."""
+    """What stands before the history: Table 1 under Alpaca's headers, without the sentence that opens Alpaca's frame.
+
+    Table 1 asks for "a new movie"; ``noun`` is a plural, so this asks for "a new one".
+    """
     return (
         f"### Instruction:\nGiven a list of {noun} the user has {verb} before, please recommend a new one that the "
         f"user likes to the user.\n\n### Input:\nThe user has {verb} the following {noun} before: "
