@@ -26,8 +26,8 @@ class LastToken(nn.Module):
 class ThroughBackbone(nn.Module):
     """Each item's last token's state, projected, through a sequential recommender's backbone: Table 5, CR -> SASRec.
 
-    The paper takes item vectors from the language model and trains SASRec on them; here both learn together, which its
-    §4.2 calls hard, so what is lost is the masks alone.
+    The paper takes item vectors from the language model and trains SASRec on them, decoupled (§5.3); here both learn
+    together, which its §4.2 calls hard, so what is lost is the masks alone.
 
     Args:
         backbone: reads (B, L, D) and its mask, gives (B, D).
