@@ -12,7 +12,7 @@ from trainables.config import build
 from trainables.data.batches import batches
 from trainables.data.sequences import load
 from trainables.data.splits import split
-from trainables.hatllm.compose import Material, compose
+from trainables.hatllm.compose import Material, compose, prompts
 from trainables.hatllm.config import Config, micro_batches
 from trainables.hatllm.inputs import one_layer, two_layers
 from trainables.hatllm.llm import borrowed, pieces
@@ -86,19 +86,25 @@ def test_without_titles_a_prompt_holds_one_slot_an_item_and_its_vector_decides(c
 
 
 def test_llara_has_titles_and_slots_and_the_vectors_come_in_by_and_by(composed):
-    _, made = composed("llara", fit__steps=40)
+    material, made = composed("llara", fit__steps=40)
     prompt = made.prompts(torch.tensor([[0, 3, 5]]))
     assert int((prompt.slot_BT > 0).sum()) == 2
     assert int((prompt.spans.item_BT > 0).sum()) > 4
-    filled = [made.fills(step) for step in range(1, 41)]
-    assert filled == [made.fills(step) for step in range(1, 41)]
+    alone = prompts(material)(torch.tensor([[0, 3, 5]]))
+    filled = []
+    for step in range(1, 41):
+        found = made.trained_on(step)(torch.tensor([[0, 3, 5]]))
+        filled.append(found.slot_BT is not None)
+        assert found.token_BT.equal(prompt.token_BT if filled[-1] else alone.token_BT)
+    assert prompt.token_BT.shape[1] == alone.token_BT.shape[1] + 2
+    assert filled == [made.trained_on(step) is made.prompts for step in range(1, 41)]
     assert sum(filled[:20]) < sum(filled[20:])
     assert filled[-1]
 
 
 def test_llara_without_its_curriculum_has_them_in_every_step(composed):
     _, made = composed("llara", fit__steps=40, method__curriculum=False)
-    assert all(made.fills(step) for step in range(1, 41))
+    assert made.trained_on is None
 
 
 def test_lite_llm4recs_items_are_the_last_states_of_their_titles_in_the_frozen_model(composed):

@@ -45,11 +45,11 @@ class Composition:
     """A method before its training."""
 
     prompts: Prompts
-    """From histories to prompts."""
+    """From histories to prompts, as they are ranked by."""
     model: Any
     """A :class:`Recommender`, or a module with its ``forward``, ``states`` and ``plan``."""
-    fills: Callable[[int], bool] = lambda step: True
-    """Whether the prompts of an optimiser step have the items' vectors in their slots; those of an evaluation do."""
+    trained_on: Callable[[int], Prompts] | None = None
+    """From histories to the prompts of an optimiser step; None where they are those that are ranked by."""
 
 
 def compose(material: Material) -> Composition:
@@ -80,16 +80,21 @@ def vectors_only(material: Material, table_ID: torch.Tensor, plan: tuple[Kind, .
 
 
 def llara(material: Material, method: LLaRA) -> Composition:
-    """LLaRA: an item is its title and a vector, which comes in by and by."""
+    """LLaRA: an item is its title and a vector, which comes in by and by.
+
+    A step without vectors has prompts of titles alone, as its paper says; its released code leaves a token, the same
+    for all items, in each vector's place.
+    """
     config = material.config
     made = inputs.two_layers(sasrec_table(material), width(material.base), generator_for(config.seed, "inputs"))
+    both, alone = prompts(material, slot=True), prompts(material)
 
-    def fills(step: int) -> bool:
+    def trained_on(step: int) -> Prompts:
         chance = torch.rand((), generator=generator_for(config.seed, "curriculum", step))
-        return not method.curriculum or bool(chance * config.fit.steps < step)
+        return both if bool(chance * config.fit.steps < step) else alone
 
     model = recommender(material, full(material), inputs=made)
-    return Composition(prompts(material, slot=True), model, fills)
+    return Composition(both, model, trained_on if method.curriculum else None)
 
 
 def hatllm(material: Material, method: HatLLM) -> Composition:

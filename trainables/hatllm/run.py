@@ -5,7 +5,6 @@ mask a layer, what is read from the language model. The loop below, the engine a
 """
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -76,10 +75,8 @@ def _train_and_test(
         )
 
     def loss(batch: Batch, step: int) -> torch.Tensor:
-        prompt = made.prompts(batch.history_BL)
-        if not made.fills(step):
-            prompt = replace(prompt, slot_BT=None)
-        mean: torch.Tensor = engine.module(prompt, batch.target_B)
+        prompts = made.trained_on(step) if made.trained_on else made.prompts
+        mean: torch.Tensor = engine.module(prompts(batch.history_BL), batch.target_B)
         return mean
 
     def evaluate() -> dict[str, float]:
