@@ -116,6 +116,24 @@ def bring(place: str) -> Path:
     return folder
 
 
+def content(place: str) -> str | None:
+    """What tells the content of a model's place apart, for the key of a stage: its files' names, sizes and times.
+
+    Of a place in a bucket, names and tags there. None where it is no folder, such as a name on a hub.
+
+    Raises:
+        StoreError: the bucket does not give it.
+    """
+    folder = bring(place)
+    if places.is_bucket(place):
+        return json.dumps(json.loads((folder / _BROUGHT).read_text()), sort_keys=True)
+    if not folder.is_dir():
+        return None
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    stats = [(str(path.relative_to(folder)), path.stat()) for path in files]
+    return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+
 def _marks() -> Iterator[Path]:
     copies = places.copies(WORKER)
     for name in (MANIFEST, _BROUGHT, _OCCUPIED):

@@ -115,3 +115,27 @@ def test_a_data_set_that_is_not_in_the_bucket_is_said(bucket: str) -> None:
 def test_a_folder_is_itself(tmp_path: Path) -> None:
     assert cache.bring(str(tmp_path)) == tmp_path
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_content_of_a_folder_is_another_where_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    file = tmp_path / "inner" / "weights"
+    file.write_text("one")
+    os.utime(file, ns=(0, 5))
+    first = cache.content(str(tmp_path))
+    assert first == "[('inner/weights', 3, 5)]"
+    file.write_text("two")
+    os.utime(file, ns=(0, 6))
+    assert cache.content(str(tmp_path)) == "[('inner/weights', 3, 6)]"
+    assert cache.content("an-owner/a-model") is None
+
+
+def test_the_content_of_a_bucket_is_what_lies_there_whenever_it_was_brought(bucket: str, store: Bucket) -> None:
+    store.write("models/one/weights", b"first")
+    found = cache.content(f"{bucket}/models/one")
+    assert found is not None
+    assert "weights" in found
+    os.utime(cache.bring(f"{bucket}/models/one") / "weights", (1, 1))
+    assert cache.content(f"{bucket}/models/one") == found
+    store.write("models/one/weights", b"other")
+    assert cache.content(f"{bucket}/models/one") != found

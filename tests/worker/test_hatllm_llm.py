@@ -12,6 +12,7 @@ from trainables.hatllm.config import Config
 from trainables.hatllm.llm import adapted, borrowed, first_layers, pieces
 from trainables.hatllm.llm_config import Lora
 from trainables.hatllm.source import SourceError
+from trainables.hatllm.title_states import states_of
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
 
@@ -134,6 +135,26 @@ def test_a_model_is_loaded_from_a_folder(tmp_path, stages):
     with borrowed(config, trial_of(tmp_path, stages)) as model:
         assert model.config.model_type == "qwen3"
         assert model.embed_tokens.weight.equal(random_model("qwen3", 3).embed_tokens.weight)
+
+
+def test_other_weights_in_the_same_folder_are_another_model(tmp_path, stages):
+    config, trial = build(Config, saved(tmp_path / "model")), trial_of(tmp_path, stages)
+    found = []
+    for add in (0.0, None, 1.0):
+        if add is not None:
+            model = random_model("qwen3", 3)
+            model.resize_token_embeddings(300, mean_resizing=False)  # the tokenizer's
+            model.embed_tokens.weight.data.add_(add)
+            model.save_pretrained(tmp_path / "model")
+        with borrowed(config, trial) as model:
+            states = states_of(config, trial, pieces(config, trial), model)
+            found.append((llm.stands_for(config, trial), model.embed_tokens.weight.detach().clone(), states))
+    first, same, other = found
+    assert first[0] == same[0] != other[0]
+    assert {told["path"] for told, _, _ in found} == {str(tmp_path / "model")}
+    assert other[1].equal(first[1] + 1)
+    assert first[2].equal(same[2])
+    assert not first[2].equal(other[2])
 
 
 def test_a_model_of_another_depth_than_the_config_says_is_refused(tmp_path, stages):

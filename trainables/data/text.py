@@ -2,12 +2,12 @@
 
 import difflib
 import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from trainables import cache
 from trainables.data import atomic, synthetic
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
@@ -156,16 +156,12 @@ def encoder_problem(text: str) -> str | None:
 
 
 def _encoder(text: str) -> tuple[str, str | None]:
-    """Name of the model and, where it is a folder, what tells its content apart: its files' names, sizes and times."""
+    """Name of the model and, where it is a folder, what tells its content apart."""
     problem = encoder_problem(text)
     if problem:
         raise DataError(problem)
     folder = Path(text)
-    if not folder.is_dir():
-        return text, None
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    stats = [(str(path.relative_to(folder)), os.stat(path)) for path in files]
-    return str(folder.absolute()), repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return (str(folder.absolute()), cache.content(text)) if folder.is_dir() else (text, None)
 
 
 def _with_padding(vectors: np.ndarray) -> np.ndarray:

@@ -46,6 +46,18 @@ def tiny_stage(llm: Tiny, config: Config, trial: Trial) -> StageResult:
     return trial.stages.get(tiny_llm, inputs, status=trial.status)
 
 
+def stands_for(config: Config, trial: Trial) -> StageResult | dict[str, str | None]:
+    """What stands for the language model in a stage's key: the tiny one's stage, or path, number format and weights.
+
+    Raises:
+        StoreError: the bucket that it lies in does not give it.
+    """
+    llm = config.llm
+    if isinstance(llm, Tiny):
+        return tiny_stage(llm, config, trial)
+    return {"path": llm.path, "dtype": llm.dtype, "weights": cache.content(llm.path)}
+
+
 def pieces(config: Config, trial: Trial) -> StageResult:
     """The pieces of prompts of a data set, tokenised once for all trials.
 
@@ -80,7 +92,7 @@ def borrowed(config: Config, trial: Trial) -> Iterator[nn.Module]:
         result = tiny_stage(llm, config, trial)
         model = _warm((str(result.folder),), lambda: _from_stage(llm, result))
     else:
-        model = _warm((llm.path, llm.dtype), lambda: _from_path(llm))
+        model = _warm((llm.path, llm.dtype, cache.content(llm.path) or ""), lambda: _from_path(llm))
     shapes = _shapes(model)
     try:
         yield model.to(trial.device)

@@ -22,8 +22,7 @@ from trainables.hatllm.compose import Composition, Material, full, sasrec_table,
 from trainables.hatllm.config import TOP_K
 from trainables.hatllm.engine import make_engine
 from trainables.hatllm.engine_config import EngineConfig
-from trainables.hatllm.llm import tiny_stage
-from trainables.hatllm.llm_config import Tiny
+from trainables.hatllm.llm import stands_for
 from trainables.hatllm.methods_config import E4SRec, SLMRec
 from trainables.hatllm.prompts import Prompt
 from trainables.hatllm.recommender import Recommender
@@ -108,10 +107,9 @@ def _teacher_weights(material: Material, method: SLMRec) -> Any:
     config, trial = asked.config, material.trial
     left_out = ("data.name", "data.root", "data.text", "diagnostics", "fit.eval_batch_size", "fit.chunk", "attention")
     settings = {name: value for name, value in flatten(config).items() if not name.startswith(left_out)}
-    stands_for = tiny_stage(config.llm, config, trial) if isinstance(config.llm, Tiny) else config.llm.path
     return trial.stages.get(
         teacher_weights,
-        {"data": material.sequences.fingerprint, "settings": settings, "llm": stands_for},
+        {"data": material.sequences.fingerprint, "settings": settings, "llm": stands_for(config, trial)},
         context={"material": asked},
         status=trial.status,
         scratch=True,

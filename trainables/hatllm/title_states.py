@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from trainables.hatllm.config import Config
-from trainables.hatllm.llm import tiny_stage
-from trainables.hatllm.llm_config import Tiny
+from trainables.hatllm.llm import stands_for
 from trainables.hatllm.masks import Spans, masks
 from trainables.stages import Arrays, stage
 from trainables.trial import Trial
@@ -39,11 +38,10 @@ def title_states(pieces: Mapping[str, np.ndarray], llm: Any, max_title_tokens: i
 
 def states_of(config: Config, trial: Trial, pieces: Mapping[str, np.ndarray], base: nn.Module) -> torch.Tensor:
     """The item vectors (I, H) of ``config``'s language model, made here or by another trial."""
-    llm = config.llm
-    stands_for = tiny_stage(llm, config, trial) if isinstance(llm, Tiny) else f"{llm.path} {llm.dtype}"
+    llm = stands_for(config, trial)
     result = trial.stages.get(
         title_states,
-        {"pieces": pieces, "llm": stands_for, "max_title_tokens": config.prompt.max_title_tokens},
+        {"pieces": pieces, "llm": llm, "max_title_tokens": config.prompt.max_title_tokens},
         context={"base": base},
         status=trial.status,
     )
