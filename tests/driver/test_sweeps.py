@@ -190,7 +190,22 @@ def test_hatllms_tables_and_figure_have_its_protocol(file):
         assert rows == ["time", None, 10, 5000]
         steps = [point[f"fit.{name}"] for name in ("steps", "evaluate_every", "patience")]
         assert steps == [1600, 100, 2]
-        assert [point[f"lora.{name}"] for name in ("rank", "alpha", "dropout")] == [8, 16, 0.05]
+        if point["method.name"] in ("bigrec", "hatllm"):
+            assert [point[f"lora.{name}"] for name in ("rank", "alpha", "dropout")] == [8, 16, 0.05]
+            assert point["head.name"] == "item_table"
+
+
+def test_each_method_of_hatllms_table_3_has_its_own_head_and_adapters():
+    names = ("head.name", "lora.rank", "lora.alpha", "lora.dropout", "lora.targets")
+    points = space_of(load(SWEEPS / "paper" / "hatllm_table3.yaml")).grid()
+    assert {(point["method.name"], *(point[name] for name in names)) for point in points} == {
+        ("lite_llm4rec", "linear", 8, 16, 0.05, "query_value"),
+        ("e4srec", "linear", 16, 16, 0.05, "mlp"),
+        ("slmrec", "item_table", 16, 16, 0.05, "mlp"),
+        ("bigrec", "item_table", 8, 16, 0.05, "query_value"),
+        ("llara", "item_table", 8, 32, 0.1, "all"),
+        ("hatllm", "item_table", 8, 16, 0.05, "query_value"),
+    }
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if "hatllm_" in file and file not in HATLLM])
