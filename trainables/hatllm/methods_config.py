@@ -51,7 +51,8 @@ class SLMRec:
     blocks: Annotated[int, at_least(1)] = 4
     """Blocks of layers whose last states are compared (SLMRec)."""
     teacher_learning_rate: Annotated[float, between(0, 1, open_low=True)] | None = None
-    """Of the teacher, whose other settings are the trial's; null: the student's."""
+    """Of the teacher; null: the student's. Its other settings are the trial's, but it is trained by plain torch on one
+    rank, without `engine.zero_stage`, `engine.offload` and `engine.file`, whatever that file says."""
     direction: Annotated[float, at_least(0)] = 1.0
     """Weight of 1 - cosine of the states; SLMRec does not state its own."""
     length: Annotated[float, at_least(0)] = 0.1

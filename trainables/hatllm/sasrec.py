@@ -61,7 +61,7 @@ def item_table(
         ),
         rows=splits.train,
         evaluate=evaluate,
-        trial=Alone(trial, folder / "checkpoints"),
+        trial=Alone(trial, folder / "checkpoints", "SASRec: epoch"),
         epochs=table.epochs,
         patience=table.patience,
         batch_size=BATCH_SIZE,
@@ -97,24 +97,25 @@ def make_sasrec(config: Config) -> Any:
 class Alone:
     """A trial whose lines are its status, whose checkpoints lie elsewhere, and which has one rank.
 
-    A table belongs to no trial, so no trial reports how it was trained.
+    What trials share belongs to none of them, so none reports how it was trained.
 
     Args:
         trial: whose device and status this is.
         checkpoints: where they lie.
+        label: what the number of a step comes after in the status.
     """
 
     rank, world_size = 0, 1
 
-    def __init__(self, trial: Trial, checkpoints: Path) -> None:
-        self._trial, self.checkpoints = trial, checkpoints
+    def __init__(self, trial: Trial, checkpoints: Path, label: str) -> None:
+        self._trial, self.checkpoints, self._label = trial, checkpoints, label
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
 
     def report(self, step: int, metrics: Metrics) -> None:
-        """Say how far the table is."""
-        self._trial.status(f"SASRec: epoch {step}, {OBJECTIVE} {metrics.get(OBJECTIVE, np.nan):.4f}")
+        """Say how far this is."""
+        self._trial.status(f"{self._label} {step}, {OBJECTIVE} {metrics.get(OBJECTIVE, np.nan):.4f}")
 
     def save(self, state: dict[str, Any]) -> None:
         """See :meth:`Trial.save`."""

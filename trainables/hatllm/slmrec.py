@@ -19,9 +19,8 @@ from trainables.config import flatten
 from trainables.data.batches import Batch
 from trainables.hatllm.attention import Watch
 from trainables.hatllm.compose import Composition, Material, full, sasrec_table, vectors_only
-from trainables.hatllm.config import TOP_K
+from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.engine import make_engine
-from trainables.hatllm.engine_config import EngineConfig
 from trainables.hatllm.llm import stands_for
 from trainables.hatllm.methods_config import E4SRec, SLMRec
 from trainables.hatllm.prompts import Prompt
@@ -30,13 +29,13 @@ from trainables.hatllm.sasrec import Alone
 from trainables.hatllm.training import train
 from trainables.seqrec.evaluate import rank_rows
 from trainables.seqrec.metrics import ranking_metrics
-from trainables.stages import Arrays, stage
+from trainables.stages import Arrays, StageResult, stage
 
 
 def slmrec(material: Material, method: SLMRec) -> Composition:
     """The student with its trained teacher beside it."""
-    teacher = vectors_only(as_teacher(material, method), sasrec_table(material)).model
-    weights = _teacher_weights(material, method)
+    weights = trained_teacher(material, method)
+    teacher = vectors_only(_apart(as_teacher(material, method)), sasrec_table(material)).model
     with torch.no_grad():
         for name, parameter in teacher.named_parameters():
             if name in weights:
@@ -90,33 +89,50 @@ class Distilled(nn.Module):
 
 
 def as_teacher(material: Material, method: SLMRec) -> Material:
-    """The teacher's settings, on a language model of its own, since both get adapters."""
+    """The teacher's settings: the student's, but for its method, its learning rate and what only DeepSpeed has."""
     config = material.config
     rate = method.teacher_learning_rate or config.fit.learning_rate
     settings = dataclasses.replace(
         config,
         method=E4SRec(),
         fit=dataclasses.replace(config.fit, learning_rate=rate),
-        engine=EngineConfig(name="torch"),
+        engine=dataclasses.replace(config.engine, name="torch", zero_stage=None, offload=None, file=None),
     )
-    return dataclasses.replace(material, config=settings, base=copy.deepcopy(material.base))
+    return dataclasses.replace(material, config=settings)
 
 
-def _teacher_weights(material: Material, method: SLMRec) -> Any:
+def trained_teacher(material: Material, method: SLMRec) -> StageResult:
+    """The teacher of the trial that ``material`` is for, trained here or by another trial."""
     asked = as_teacher(material, method)
-    config, trial = asked.config, material.trial
-    left_out = ("data.name", "data.root", "data.text", "diagnostics", "fit.eval_batch_size", "fit.chunk", "attention")
-    settings = {name: value for name, value in flatten(config).items() if not name.startswith(left_out)}
+    trial = material.trial
     return trial.stages.get(
         teacher_weights,
-        {"data": material.sequences.fingerprint, "settings": settings, "llm": stands_for(config, trial)},
+        {
+            "data": material.sequences.fingerprint,
+            "settings": teacher_settings(asked.config),
+            "llm": stands_for(asked.config, trial),
+        },
         context={"material": asked},
         status=trial.status,
         scratch=True,
     )
 
 
-@stage(version=2)
+def teacher_settings(config: Config) -> dict[str, Any]:
+    """What of the teacher's ``config`` its training reads; its prompts have no titles."""
+    left_out = (
+        *("data.name", "data.root", "data.text", "prompt.item_tokens", "prompt.max_title_tokens"),
+        *("diagnostics", "fit.eval_batch_size", "fit.chunk", "attention"),
+    )
+    return {name: value for name, value in flatten(config).items() if not name.startswith(left_out)}
+
+
+def _apart(material: Material) -> Material:
+    """The same on a language model of its own, so that teacher and student may both have adapters."""
+    return dataclasses.replace(material, base=copy.deepcopy(material.base))
+
+
+@stage(version=3)
 def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Material, folder: Path) -> Arrays:
     """Stage: the trained parameters of E4SRec on all layers, by name, at the best evaluation.
 
@@ -128,8 +144,8 @@ def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Mat
         folder: for work that is not done.
     """
     config = material.config
-    trial = Alone(material.trial, folder / "checkpoints")
-    made = vectors_only(material, sasrec_table(material))
+    trial = Alone(material.trial, folder / "checkpoints", "SLMRec's teacher: step")
+    made = vectors_only(_apart(material), sasrec_table(material))
     fit = config.fit
     engine = make_engine(made.model, config.engine, learning_rate=fit.learning_rate, steps=fit.steps, trial=trial)
 

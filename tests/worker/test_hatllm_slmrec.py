@@ -1,0 +1,84 @@
+"""SLMRec's teacher: which settings it has, and who trains it."""
+
+import dataclasses
+
+import pytest
+from torch import nn
+
+from tests.worker.test_hatllm_run import SMALL
+from trainables.config import build
+from trainables.data.sequences import load
+from trainables.data.splits import split
+from trainables.hatllm.compose import Material
+from trainables.hatllm.config import Config
+from trainables.hatllm.llm import borrowed, pieces
+from trainables.hatllm.slmrec import as_teacher, teacher_settings, trained_teacher
+from trainables.trial import LocalTrial
+
+
+class Listening(LocalTrial):
+    """A trial that remembers its status lines."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.told = []
+
+    def status(self, text):
+        self.told.append(text)
+
+
+def config_of(**values):
+    small = {name: value for name, value in SMALL.items() if not name.startswith("method.")}
+    small |= {"method.name": "slmrec", "method.student_layers": 2, "method.blocks": 2}
+    return build(Config, {**small, **{name.replace("__", "."): value for name, value in values.items()}})
+
+
+def teacher_of(config):
+    return as_teacher(Material(config, None, None, None, None, None), config.method).config
+
+
+def test_the_teacher_has_the_trials_engine_but_for_deepspeeds_own_settings():
+    own = {"weight_decay": 0.1, "warm_up": 7, "schedule": "cosine", "gradient_clipping": 0.5, "accumulation": 2}
+    told = {**own, "precision": "bf16", "name": "deepspeed", "zero_stage": 3, "offload": "all", "file": "x.json"}
+    engine = teacher_of(config_of(**{f"engine__{name}": value for name, value in told.items()})).engine
+    assert {name: getattr(engine, name) for name in own} == own
+    assert (engine.name, engine.precision) == ("torch", "bf16")
+    assert (engine.zero_stage, engine.offload, engine.file) == (None, None, None)
+
+
+@pytest.mark.parametrize(("rate", "taught"), [(None, 1e-2), (0.5, 0.5)])
+def test_the_teachers_learning_rate_is_its_own_where_there_is_one(rate, taught):
+    assert teacher_of(config_of(method__teacher_learning_rate=rate)).fit.learning_rate == taught
+
+
+@pytest.mark.parametrize(
+    ("values", "same"),
+    [
+        ({"prompt__item_tokens": "title", "prompt__max_title_tokens": 3, "diagnostics__rows": 9}, True),
+        ({"method__direction": 3.0, "method__blocks": 1, "method__student_layers": 1}, True),
+        ({"prompt__verb": "read"}, False),
+        ({"prompt__max_tokens": 300}, False),
+        ({"engine__weight_decay": 0.1}, False),
+        ({"engine__warm_up": 1}, False),
+        ({"lora__rank": 2}, False),
+    ],
+)
+def test_a_teacher_is_shared_by_trials_that_differ_in_what_it_does_not_read(values, same):
+    plain, other = (teacher_settings(teacher_of(config_of(**told))) for told in ({}, values))
+    assert (plain == other) is same
+
+
+def test_a_teacher_that_is_trained_is_read_without_a_language_model(tmp_path):
+    config, trial = config_of(), Listening(tmp_path)
+    sequences = load(config.data, trial.stages)
+    with borrowed(config, trial) as base:
+        before = sorted(name for name, _ in base.named_modules())
+        material = Material(config, trial, sequences, split(sequences, config.data), pieces(config, trial), base)
+        first = trained_teacher(material, config.method)
+        assert sorted(name for name, _ in base.named_modules()) == before  # the adapters went into a copy
+    told = [line.rpartition(" ")[0] for line in trial.told if line]
+    assert told == [f"{what}, valid/ndcg_10" for what in ("SASRec: epoch 1", "SLMRec's teacher: step 3",
+                                                           "SLMRec's teacher: step 6")]  # fmt: skip
+    assert any("lora_B" in name for name in first)
+    again = trained_teacher(dataclasses.replace(material, base=nn.Identity()), config.method)
+    assert again.folder == first.folder
