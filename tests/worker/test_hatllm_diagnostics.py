@@ -1,7 +1,6 @@
 """Figure 2: where attention goes, how far apart tokens are, how often they meet."""
 
 import csv
-from collections import Counter
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +11,7 @@ from tests.worker.hatllm_models import prompt_of, random_model
 from trainables.data.rows import Rows, Splits
 from trainables.hatllm.attention import use_layered
 from trainables.hatllm.compose import Composition
-from trainables.hatllm.diagnostics import attention, cooccurrence, distance, write_diagnostics
+from trainables.hatllm.diagnostics import attention, distance, write_diagnostics
 from trainables.hatllm.head import LinearHead
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
@@ -87,12 +86,6 @@ def test_distances_are_those_of_all_pairs():
         assert value == pytest.approx(np.mean([d for d, _, one in pairs() if one is same]))
 
 
-def test_cooccurrence_is_how_often_a_pair_that_is_met_is_met():
-    found = cooccurrence(prompts, rows_of(HISTORIES))
-    for value, same in zip(found, (True, False), strict=True):
-        assert value == pytest.approx(np.mean([*Counter(t for _, t, one in pairs() if one is same).values()]))
-
-
 def test_tables_and_summary_are_written(tmp_path):
     rows = rows_of(HISTORIES)
     splits, trial = Splits(train=rows, valid=rows, test=rows, origin=""), LocalTrial(tmp_path)
@@ -110,3 +103,7 @@ def test_tables_and_summary_are_written(tmp_path):
         f"trial/{name}_{kind}" for name in ("distance", "cooccurrence") for kind in ("intra", "inter")
     }
     assert write_diagnostics(made_of(("in",)), splits, 0, trial) == {}
+    fewer = write_diagnostics(made_of(("in", "or")), splits, 1, trial)
+    assert fewer["trial/attention_ratio"] != summary["trial/attention_ratio"]
+    for kind in ("intra", "inter"):  # over all training rows
+        assert fewer[f"trial/cooccurrence_{kind}"] == summary[f"trial/cooccurrence_{kind}"]

@@ -9,8 +9,9 @@ import torch
 from trainables.data.batches import batches
 from trainables.data.splits import Rows, Splits
 from trainables.hatllm.compose import Composition
+from trainables.hatllm.cooccurrence import cooccurrence
 from trainables.hatllm.masks import Spans
-from trainables.hatllm.prompts import Prompt, Prompts
+from trainables.hatllm.prompts import Prompts
 from trainables.seqrec.curves import write_curves
 from trainables.seqrec.randomness import seed_for
 from trainables.trial import Trial
@@ -28,8 +29,8 @@ def write_diagnostics(made: Composition, splits: Splits, rows: int, trial: Trial
 
     Args:
         made: the trained method.
-        splits: validation rows are looked at for attention and distance, training rows for co-occurrence.
-        rows: how many of each, drawn where there are more; 0 does nothing.
+        splits: validation rows are looked at for attention and distance, all training rows for co-occurrence.
+        rows: how many of the validation rows, drawn where there are more; 0 does nothing.
         trial: seed, and keeper of the files.
 
     Returns:
@@ -49,7 +50,7 @@ def write_diagnostics(made: Composition, splits: Splits, rows: int, trial: Trial
     write_curves(trial.artifact("attention_pair.csv"), layers, dict(zip(names, pairs_LK.T, strict=False)))
     summary = {"trial/attention_ratio": float(totals_LK[:, 1].sum() / max(totals_LK[:, 0].sum(), 1e-12))}
     distances = distance(made.prompts, valid)
-    counts = cooccurrence(made.prompts, splits.train.sample(rows, random))
+    counts = cooccurrence(made.prompts, splits.train)
     for name, values in (("distance", distances), ("cooccurrence", counts)):
         summary |= {f"trial/{name}_{kind}": value for kind, value in zip(names, values, strict=False)}
     return {name: value for name, value in summary.items() if np.isfinite(value)}
@@ -85,20 +86,6 @@ def distance(prompts: Prompts, rows: Rows) -> np.ndarray:
         total_2 += (kinds_2BTT * (at_T[:, None] - at_T[None, :])).sum(dim=(1, 2, 3)).numpy()
         pairs_2 += kinds_2BTT.sum(dim=(1, 2, 3)).numpy()
     return np.divide(total_2, pairs_2, out=np.full(2, np.nan), where=pairs_2 > 0)
-
-
-def cooccurrence(prompts: Prompts, rows: Rows) -> np.ndarray:
-    """How often a pair of token numbers that is met is met, inside an item and across items, (2,)."""
-    met: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for batch in batches(rows, AT_ONCE):
-        prompt: Prompt = prompts(batch.history_BL)
-        for found, kind_BTT in zip(met, _kinds(prompt.spans)[:2], strict=True):
-            row_N, reader_N, read_N = kind_BTT.nonzero(as_tuple=True)
-            first_N, second_N = prompt.token_BT[row_N, reader_N], prompt.token_BT[row_N, read_N]
-            low_N, high_N = torch.minimum(first_N, second_N), torch.maximum(first_N, second_N)
-            found.append(((low_N << 32) | high_N).numpy())
-    pairs = [np.concatenate(found) for found in met]
-    return np.array([len(found) / len(np.unique(found)) if len(found) else np.nan for found in pairs])
 
 
 def _kinds(spans: Spans) -> torch.Tensor:
