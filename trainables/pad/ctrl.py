@@ -18,14 +18,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainables.config import build
+from trainables.config import build, settings_of
 from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
 from trainables.pad.config import CTRL, Config
 from trainables.pad.contrast import info_nce
 from trainables.pad.experts import FusedItems
-from trainables.pad.phases import TEXT_READS, id_expert, settings_of, shared, step_items, text_items
+from trainables.pad.phases import TEXT_READS, id_expert, shared, step_items, text_items
 from trainables.pad.training import Penalty, Training
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.randomness import generator_for

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from trainables.backbones.make import make_backbone
-from trainables.config import build, flatten
+from trainables.config import build, settings_of
 from trainables.data.batches import Batch
+from trainables.data.config import ROWS_READ
 from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
 from trainables.pad.config import PAD, SMEM, Config
@@ -32,8 +33,7 @@ from trainables.trial import Trial
 PRETRAIN_READS = (
     "seed",
     "dim",
-    *(f"data.{name}" for name in ("split", "split_seed", "train_rows", "held_out_rows", "eval_rows", "mask_seen")),
-    *(f"data.{name}" for name in ("max_history", "keep_last")),
+    *ROWS_READ,
     "backbone",
     "pretrain",
     *(f"fit.{name}" for name in ("batch_size", "dropout", "optimiser", "matmul")),
@@ -191,11 +191,6 @@ def shared(
 def pretrain_settings(config: Config) -> dict[str, Any]:
     """The values of ``config`` that phase 1 of the ID expert reads."""
     return settings_of(config, PRETRAIN_READS)
-
-
-def settings_of(config: Config, reads: tuple[str, ...]) -> dict[str, Any]:
-    """The values of the fields, or of all fields of the parts, that ``reads`` names."""
-    return {name: value for name, value in flatten(config).items() if name in reads or name.split(".")[0] in reads}
 
 
 def align_settings(config: Config) -> dict[str, Any]:
