@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -112,7 +112,7 @@ class Bucket:
             return self._put(key, data) or ""
         if data.stat().st_size <= _AT_ONCE_BYTES:
             return self._put(key, data.read_bytes()) or ""
-        self._ask(lambda client: client.upload_file(str(data), self.name, key))
+        self._ask(lambda client: _upload(client, self.name, key, data))
         return str(self._ask(lambda client: client.head_object(Bucket=self.name, Key=key)["ETag"]))
 
     def create(self, key: str, data: bytes) -> str | None:
@@ -129,8 +129,7 @@ class Bucket:
     def delete(self, *keys: str) -> None:
         """Remove objects; those that are not there are no matter."""
         for start in range(0, len(keys), _DELETED_AT_ONCE):
-            some = {"Objects": [{"Key": key} for key in keys[start : start + _DELETED_AT_ONCE]]}
-            self._ask(functools.partial(_call, "delete_objects", Bucket=self.name, Delete=some))
+            self._ask(functools.partial(_delete, bucket=self.name, keys=keys[start : start + _DELETED_AT_ONCE]))
 
     def list(self, prefix: str) -> Iterator[Found]:
         """The objects whose names begin with ``prefix``, in order of their names."""
@@ -230,6 +229,26 @@ def _client(process: int, endpoint: str | None, region: str | None, *credentials
 
 def _call(operation: str, client: Any, **named: Any) -> Any:
     return getattr(client, operation)(**named)
+
+
+def _upload(client: Any, bucket: str, key: str, path: Path) -> None:
+    """Write a file in parts; boto3's own error hides what the store said, which is raised as of any other request."""
+    from boto3.exceptions import S3UploadFailedError
+
+    try:
+        client.upload_file(str(path), bucket, key)
+    except S3UploadFailedError as error:
+        raise error.__context__ or error from None
+
+
+def _delete(client: Any, bucket: str, keys: Sequence[str]) -> None:
+    """Remove objects; what an answer of success says against one of them is raised as of any other request."""
+    from botocore.exceptions import ClientError
+
+    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys]})
+    for error in answer.get("Errors", ()):
+        if error["Code"] not in _ABSENT:
+            raise ClientError({"Error": error}, "DeleteObjects")
 
 
 def _whole(answer: Any) -> tuple[bytes, str, float]:

@@ -1,12 +1,16 @@
 """Objects in a bucket of a real S3 server: whole or not there, one of many who write under a condition."""
 
+import json
 import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from urllib3 import HTTPResponse
 
 from trainables import objects
 from trainables.objects import Bucket, StoreError, parse
@@ -15,6 +19,14 @@ from trainables.objects import Bucket, StoreError, parse
 @pytest.fixture
 def store(bucket: str) -> Bucket:
     return Bucket(bucket.removeprefix("s3://"))
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that goes in parts."""
+    monkeypatch.setattr(objects, "_AT_ONCE_BYTES", 2**20)
+    (tmp_path / "large").write_bytes(os.urandom(9 * 2**20))
+    return tmp_path / "large"
 
 
 def test_what_is_written_is_read_with_its_tag_and_age(store: Bucket) -> None:
@@ -68,16 +80,48 @@ def test_a_list_tells_names_sizes_and_tags_over_several_pages(store: Bucket, mon
     assert [found.key for found in store.list("x/")] == ["x/2", "x/3", "x/4"]
 
 
-def test_a_large_file_goes_in_parts_and_comes_back_whole(
-    store: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(objects, "_AT_ONCE_BYTES", 2**20)
-    (tmp_path / "large").write_bytes(os.urandom(9 * 2**20))
-    tag = store.write("large", tmp_path / "large")
+def test_a_large_file_goes_in_parts_and_comes_back_whole(store: Bucket, parts: Path, tmp_path: Path) -> None:
+    tag = store.write("large", parts)
     assert store.fetch("large", tmp_path / "back") == tag
-    assert (tmp_path / "back").read_bytes() == (tmp_path / "large").read_bytes()
+    assert (tmp_path / "back").read_bytes() == parts.read_bytes()
     assert store.fetch("none", tmp_path / "none") is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "large"]
+
+
+def test_a_large_file_is_sent_again_where_the_store_is_busy(store: Bucket, parts: Path) -> None:
+    refusals = []
+
+    def refuse(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+        if len(refusals) == 2 * 2:  # boto3 itself asks twice
+            return None
+        refusals.append(request.url)
+        body = BytesIO(b"<Error><Code>SlowDown</Code></Error>")
+        return AWSResponse(request.url, 503, {}, HTTPResponse(body, status=503, preload_content=False))
+
+    events = objects.client().meta.events
+    events.register("before-send.s3.CreateMultipartUpload", refuse)
+    try:
+        assert store.write("large", parts) == store.fetch("large", parts.with_name("back"))
+    finally:
+        events.unregister("before-send.s3.CreateMultipartUpload", refuse)
+    assert len(refusals) == 4
+    assert parts.with_name("back").read_bytes() == parts.read_bytes()
+
+
+def test_a_store_that_denies_access_says_the_remedy_for_every_request(store: Bucket, parts: Path) -> None:
+    store.write("kept", b"")
+    deny = {"Effect": "Deny", "Principal": "*", "Action": ["s3:PutObject", "s3:DeleteObject"]}
+    deny["Resource"] = f"arn:aws:s3:::{store.name}/*"
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    objects.client().put_bucket_policy(Bucket=store.name, Policy=policy)
+    for request in (
+        lambda: store.write("a", b""),
+        lambda: store.write("a", parts),
+        lambda: store.delete("none", "kept"),
+    ):
+        with pytest.raises(StoreError, match=r"must be readable and writable .* but access is denied; see its policy"):
+            request()
+    assert [found.key for found in store.list("")] == ["kept"]
 
 
 def test_a_bucket_that_is_not_there_is_said_at_once(bucket: str) -> None:
