@@ -34,7 +34,7 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
         OSError: the disk refuses it; the checkpoints before it stay readable.
     """
     _make(folder)
-    kept = _numbers(places.sizes(folder) if places.object_of(folder) else folder.glob("*.pt"))
+    kept = _numbers(path for path in places.sizes(folder) if path.parent == folder)  # below it lie those of phases
     path = _path(folder, kept[0] + 1 if kept else 0)
     draft = path.with_suffix(f".{os.getpid()}.draft")
     for left in [*folder.glob("*.draft"), *folder.glob("*.damaged")]:  # first: a full disk may need their room
@@ -55,7 +55,7 @@ def load(folder: Path) -> dict[str, Any] | None:
 
     A torn or foreign file is set aside with a warning in favour of the one before.
     """
-    places.pull(folder, lambda name: "/" not in name and name.endswith(".pt"))  # below it lie those of phases
+    places.pull(folder, lambda name: "/" not in name and name.endswith(".pt"))
     for number in _numbers(folder.glob("*.pt")):
         path = _path(folder, number)
         try:

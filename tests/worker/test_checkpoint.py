@@ -185,6 +185,17 @@ def test_in_a_bucket_a_checkpoint_is_saved_when_save_returns_and_the_last_two_st
     assert is_whole(checkpoint.load(folder), 4)
 
 
+@pytest.mark.parametrize("place", ["folder", "bucket"])
+def test_a_phases_checkpoints_below_count_as_its_own_only(request, tmp_path, place):
+    folder = tmp_path if place == "folder" else copies.local(f"{request.getfixturevalue('bucket')}/checkpoints")
+    for step in range(5):
+        checkpoint.save(folder / "phase", state(step))
+    for step in range(3):
+        assert checkpoint.save(folder, state(step)).name == f"{step:06d}.pt"
+    names = ["000001.pt", "000002.pt", "phase/000003.pt", "phase/000004.pt"]
+    assert sorted(path.relative_to(folder).as_posix() for path in copies.sizes(folder)) == names
+
+
 def test_in_a_bucket_a_damaged_checkpoint_gives_way_and_a_stale_copy_does_too(bucket, tmp_path, monkeypatch):
     folder = copies.local(f"{bucket}/checkpoints")
     checkpoint.save(folder, state(1))
