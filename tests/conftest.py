@@ -225,13 +225,15 @@ def sweeps(tmp_path: Path, package: str) -> Sweeps:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Call with MiB for a folder on a disk of that size; the test skips where none may be mounted."""
+def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Call with MiB, and how many files it takes if that matters, for a folder on a disk of that size; the test skips
+    where none may be mounted."""
     folder = tmp_path / "disk"
 
-    def mount(mebibytes: int) -> Path:
+    def mount(mebibytes: int, files: int = 0) -> Path:
         folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "none", str(folder)]
+        size = f"size={mebibytes}m,nr_inodes={files + 1 if files else 0}"  # its root is one, and 0 is no limit
+        command = ["mount", "-t", "tmpfs", "-o", size, "none", str(folder)]
         if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip("no small disk: this user may not mount a tmpfs")
         return folder

@@ -40,13 +40,14 @@ def classify(error: BaseException) -> str:
     return EXCEPTION
 
 
-def describe(error: BaseException, trial: Trial) -> tuple[str, str]:
+def describe(error: BaseException, trial: Trial | None) -> tuple[str, str]:
     """The reason and one line on ``error``, which is being handled; its traceback becomes an artifact of ``trial``.
 
-    Where even that finds no room on the disk, it is left out. Secrets are hidden.
+    Where there is no trial yet, or even that finds no room on the disk, it is left out. Secrets are hidden.
     """
     with contextlib.suppress(OSError):
-        trial.artifact(TRACEBACK).write_text(redact("".join(traceback.format_exception(error))))
+        if trial:
+            trial.artifact(TRACEBACK).write_text(redact("".join(traceback.format_exception(error))))
     text = redact(f"{type(error).__name__}: {error}")
     return classify(error), text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."
 

@@ -42,19 +42,21 @@ def train(task: dict[str, Any]) -> None:
     _settle()
     threads_before = set(threading.enumerate())
     started = time.monotonic()
-    trial = trial_of(task)
+    trial: LocalTrial | None = None
     reason, text, stopped, others = FINISHED, "", False, 0.0
     try:
+        trial = trial_of(task)
         others = _run(task, trial)
     except TrialStopped:
         stopped = True
     except (Exception, SystemExit) as error:
         reason, text = describe(error, trial)
-    if not stopped:
+    if trial and not stopped:
         trial.hand_over()
     metrics = {"trial/wall_seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib() + others}
     _note_leftovers(threads_before)  # here, as an exception that is being handled keeps the trial's objects alive
-    trial.forget()
+    if trial:
+        trial.forget()
     if not stopped:
         _last_word(reason, text, metrics)
     if reason != FINISHED:
