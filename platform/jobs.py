@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +22,29 @@ SWEEP = "sweep"
 """The key of a job's metadata that holds the sweep's name."""
 STOP_WAIT_S = 120
 """How long a sweep that is told to stop may take to leave its trials resumable before it is killed."""
+SILENT_S = 60.0
+"""For how long a job server that is followed may not answer."""
 _POLL_S = 0.5
 _CLIENTS_OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+
+
+class NoAnswer(SweepError):  # noqa: N818
+    """The job server does not answer, or refuses to."""
+
+
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """Tell whatever a request to the job server can end in as a NoAnswer."""
+    from aiohttp import ClientError
+    from ray.exceptions import AuthenticationError
+
+    try:
+        yield
+    except (OSError, RuntimeError, ClientError, AuthenticationError) as error:
+        raise NoAnswer(
+            f"the job server must answer, but got {_first_line(error)!r}; a sweep that runs there goes on: see "
+            "`--status`"
+        ) from error
 
 
 def connect(address: str) -> JobSubmissionClient:
@@ -30,6 +52,7 @@ def connect(address: str) -> JobSubmissionClient:
 
     Raises:
         InvalidSweep: it is none that we can use, see `access.headers`.
+        NoAnswer: it was, but does not answer any more; so does every function here.
     """
     address = address.rstrip("/")
     headers = access.headers(address)
@@ -38,7 +61,7 @@ def connect(address: str) -> JobSubmissionClient:
 
     for module in (dashboard_sdk, sdk):
         module.logger.setLevel(logging.ERROR)
-    with _without(_CLIENTS_OVERRIDES):  # which would win over the address that was named
+    with _answered(), _without(_CLIENTS_OVERRIDES):  # which would win over the address that was named
         return sdk.JobSubmissionClient(address, headers=headers)
 
 
@@ -51,6 +74,7 @@ def _without(names: tuple[str, ...]) -> Iterator[None]:
         os.environ.update(before)
 
 
+@_answered()
 def of_sweep(client: JobSubmissionClient, name: str) -> list[JobDetails]:
     """The jobs of a sweep that the cluster remembers, oldest first."""
     jobs = [job for job in client.list_jobs() if (job.metadata or {}).get(SWEEP) == name and job.submission_id]
@@ -67,6 +91,7 @@ def _count(submission_id: str) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
+@_answered()
 def submit(client: JobSubmissionClient, name: str, command: str, environment: dict[str, str], archive: Path) -> str:
     """Start `command` in the unpacked `archive` on the cluster's head; returns the submission id, `<name>-<n>`.
 
@@ -111,29 +136,47 @@ def minutes(job: JobDetails) -> float:
 
 
 def follow(client: JobSubmissionClient, submission_id: str, write: Callable[[str], Any]) -> int:
-    """Write what a job says until it ends; returns its exit code, 143 where it was stopped."""
-    written = 0
+    """Write what a job says until it ends; returns its exit code, 143 where it was stopped.
+
+    Raises:
+        NoAnswer: the job server was silent for `SILENT_S`.
+    """
+    said, deadline = _Said(write), math.inf
     while True:
         try:
-            written = asyncio.run(_tail(client, submission_id, write, written))
-        except (RuntimeError, OSError):  # the connection broke; what was written is not written again
-            time.sleep(_POLL_S)
-        job = client.get_job_info(submission_id)
-        if is_over(job):
-            whole = client.get_job_logs(submission_id)
-            write(whole[written:])
-            return exit_code(job)
+            with _answered():
+                if is_over(job := client.get_job_info(submission_id)):
+                    said.go_on(0, client.get_job_logs(submission_id))
+                    return exit_code(job)
+                deadline = math.inf
+                asyncio.run(_tail(client, submission_id, said))
+        except NoAnswer:
+            now = time.monotonic()
+            deadline = min(deadline, now + SILENT_S)
+            if now >= deadline:
+                raise
+        time.sleep(_POLL_S)
 
 
-async def _tail(client: JobSubmissionClient, submission_id: str, write: Callable[[str], Any], written: int) -> int:
+class _Said:
+    """What a job says, written once, though each connection tells it from its beginning."""
+
+    def __init__(self, write: Callable[[str], Any]) -> None:
+        self._write = write
+        self._written = 0
+
+    def go_on(self, start: int, text: str) -> None:
+        """Write what is new of `text`, which begins at character `start`."""
+        if new := text[max(0, self._written - start) :]:
+            self._write(new)
+            self._written += len(new)
+
+
+async def _tail(client: JobSubmissionClient, submission_id: str, said: _Said) -> None:
     seen = 0
     async for text in client.tail_job_logs(submission_id):
-        new = text[max(0, written - seen) :]
+        said.go_on(seen, text)
         seen += len(text)
-        if new:
-            write(new)
-            written += len(new)
-    return written
 
 
 def exit_code(job: JobDetails) -> int:
@@ -145,6 +188,13 @@ def exit_code(job: JobDetails) -> int:
     return job.driver_exit_code if job.driver_exit_code and job.driver_exit_code > 0 else 1
 
 
+@_answered()
+def logs(client: JobSubmissionClient, submission_id: str) -> list[str]:
+    """The lines that a job has said."""
+    return str(client.get_job_logs(submission_id)).strip().splitlines()
+
+
+@_answered()
 def stop(client: JobSubmissionClient, submission_id: str) -> JobDetails:
     """Tell a job to end (SIGTERM) and wait until it has."""
     client.stop_job(submission_id)
@@ -158,6 +208,7 @@ def stop(client: JobSubmissionClient, submission_id: str) -> JobDetails:
     return job
 
 
+@_answered()
 def run(
     client: JobSubmissionClient, submission_id: str, command: str, environment: dict[str, str], seconds: float
 ) -> str:

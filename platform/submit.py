@@ -134,8 +134,7 @@ def _status(client: JobSubmissionClient, name: str) -> int:
         return 0
     for job in found:
         _say(f"{job.submission_id}: {job.status.value}, {jobs.minutes(job):.0f} minutes")
-    lines = client.get_job_logs(found[-1].submission_id).strip().splitlines()
-    if lines:
+    if lines := jobs.logs(client, found[-1].submission_id):
         _say(lines[-1])
     return 0
 
@@ -147,7 +146,7 @@ def _stop(client: JobSubmissionClient, name: str) -> int:
         _say(f"{name}: nothing of this sweep runs on the cluster")
     for job in running:
         ended = jobs.stop(client, job.submission_id)
-        said = client.get_job_logs(job.submission_id).strip().splitlines()
+        said = jobs.logs(client, job.submission_id)
         told = next((line for line in reversed(said) if "carry on with" in line), "it said nothing of carrying on")
         _say(f"{job.submission_id}: {ended.status.value}; {told}")
     return 0
