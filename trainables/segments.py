@@ -25,8 +25,3 @@ def parts(folder: Path) -> list[Path]:
 def part_of(folder: Path, line: int) -> Path:
     """The file that line number ``line`` (from 0) belongs to."""
     return folder / _SEGMENTS / f"{line // LINES:06d}.jsonl" if places.object_of(folder) else folder / JOURNAL
-
-
-def pull(folder: Path) -> None:
-    """Have the journal here as the driver has written it."""
-    places.pull(folder / _SEGMENTS)

@@ -4,13 +4,12 @@ A trainable reports first and saves after, so that a crash between the two redoe
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainables import cache, checkpoint, places, segments
+from trainables import cache, checkpoint, places
 from trainables.fields import require_name
 from trainables.redaction import redact, redact_values
 from trainables.stages import Stages
@@ -252,18 +251,3 @@ class Phase:
     def load(self) -> dict[str, Any] | None:
         """See :meth:`Trial.load`."""
         return checkpoint.load(self.checkpoints)
-
-
-def last_report(folder: Path) -> tuple[int, dict[str, float]] | None:
-    """The last line that the driver journalled for the trial of ``folder``: step and metrics; None where there is none.
-
-    A line torn by a crash is passed over.
-    """
-    segments.pull(folder)
-    for line in reversed([line for part in segments.parts(folder) for line in part.read_text().splitlines()]):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        return entry["step"], {name: math.nan if value is None else value for name, value in entry["metrics"].items()}
-    return None

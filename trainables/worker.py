@@ -8,7 +8,7 @@ from typing import Any
 from trainables import config as configs
 from trainables import launch, places, process_group, registry
 from trainables.redaction import redact_values, remember
-from trainables.trial import Trial, last_report
+from trainables.trial import Trial
 
 RESOLVED = "config.json"
 
@@ -121,9 +121,6 @@ def _devices(ranks: int, gpus: float) -> list[str]:
 def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
     """Build the config of trainable ``name`` from dotted ``values`` and run it.
 
-    A trial that was taken up with nothing left to do repeats the last line of its journal, so that whoever waits for
-    a report gets one.
-
     Raises:
         ConfigError: the values do not fit the trainable's config.
         TrialStopped: the trial was told to end.
@@ -135,26 +132,7 @@ def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
     trial.artifact(RESOLVED).write_text(resolved)
     if trial.micro_batch_divisor > 1:
         trial.tag("trial.micro_batch_divisor", str(trial.micro_batch_divisor))
-    before = last_report(trial.folder)
-    reported = _Counted(trial)
-    registry.load_run(name).run(config, reported)
-    if not reported.count and before:
-        trial.report(*before)
-
-
-class _Counted:
-    """The same trial, with its reports counted."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-        self.count = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._trial, name)
-
-    def report(self, step: int, metrics: Mapping[str, float]) -> None:
-        self.count += 1
-        self._trial.report(step, metrics)
+    registry.load_run(name).run(config, trial)
 
 
 def divides(name: str, values: Mapping[str, Any]) -> bool:

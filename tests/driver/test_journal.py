@@ -8,7 +8,6 @@ import pytest
 from platform.journal import TrialFiles, all_trials, last_values
 from trainables import places, segments
 from trainables.objects import Bucket, StoreError
-from trainables.trial import last_report
 
 
 def test_a_line_holds_its_number_step_and_metrics(tmp_path):
@@ -109,8 +108,6 @@ def test_in_a_bucket_a_report_is_there_before_it_is_acknowledged_in_segments(buc
     [files] = all_trials(folder)
     assert files.append(8, {"valid/ndcg_10": 0.5})["report"] == 8
     assert [line["report"] for line in files.lines()] == list(range(1, 9))
-    worker = places.local(f"{bucket}/runs/curve/trials/0")
-    assert last_report(worker) == (8, {"valid/ndcg_10": 0.5})
 
 
 def test_a_report_that_the_bucket_does_not_take_is_not_in_the_journal(bucket, monkeypatch):

@@ -40,6 +40,17 @@ def test_an_end_that_was_written_but_not_told_is_only_told(begin):
     assert start(here.ledger) is None
 
 
+def test_a_trial_that_is_taken_up_with_nothing_left_to_report_ends_with_what_it_reported_before(begin):
+    first = begin()
+    start(first.ledger)
+    report(first.ledger, 0, 1, 0.4)
+    here = begin("num_trials=1")
+    assert start(here.ledger)["number"] == 0
+    here.ledger.finish(0, {"trial/wall_seconds": 2.0})
+    assert here.ended == [Ended(0, "COMPLETE", "finished", (0.4,))]
+    assert [line["step"] for line in TrialFiles(here.folder, 0).lines()] == [1, 1]
+
+
 def test_a_trial_whose_last_journalled_objective_is_not_finite_fails_when_it_is_taken_up(begin):
     first = begin()
     start(first.ledger)

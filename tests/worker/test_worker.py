@@ -3,18 +3,14 @@
 import json
 import logging
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from trainables.config import ConfigError
-from trainables.trial import LocalTrial, TrialStopped, last_report
+from trainables.trial import LocalTrial, TrialStopped
 from trainables.worker import divides, limit_threads, run_trial, training_seed
 
 CURVE = "tests.trainables.curve"
-ROOT = Path(__file__).parents[2]
 
 
 def test_a_trial_runs_with_the_config_that_its_values_make_and_keeps_it_whole(tmp_path):
@@ -32,32 +28,6 @@ def test_values_that_make_no_config_are_refused_before_anything_runs(tmp_path):
         run_trial(CURVE, {"steps": 0}, trial)
     assert trial.reports == []
     assert not (tmp_path / "artifacts").exists()
-
-
-def test_a_trial_with_nothing_left_to_do_repeats_the_last_line_of_its_journal(tmp_path):
-    lines = [
-        {"report": 1, "time": 0, "step": 1, "metrics": {"valid/ndcg_10": 0.25}},
-        {"report": 2, "time": 0, "step": 2, "metrics": {"test/ndcg_10": None}},
-    ]
-    (tmp_path / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"report": 3, "st')
-    trial = LocalTrial(tmp_path)
-    run_trial(CURVE, {"wrong": "silent"}, trial)
-    ((step, metrics),) = trial.reports
-    assert step == 2
-    assert metrics["test/ndcg_10"] != metrics["test/ndcg_10"]
-
-
-def test_a_trial_that_reports_repeats_nothing(tmp_path):
-    (tmp_path / "journal.jsonl").write_text('{"report": 1, "time": 0, "step": 9, "metrics": {"valid/ndcg_10": 0.25}}\n')
-    trial = LocalTrial(tmp_path)
-    run_trial(CURVE, {"steps": 1}, trial)
-    assert [step for step, _ in trial.reports] == [1, 1]
-
-
-def test_a_trial_without_a_journal_has_no_last_report(tmp_path):
-    assert last_report(tmp_path) is None
-    (tmp_path / "journal.jsonl").write_text("")
-    assert last_report(tmp_path) is None
 
 
 def test_the_end_that_a_report_raises_comes_through(tmp_path):
@@ -86,12 +56,6 @@ def test_math_threads_are_the_trials_share_of_cores(cpus, threads, monkeypatch):
         assert os.environ["OMP_NUM_THREADS"] == str(threads)
     finally:
         torch.set_num_threads(before)
-
-
-def single(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trainables", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_resumed_is_the_same_as_never_stopped(tmp_path, caplog):
