@@ -13,7 +13,6 @@ Where the storage is a bucket, these are copies: what is written is in the bucke
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -24,6 +23,7 @@ from typing import Any
 
 from platform.room import when_there_is_room
 from trainables import places, segments
+from trainables.disk import write_all
 
 _STATUS_AGE_S = 10.0
 
@@ -113,7 +113,7 @@ class TrialFiles:
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = self.folder / f".{name}.draft"
             with draft.open("wb", buffering=0) as stream:
-                _write_all(stream, json.dumps(content).encode())
+                write_all(stream, json.dumps(content).encode())
                 os.fsync(stream.fileno())
             draft.rename(self.folder / name)
             places.push(self.folder / name)
@@ -127,20 +127,13 @@ class TrialFiles:
         before = path.stat().st_size if path.exists() else 0
         try:
             with path.open("ab", buffering=0) as stream:
-                _write_all(stream, line)
+                write_all(stream, line)
                 os.fsync(stream.fileno())
             places.push(path)
         except OSError:
             if path.exists():
                 os.truncate(path, before)
             raise
-
-
-def _write_all(stream: io.RawIOBase, data: bytes) -> None:
-    """Unbuffered, so that closing the file can not fail a second time; such a write may take a part only."""
-    rest = memoryview(data)
-    while len(rest):
-        rest = rest[stream.write(rest) or 0 :]
 
 
 def last_values(lines: Iterable[Mapping[str, Any]], *prefixes: str) -> dict[str, float]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from trainables.disk import is_full
+
 _PAUSE_S = 1.0
 _LEAST = 2**20
 
@@ -45,11 +45,6 @@ class Room:
                 self._lacking = 0
                 self._say(f"{self._folder} has room again; the sweep goes on")
         return bool(self._lacking)
-
-
-def is_full(error: OSError) -> bool:
-    """Whether `error` says that a disk, or what a user may have of it, is full."""
-    return error.errno in _NO_SPACE
 
 
 def when_there_is_room(write: Callable[[], None], folder: Path) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
-from platform.room import is_full
 from platform.storage import try_bucket
+from trainables.disk import is_full
 from trainables.objects import StoreError
 from trainables.places import is_bucket, place_of
 from trainables.redaction import redact

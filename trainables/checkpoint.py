@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables import places
+from trainables.disk import write_all
 
 _MAGIC = b"sweep-checkpoint-1\n"
 _DIGEST_BYTES = 64  # SHA-256 in hexadecimal
@@ -94,7 +95,7 @@ class _Hashed:
         if self.error is None:
             self.digest.update(data)
             try:
-                _write_all(self._stream, data)
+                write_all(self._stream, data)
             except OSError as error:
                 self.error = error
         return size
@@ -109,12 +110,12 @@ def _write(path: Path, state: dict[str, Any]) -> None:
     with path.open("wb", buffering=0) as stream:
         hashed = _Hashed(stream)
         try:
-            _write_all(stream, _MAGIC + b"0" * _DIGEST_BYTES)
+            write_all(stream, _MAGIC + b"0" * _DIGEST_BYTES)
             torch.save(state, hashed)  # type: ignore[arg-type]
             if hashed.error:
                 raise hashed.error
             stream.seek(len(_MAGIC))
-            _write_all(stream, hashed.digest.hexdigest().encode())
+            write_all(stream, hashed.digest.hexdigest().encode())
             os.fsync(stream.fileno())
         except OSError as error:
             raise OSError(
@@ -123,13 +124,6 @@ def _write(path: Path, state: dict[str, Any]) -> None:
                 f"{error.strerror!r}; the one before it is untouched",
                 str(path.parent),
             ) from error
-
-
-def _write_all(stream: io.RawIOBase, data: bytes) -> None:
-    """Unbuffered, so that closing the file can not fail a second time; such a write may take a part only."""
-    rest = memoryview(data).cast("B")
-    while len(rest):
-        rest = rest[stream.write(rest) or 0 :]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,11 +5,11 @@ import errno
 import traceback
 from collections.abc import Iterator
 
+from trainables.disk import is_full
 from trainables.launch import RankFailed
 from trainables.redaction import redact
 from trainables.trial import DISK_FULL, EXCEPTION, NON_FINITE, OUT_OF_MEMORY, TRACEBACK, Trial
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
 """What libraries that write by themselves (safetensors) say in an error of their own."""
 _NO_MEMORY_TEXTS = (
@@ -25,7 +25,7 @@ def classify(error: BaseException) -> str:
         text = str(each)
         if isinstance(each, RankFailed):
             return each.reason
-        if isinstance(each, OSError) and each.errno in _NO_SPACE:
+        if isinstance(each, OSError) and is_full(each):
             return DISK_FULL
         if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":
             return OUT_OF_MEMORY

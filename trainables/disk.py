@@ -1,0 +1,18 @@
+"""Writes to a disk that may be full."""
+
+import errno
+import io
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_all(stream: io.RawIOBase, data: bytes) -> None:
+    """Unbuffered, so that closing the file can not fail a second time; such a write may take a part only."""
+    rest = memoryview(data).cast("B")
+    while len(rest):
+        rest = rest[stream.write(rest) or 0 :]
+
+
+def is_full(error: OSError) -> bool:
+    """Whether ``error`` says that a disk, or what a user may have of it, is full."""
+    return error.errno in _NO_SPACE
