@@ -23,9 +23,8 @@ from platform.errors import Busy, SweepError
 from platform.lease_places import Found, InDatabase, Owner, Place, in_storage
 from platform.spec import SweepSpec
 from platform.study_storage import is_database
+from trainables.object_lease import BEAT_S, STALE_S
 
-BEAT_S = 10.0
-STALE_S = 60.0
 _BIRTH_TOLERANCE_S = 2.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
 
