@@ -131,9 +131,7 @@ class InBucket:
     """
 
     def __init__(self, folder: Path) -> None:
-        found = places.object_of(folder / "lease")
-        assert found is not None, f"{folder} is no copy"
-        self._lease = ObjectLease(*found)
+        self._lease = ObjectLease(*places.object_behind(folder / "lease"))
 
     def newest(self) -> Found | None:
         """See :meth:`Place.newest`."""

@@ -56,6 +56,13 @@ def object_of(path: Path) -> tuple[Bucket, str] | None:
     return (Bucket(parts[1]), "/".join(parts[2:])) if len(parts) > 1 else None
 
 
+def object_behind(path: Path) -> tuple[Bucket, str]:
+    """The bucket and the key of which ``path``, in a bucket's folder, is the copy."""
+    found = object_of(path)
+    assert found is not None, f"{path} is no copy"
+    return found
+
+
 def place_of(path: Path) -> str:
     """How others find ``path``: its URL, or the path itself."""
     remote = object_of(path)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from trainables import places
 from trainables.object_lease import STALE_S, ObjectLease, kept_up
-from trainables.objects import Bucket, StoreError
+from trainables.objects import StoreError
 
 MANIFEST = "manifest.json"
 WAITING = "waits for"
@@ -80,7 +80,7 @@ def fetch(folder: Path) -> bool:
     Raises:
         StoreError: an array is not what the manifest says.
     """
-    bucket, key = _object(folder)
+    bucket, key = places.object_behind(folder)
     found = bucket.read(f"{key}/{MANIFEST}")
     if found is None:
         return False
@@ -108,7 +108,7 @@ def publish(draft: Path, folder: Path) -> None:
         draft: a folder with its arrays.
         folder: the copy of the result.
     """
-    bucket, key = _object(folder)
+    bucket, key = places.object_behind(folder)
     part, names = uuid.uuid4().hex, sorted(path.stem for path in draft.glob("*.npy"))
     for name in names:
         bucket.write(f"{key}/{part}/{name}.npy", draft / f"{name}.npy")
@@ -137,9 +137,3 @@ def _owner(data: bytes) -> str:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return str(json.loads(data)["owner"])
     return "another node"
-
-
-def _object(folder: Path) -> tuple[Bucket, str]:
-    found = places.object_of(folder)
-    assert found is not None, f"{folder} is no copy"
-    return found

@@ -36,6 +36,8 @@ def test_a_folder_is_itself_and_nothing_is_done_with_it(tmp_path: Path) -> None:
     places.pull(tmp_path)
     places.pull_file(file)
     assert places.place_of(file) == str(file)
+    with pytest.raises(AssertionError, match=f"{file} is no copy"):
+        places.object_behind(file)
     assert places.sizes(tmp_path) == {file: 4}
     places.remove([file, tmp_path / "none"])
     assert names(tmp_path) == []
