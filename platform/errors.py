@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Sequence
+
+_LONGEST = 60
 
 
 class SweepError(Exception):
@@ -32,6 +35,12 @@ class Busy(SweepError):  # noqa: N818
     """Another driver holds this sweep."""
 
     exit_code = 3
+
+
+def short(value: object) -> str:
+    """A value as a message shows it: as Python writes it, a list or a mapping as JSON, its beginning if it is long."""
+    text = json.dumps(value, default=str) if isinstance(value, list | tuple | dict) else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def nearest(word: object, words: Iterable[str]) -> str | None:

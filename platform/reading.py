@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from platform.errors import did_you_mean
+from platform.errors import did_you_mean, short
 from platform.parameters import (
     Branch,
     Choice,
@@ -59,7 +58,7 @@ def _exclude(one: Branch, other: Branch) -> bool:
 def _read_group(raw: object, path: str, problem: Problem) -> dict[str, Parameter]:
     if not isinstance(raw, dict):
         problem(
-            path, f"must be a mapping of dotted names, but got {_short(raw)}; write `fit.dropout: 0.1` lines below it"
+            path, f"must be a mapping of dotted names, but got {short(raw)}; write `fit.dropout: 0.1` lines below it"
         )
         return {}
     found: dict[str, Parameter] = {}
@@ -77,8 +76,8 @@ def _read(raw: object, path: str, name: str, problem: Problem) -> Parameter | No
     if isinstance(raw, list):
         problem(
             path,
-            f"must be a scalar, {{values: ...}} or {{min: ..., max: ...}}, but got the bare list {_short(raw)}; write "
-            f"{{values: {_short(raw)}}} to choose from it, or {{values: [{_short(raw)}]}} for one value that is a list",
+            f"must be a scalar, {{values: ...}} or {{min: ..., max: ...}}, but got the bare list {short(raw)}; write "
+            f"{{values: {short(raw)}}} to choose from it, or {{values: [{short(raw)}]}} for one value that is a list",
         )
         return None
     if not isinstance(raw, dict):
@@ -106,7 +105,7 @@ def _read(raw: object, path: str, name: str, problem: Problem) -> Parameter | No
 def _unknown(key: object, raw: dict[Any, Any], name: str, alone: bool) -> str:
     rule = f"must be one of {', '.join((*_CHOICE_KEYS, *_RANGE_KEYS))}, but got {key!r}"
     if key == "value":
-        return f"{rule}; write the value itself for a constant: `{name}: {_short(raw[key])}`"
+        return f"{rule}; write the value itself for a constant: `{name}: {short(raw[key])}`"
     if key == "distribution":
         log = str(raw[key]) in _LOG_WORDS
         return f"{rule}; " + ("did you mean log: true? (min and max stay real values)" if log else "leave it out")
@@ -124,7 +123,7 @@ def _unknown(key: object, raw: dict[Any, Any], name: str, alone: bool) -> str:
 def _read_choice(raw: dict[str, Any], path: str, problem: Problem) -> Choice | None:
     values = raw.get("values")
     if not isinstance(values, list) or not values:
-        what = "is not there" if "values" not in raw else f"got {_short(values)}"
+        what = "is not there" if "values" not in raw else f"got {short(values)}"
         problem(f"{path}.values", f"must be a list with at least one value, but {what}; write `values: [a, b]`")
         return None
     fine = True
@@ -132,11 +131,11 @@ def _read_choice(raw: dict[str, Any], path: str, problem: Problem) -> Choice | N
         if not _plain(value):
             problem(
                 f"{path}.values[{index}]",
-                f"must be a number, a text, true, false, null or a list of them, but got {_short(value)}; replace it",
+                f"must be a number, a text, true, false, null or a list of them, but got {short(value)}; replace it",
             )
             fine = False
         elif any(stored(value) == stored(earlier) for earlier in values[:index]):
-            problem(f"{path}.values[{index}]", f"must be listed once, but got {_short(value)} again; remove one")
+            problem(f"{path}.values[{index}]", f"must be listed once, but got {short(value)} again; remove one")
             fine = False
     if not fine:
         return None
@@ -147,7 +146,7 @@ def _read_when(raw: object, values: list[Any], path: str, problem: Problem) -> d
     if not isinstance(raw, dict):
         problem(
             path,
-            f"must be a mapping from a value to its parameters, but got {_short(raw)}; write `when: {{a: {{...}}}}`",
+            f"must be a mapping from a value to its parameters, but got {short(raw)}; write `when: {{a: {{...}}}}`",
         )
         return {}
     when: dict[Any, Mapping[str, Parameter]] = {}
@@ -171,11 +170,11 @@ def _read_range(raw: dict[str, Any], path: str, problem: Problem) -> IntRange | 
                 problem(path, f"must have both min and max, but {key} is not there; add it, or list `values`")
                 fine = False
         elif not _number(raw[key]):
-            problem(f"{path}.{key}", f"must be a finite number, but got {_short(raw[key])}; write a plain number")
+            problem(f"{path}.{key}", f"must be a finite number, but got {short(raw[key])}; write a plain number")
             fine = False
     log = raw.get("log", False)
     if not isinstance(log, bool):
-        problem(f"{path}.log", f"must be true or false, but got {_short(log)}; write true for a logarithmic range")
+        problem(f"{path}.log", f"must be true or false, but got {short(log)}; write true for a logarithmic range")
         fine = False
     if not fine:
         return None
@@ -225,8 +224,3 @@ def _plain(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     return value is None or isinstance(value, bool | int | str)
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, default=str) if isinstance(value, list | dict) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any, get_args
 
-from platform.errors import did_you_mean, nearest
+from platform.errors import did_you_mean, nearest, short
 from platform.fields import keys_of, sections
 from platform.yaml_lines import join
 
@@ -128,25 +127,25 @@ def _message(details: Any, steps: list[Any]) -> str:
         rule, remedy = _TYPES[kind]
         if kind.startswith(("int", "float")) and not isinstance(value, str):
             remedy = "write it without a point or an exponent" if isinstance(value, float) else "write a number"
-        return f"{rule}, but got {_short(value)}; {remedy}"
+        return f"{rule}, but got {short(value)}; {remedy}"
     if kind in _BOUNDS:
         words, key, remedy = _BOUNDS[kind]
-        return f"must be {words} {details['ctx'][key]}, but got {_short(value)}; {remedy}"
+        return f"must be {words} {details['ctx'][key]}, but got {short(value)}; {remedy}"
     if kind == "literal_error":
         choices = _choices(steps)
         meant = _value_meant(value, choices)
         remedy = f"did you mean {meant!r}?" if meant else "choose one of them"
-        return f"must be one of {', '.join(choices)}, but got {_short(value)}; {remedy}"
+        return f"must be one of {', '.join(choices)}, but got {short(value)}; {remedy}"
     if kind == "invalid_key":
-        return f"a key must be text, but got {_short(value)}; rename it"
+        return f"a key must be text, but got {short(value)}; rename it"
     if kind == "string_pattern_mismatch" and steps == ["trainable"]:
-        return f"must be a name such as spectran, or a dotted module path, but got {_short(value)}; rename it"
+        return f"must be a name such as spectran, or a dotted module path, but got {short(value)}; rename it"
     if kind == "string_pattern_mismatch":
         return (
             f"must be a plain name (letters, digits, . _ -, starting with a letter or a digit, at most 100), but got "
-            f"{_short(value)}; rename it"
+            f"{short(value)}; rename it"
         )
-    return f"{details['msg']}, but got {_short(value)}; correct it"
+    return f"{details['msg']}, but got {short(value)}; correct it"
 
 
 def _unknown_key(steps: list[Any]) -> str:
@@ -177,8 +176,3 @@ def _choices(steps: list[Any]) -> tuple[str, ...]:
     """The words that a key with fixed choices takes."""
     section, key = (str(steps[0]), str(steps[-1])) if len(steps) > 1 else ("", str(steps[0]))
     return get_args(sections()[section].model_fields[key].annotation)
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, default=str) if isinstance(value, list | tuple | dict) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

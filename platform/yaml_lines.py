@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from platform.errors import short
+
 _CORE = {
     "null": r"^(?:~|null|Null|NULL|)$",
     "bool": r"^(?:true|True|TRUE|false|False|FALSE)$",
@@ -100,16 +102,12 @@ def _plain(node: yaml.Node, path: str, document: Document, above: tuple[yaml.Nod
             return _scalar(kind, node.value)
         except ValueError:
             document.problems.append(
-                (line, f"{path}: must be of the kind {kind}, but got {_short(node.value)}; correct it")
+                (line, f"{path}: must be of the kind {kind}, but got {short(node.value)}; correct it")
             )
             return None
     shown = node.tag.replace(_TAG, "!!")
     document.problems.append((line, f"{path}: must be plain YAML, but got the tag {shown}; remove the tag"))
     return None
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def _mapping(node: yaml.MappingNode, path: str, document: Document, above: tuple[yaml.Node, ...]) -> dict[Any, Any]:

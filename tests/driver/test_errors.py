@@ -1,6 +1,6 @@
 """Errors carry the command's exit code and every problem once."""
 
-from platform.errors import Busy, InvalidSweep, SweepError, did_you_mean, nearest
+from platform.errors import Busy, InvalidSweep, SweepError, did_you_mean, nearest, short
 
 
 def test_exit_codes_are_those_of_the_command() -> None:
@@ -20,3 +20,11 @@ def test_the_nearest_name_is_offered_or_all_of_them() -> None:
     assert nearest("zzz", ["dropout", "rate"]) is None
     assert did_you_mean("Dropuot", ["dropout", "rate"]) == "did you mean 'dropout'?"
     assert did_you_mean("zzz", ["dropout", "rate"]) == "choose from dropout, rate"
+
+
+def test_a_value_is_shown_as_it_was_written_and_cut_where_it_is_long() -> None:
+    assert [short(value) for value in ("a", 1.5, None, [1, "a"], {"a": True})] == [
+        "'a'", "1.5", "None", '[1, "a"]', '{"a": true}',
+    ]  # fmt: skip
+    assert short("x" * 58) == f"'{'x' * 58}'"
+    assert short("x" * 59) == f"'{'x' * 56}..."
