@@ -25,7 +25,6 @@ REFUSED_TAG = "tracking.refused"
 
 _LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "INTERRUPTED": "KILLED"}
-_WEIGHTS = "best.safetensors"
 _ACTIVE = "active"
 
 logger = logging.getLogger(__name__)
@@ -254,7 +253,7 @@ class Runs:
         found = sorted(places.sizes(artifacts).items())
         files = {str(path.relative_to(artifacts)): _File(path, size) for path, size in found}
         if self._destination.checkpoints != "best":
-            files.pop(_WEIGHTS, None)
+            files.pop(places.WEIGHTS, None)
         if self._destination.checkpoints == "last":
             kept = [each for each in places.sizes(checkpoints).items() if each[0].match(f"{checkpoints}/*.pt")]
             files |= {f"checkpoints/{path.name}": _File(path, size) for path, size in sorted(kept)[-1:]}

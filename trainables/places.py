@@ -22,6 +22,8 @@ CACHE = "SWEEP_CACHE"
 """The environment variable that names this node's folder for copies; by default ~/.cache/recsys-sweeps."""
 DRIVER, READER, WORKER = "driver", "reader", "worker"
 """The sides: who runs a sweep, who only reads one, who trains."""
+WEIGHTS = "best.safetensors"
+"""The artifact of a trial in which its best weights lie."""
 
 _AT_ONCE = 16
 _DRAFT, _OWN = ".draft", "."  # how the names of files end or begin that are no copies

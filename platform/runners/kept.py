@@ -16,8 +16,6 @@ from platform.fields import Metric, Tracking
 from platform.journal import TrialFiles
 from trainables import places
 
-WEIGHTS = "best.safetensors"
-
 _AT_ONCE = 16  # a bucket takes its time for each
 
 
@@ -80,7 +78,7 @@ class Kept:
         folder = self._folder / "trials" / str(number)
         if self._rule == "last" or (self._rule == "best" and number in self._kept):
             return _thin(folder / "checkpoints")
-        weights = folder / "artifacts" / WEIGHTS
+        weights = folder / "artifacts" / places.WEIGHTS
         files = [*places.sizes(folder / "checkpoints"), *places.sizes(folder / "artifacts")]
         gone = [path for path in files if path == weights or path.is_relative_to(folder / "checkpoints")]
         there = bool(gone) or (folder / "checkpoints").exists()

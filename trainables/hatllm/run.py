@@ -18,6 +18,7 @@ from trainables.hatllm.diagnostics import write_diagnostics
 from trainables.hatllm.engine import Engine, make_engine
 from trainables.hatllm.llm import borrowed, pieces
 from trainables.hatllm.training import train
+from trainables.places import WEIGHTS
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import write_tensors
 from trainables.seqrec.metrics import ranking_metrics
@@ -90,7 +91,7 @@ def _train_and_test(
     trained = engine.state()["parameters"]
     if trial.rank == 0:
         write_ranks(trial.artifact("ranks.npy"), splits.test, rank_N)
-        write_tensors(trial.artifact("best.safetensors"), trained)
+        write_tensors(trial.artifact(WEIGHTS), trained)
     count = sum(tensor.numel() for tensor in trained.values())
     costs = {"trial/parameters": count, "trial/inference_seconds": seconds}
     trial.report(done.best_step, {**ranking_metrics("test", rank_N, TOP_K), **costs, **looked})

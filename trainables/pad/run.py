@@ -15,6 +15,7 @@ from trainables.pad.compose import Material, compose
 from trainables.pad.config import BUCKETS, OBJECTIVE, Config
 from trainables.pad.experts import JoinedBackbone, JoinedItems, gated_scores
 from trainables.pad.gate import NetworkGate
+from trainables.places import WEIGHTS
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import fit, parameters, write_weights
@@ -78,7 +79,7 @@ def run(config: Config, trial: Trial) -> None:
     rank_N = ranks(splits.test)
     seconds = time.perf_counter() - started
     write_ranks(trial.artifact("ranks.npy"), splits.test, rank_N)
-    write_weights(trial.artifact("best.safetensors"), model)
+    write_weights(trial.artifact(WEIGHTS), model)
     trial.report(
         made.steps + (done.best_epoch if config.fit.keep == "best" else done.epoch),
         {

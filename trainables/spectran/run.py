@@ -8,6 +8,7 @@ from torch import nn
 from trainables.backbones.make import make_backbone
 from trainables.data.sequences import load
 from trainables.data.splits import Rows, split
+from trainables.places import WEIGHTS
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import fit, parameters, write_weights
@@ -76,7 +77,7 @@ def run(config: Config, trial: Trial) -> None:
     rank_N = ranks(splits.test)
     seconds = time.perf_counter() - started
     write_ranks(trial.artifact("ranks.npy"), splits.test, rank_N)
-    write_weights(trial.artifact("best.safetensors"), model)
+    write_weights(trial.artifact(WEIGHTS), model)
     costs = {"trial/parameters": parameters(model), "trial/inference_seconds": seconds}
     diagnostics = write_diagnostics(items, trial)
     trial.report(done.best_epoch, ranking_metrics("test", rank_N, TOP_K) | costs | diagnostics)
