@@ -43,6 +43,12 @@ class Bridge:
 
     def take(self, tune_id: str, message: dict[str, Any]) -> bool:
         """Take a worker's message (see trainables/on_ray.py); False ends the trial."""
+        go_on = self._take(tune_id, message)
+        if not go_on:
+            self._forget(tune_id)
+        return go_on
+
+    def _take(self, tune_id: str, message: dict[str, Any]) -> bool:
         number = self._numbers[tune_id]
         metrics = dict(message.get("metrics", ()))
         if message.get("kind") == "report":
@@ -74,11 +80,15 @@ class Bridge:
 
     def lost(self, tune_id: str, text: str, error: BaseException | None = None) -> None:
         """Tune's trial ended without a last word: its worker is lost, unless `error` says that memory ran out."""
-        number = self._numbers.pop(tune_id, None)
-        self._trials.pop(tune_id, None)
+        number = self._forget(tune_id)
         if number is not None:
             reason = classify(error) if error else EXCEPTION
             self.ledger.fail(number, WORKER_LOST if reason == EXCEPTION else reason, text)
+
+    def _forget(self, tune_id: str) -> int | None:
+        """Tune's trial has ended; the number of the sweep's that stood behind it, if one still did."""
+        self._trials.pop(tune_id, None)
+        return self._numbers.pop(tune_id, None)
 
 
 class LedgerSearcher(Searcher):
