@@ -92,7 +92,7 @@ class Metric(_Strict):
 
     @property
     def sign(self) -> int:
-        """What makes more of it better: 1, or -1 where it is minimized."""
+        """What its values are multiplied by, so that more is better."""
         return 1 if self.goal == "maximize" else -1
 
     @field_validator("name")

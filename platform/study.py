@@ -172,7 +172,7 @@ class Study:
         if len(self.spec.metrics) > 1:
             front = {trial.number for trial in self._study.best_trials}
             return [trial for trial in done if trial.number in front]
-        sign = 1 if self.spec.metrics[0].goal == "maximize" else -1
+        sign = self.spec.metrics[0].sign
         return sorted(done, key=lambda trial: sign * float(trial.values[0]), reverse=True)[:1]
 
     @property
