@@ -152,7 +152,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
             else:
                 tracker.finish({"status": "FAILED"}, patience_s=5)
             raise
-        closing = closing or ledger.closing
+        closing = closing or ledger.closing or ("the grid is used up" if ledger.is_exhausted else None)
         table = trials.rows(study, folder)
         files = _write(spec, study, table, folder)
         compared = None

@@ -159,5 +159,4 @@ class SweepStopper(Stopper):
         """Whether nothing is left; asked after each event, so here the run may be ended by an exception."""
         self._check()
         self._bridge.end_silent()
-        ledger = self._bridge.ledger
-        return bool(ledger.closing) and not ledger.live and not ledger.left
+        return bool(self._bridge.ledger.closing) and not self._bridge.ledger.live

@@ -19,7 +19,7 @@ from platform.pruning import Pruned
 from platform.room import Room
 from platform.runners.failures import Attempts
 from platform.runners.kept import Kept
-from platform.runners.limits import Watch, is_limit
+from platform.runners.limits import Watch
 from platform.runners.live import Ended, Live
 from platform.spec import SweepSpec
 from platform.study import Asked, Study
@@ -63,7 +63,9 @@ class Ledger:
         self.study = study
         self.live: dict[int, Live] = {}
         self.closing: str | None = None
-        """Why no further trial is started; None while the sweep goes on."""
+        """The limit that ends the sweep; None while none is reached."""
+        self.is_exhausted = False
+        """Whether a grid is used up; trials that run or wait are still run to their ends."""
         self._folder = folder
         self._stages = stages
         self._tracker = tracker
@@ -187,19 +189,14 @@ class Ledger:
     @property
     def is_full(self) -> bool:
         """Whether trials wait for room on the disk."""
-        return not self.closing and self._room.is_full
+        return bool(self.left) and self._room.is_full
 
     @property
     def left(self) -> int:
         """Trials that are still to be started, as far as the budget says."""
-        if self._is_limited:
+        if self.closing:
             return 0
-        return len(self._waiting) + (0 if self.closing else max(0, self.spec.num_trials - self._counted))
-
-    @property
-    def _is_limited(self) -> bool:
-        """Whether a limit closes the sweep; where a grid is used up, trials that wait are still run."""
-        return is_limit(self.closing)
+        return len(self._waiting) + (0 if self.is_exhausted else max(0, self.spec.num_trials - self._counted))
 
     def _ask(self) -> None:
         """Have a trial wait to be started, if there is one to ask for.
@@ -210,10 +207,10 @@ class Ledger:
         batch = self.spec.batch or 1
         if self._waiting if batch == 1 else self._counted % batch == 0 and (self._waiting or self.live):
             return
-        while self._counted < self.spec.num_trials and not self.closing:
+        while self._counted < self.spec.num_trials and not self.is_exhausted:
             asked = self.study.ask()
             if asked is None:
-                self.closing = "the grid is used up"
+                self.is_exhausted = True
                 return
             self._counted += 1
             self._waiting.append(Live(asked, TrialFiles(self._folder, asked.number), time.monotonic()))
@@ -286,9 +283,7 @@ class Ledger:
 
     def _check_limits(self) -> bool:
         """Whether the sweep is closing, because a limit says so."""
-        if self.closing:
-            return self._is_limited
-        self.closing = self._watch.of_sweep(self._failed)
+        self.closing = self.closing or self._watch.of_sweep(self._failed)
         return self.closing is not None
 
     def _ship(self, live: Live) -> None:

@@ -16,7 +16,6 @@ TIME_LIMIT = "time limit"
 GRACE_S = 10.0
 """For how long over a limit a report, which spares the worker, is waited for."""
 
-_SWEEP = "limits."
 _LOOK_S = 1.0
 
 
@@ -41,9 +40,9 @@ class Watch:
         now = time.monotonic()
         limits, reason = self._limits, None
         if limits.max_hours and now - self._started > 3600 * limits.max_hours:
-            reason = f"{_SWEEP}max_hours {limits.max_hours:g} is reached"
+            reason = f"limits.max_hours {limits.max_hours:g} is reached"
         elif limits.max_failed_trials is not None and failed > limits.max_failed_trials:
-            reason = f"{_SWEEP}max_failed_trials {limits.max_failed_trials} is exceeded"
+            reason = f"limits.max_failed_trials {limits.max_failed_trials} is exceeded"
         if reason and self._closing is None:
             self._closing = now
         return reason
@@ -80,8 +79,3 @@ class Watch:
 
 def _waits(live: Live) -> bool:
     return f": {WAITING} " in f": {live.files.status()}"
-
-
-def is_limit(closing: str | None) -> bool:
-    """Whether a sweep closes by a limit, and not because there is nothing left to ask for."""
-    return (closing or "").startswith(_SWEEP)

@@ -257,7 +257,7 @@ def test_failed_trials_end_the_sweep_where_a_limit_says_so(runner, play):
 def test_a_grid_is_run_to_its_end_though_a_trial_comes_back_late(ray, play):
     here = play("tune", "parameters.wrong=once", "parameters.x={values: [0.1, 0.2]}")
     assert [trial.state.name for trial in here.study.trials()] == ["COMPLETE", "COMPLETE"]
-    assert here.ledger.closing == "the grid is used up"
+    assert here.ledger.is_exhausted
 
 
 def test_trials_under_ray_say_what_they_took(dying):

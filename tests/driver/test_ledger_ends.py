@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from platform import room
 from platform.journal import TrialFiles
 from platform.runners import ledger as ledgers
 from platform.runners.ledger import Ledger
@@ -240,6 +241,57 @@ def test_trials_that_hang_are_ended_with_the_hours_of_the_sweep(begin, monkeypat
     assert here.ledger.left == 0
 
 
+GRID = ("method=grid", "parameters={x: {values: [0.1, 0.2, 0.3]}}", "constraints=[]")
+
+
+def used_up(begin, *overrides):
+    """A sweep over a grid whose points have all been started, and that has found out that there is none more."""
+    here = begin(*GRID, *overrides)
+    for _ in range(3):
+        start(here.ledger)
+    assert start(here.ledger) is None
+    assert here.ledger.is_exhausted
+    return here
+
+
+def test_the_hours_of_a_sweep_end_what_runs_after_a_grid_is_used_up_too(begin, monkeypatch):
+    clock = Clock(monkeypatch)
+    here = used_up(begin, "limits.max_hours=1")
+    assert report(here.ledger, 0, 1, 0.5)
+    clock.pass_(3601)
+    assert not report(here.ledger, 0, 2, 0.6)
+    assert here.ledger.end_silent() == []
+    clock.pass_(11)
+    assert here.ledger.end_silent() == [1, 2]
+    assert {ended.reason for ended in here.ended} == {"limits.max_hours 1 is reached"}
+
+
+def test_failed_trials_close_a_sweep_after_its_grid_is_used_up_too(begin):
+    here = used_up(begin, "limits.max_failed_trials=0", "limits.max_failures_per_trial=0")
+    here.ledger.fail(0, "exception", "no")
+    here.ledger.fail(1, "worker retired", "")  # waits
+    assert start(here.ledger) is None
+    assert here.ledger.closing == "limits.max_failed_trials 0 is exceeded"
+    assert here.ledger.left == 0
+
+
+def test_a_trial_that_comes_back_after_a_grid_is_used_up_waits_for_room_and_no_trial_does_where_none_is_left(
+    begin, monkeypatch
+):
+    monkeypatch.setattr(room, "_has_room", lambda folder, size: False)
+    here = used_up(begin)
+    here.ledger.fail(0, "worker lost", "")
+    here.ledger.fail(1, "disk full", "OSError")
+    assert here.ledger.is_full
+    assert start(here.ledger) is None
+    monkeypatch.setattr(room, "_has_room", lambda folder, size: True)
+    monkeypatch.setattr(room, "_PAUSE_S", 0.0)
+    assert start(here.ledger)["number"] == 0
+    monkeypatch.setattr(room, "_has_room", lambda folder, size: False)
+    here.ledger.fail(2, "disk full", "OSError")
+    assert not here.ledger.is_full
+
+
 def test_the_budget_counts_trials_of_earlier_drivers_and_may_grow(begin):
     first = begin("num_trials=2")
     for number in range(2):
@@ -295,7 +347,8 @@ def test_a_trial_that_waits_is_still_run_when_the_grid_is_used_up(begin):
     here = begin(*grid, "parameters.part.name=plain")
     assert [start(here.ledger)["number"] for _ in range(2)] == [0, 1]
     assert start(here.ledger) is None
-    assert here.ledger.closing == "the grid is used up"
+    assert here.ledger.is_exhausted
+    assert here.ledger.closing is None
     assert here.ledger.left == 0
     here.ledger.fail(0, "worker lost", "")
     assert here.ledger.left == 1
