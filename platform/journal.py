@@ -14,10 +14,11 @@ Where the storage is a bucket, these are copies: what is written is in the bucke
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ from trainables.disk import write_all
 
 _STATUS_AGE_S = 10.0
 
+logger = logging.getLogger(__name__)
+
 
 class TrialFiles:
-    """The files of trial `number` of the sweep in `sweep_folder`."""
+    """The files of trial `number` of the sweep in `sweep_folder`; `say` is told where they wait for room."""
 
-    def __init__(self, sweep_folder: Path, number: int) -> None:
+    def __init__(self, sweep_folder: Path, number: int, say: Callable[[str], None] = logger.warning) -> None:
         self.number = number
+        self._say = say
         self.folder = sweep_folder / "trials" / str(number)
         self._count: int | None = None
 
@@ -53,7 +57,7 @@ class TrialFiles:
             "step": step,
             "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
         }
-        when_there_is_room(lambda: self._add(json.dumps(line).encode() + b"\n"), self.folder)
+        when_there_is_room(lambda: self._add(json.dumps(line).encode() + b"\n"), self.folder, self._say)
         self._count += 1
         return line
 
@@ -61,9 +65,9 @@ class TrialFiles:
         """The reports after the first `after`; a last line that is torn, or being written, is left out."""
         return [json.loads(line) for line in self._content().splitlines(keepends=True)[after:] if line.endswith(b"\n")]
 
-    def end(self, record: Mapping[str, Any]) -> None:
-        """Write how the trial ended."""
-        self._write("end.json", record)
+    def end(self, record: Mapping[str, Any], *, waits: bool = True) -> None:
+        """Write how the trial ended; unless it `waits` for room, a full disk is an OSError."""
+        self._write("end.json", record, waits=waits)
 
     def read(self, name: str) -> dict[str, Any]:
         """One of the JSON files, empty where it is not there (yet)."""
@@ -108,7 +112,7 @@ class TrialFiles:
             count += whole.count(b"\n")
         return count
 
-    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+    def _write(self, name: str, content: Mapping[str, Any], *, waits: bool = True) -> None:
         def write() -> None:
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = self.folder / f".{name}.draft"
@@ -118,7 +122,10 @@ class TrialFiles:
             draft.rename(self.folder / name)
             places.push(self.folder / name)
 
-        when_there_is_room(write, self.folder)
+        if waits:
+            when_there_is_room(write, self.folder, self._say)
+        else:
+            write()
 
     def _add(self, line: bytes) -> None:
         """Append to the journal, all of it or nothing."""

@@ -49,8 +49,13 @@ class Room:
         return bool(self._lacking)
 
 
-def when_there_is_room(write: Callable[[], None], folder: Path) -> None:
+def when_there_is_room(write: Callable[[], None], folder: Path, say: Callable[[str], None] = logger.warning) -> None:
     """Call `write` again and again while the disk of `folder` is full; what must be written before anything else waits.
+
+    Args:
+        write: writes, or raises OSError.
+        folder: where to.
+        say: called with a sentence for the user.
 
     Raises:
         OSError: another error than a full disk.
@@ -59,14 +64,16 @@ def when_there_is_room(write: Callable[[], None], folder: Path) -> None:
     while True:
         try:
             write()
-            return
+            break
         except OSError as error:
             if not is_full(error):
                 raise
             if not told:
-                logger.warning("%s: %s; the sweep waits for room", folder, error.strerror)
+                say(f"{folder} has no room: {error.strerror}; the sweep waits for it")
             told = True
             time.sleep(_PAUSE_S)
+    if told:
+        say(f"{folder} has room again; the sweep goes on")
 
 
 def _has_room(folder: Path, size: int) -> bool:

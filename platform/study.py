@@ -7,11 +7,12 @@ was is kept beside Optuna's state as the user attribute `end`.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ STARTED = "started"
 _PATIENCE_WITH_SAMPLER = 20  # infeasible proposals in a row before points are drawn uniformly
 _UNIFORM_DRAWS = 20_000
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -51,20 +54,23 @@ class Study:
         spec: the sweep.
         space: its compiled parameters.
         folder: the sweep's folder in the storage; the journal lies there unless `study` names another place.
+        say: called with a sentence for the user.
 
     Raises:
         InvalidSweep: the storage holds a study of another space, metric or trainable under this name.
         SweepError: the storage cannot be opened.
     """
 
-    def __init__(self, spec: SweepSpec, space: Space, folder: Path) -> None:
+    def __init__(
+        self, spec: SweepSpec, space: Space, folder: Path, say: Callable[[str], None] = logger.warning
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.spec = spec
         self.space = space
         directions = [metric.goal for metric in spec.metrics]
         try:
             self._study = optuna.create_study(
-                storage=open_storage(spec.study, folder),
+                storage=open_storage(spec.study, folder, say),
                 study_name=spec.name,
                 directions=directions,
                 load_if_exists=True,

@@ -27,35 +27,40 @@ def is_database(study: str | None) -> bool:
     return "://" in (study or "")
 
 
-def open_storage(study: str | None, folder: Path) -> BaseStorage:
+def open_storage(study: str | None, folder: Path, say: Callable[[str], None] = logger.warning) -> BaseStorage:
     """Open the storage of a study; the file is locked by creating a file, which works over NFS too.
 
     Args:
         study: of the sweep file: a database URL, a path, or None for a journal in `folder`.
         folder: the sweep's.
+        say: called with a sentence for the user where a journal waits for room on its disk.
     """
     if study and is_database(study):
         return _patient(RDBStorage(study, engine_kwargs={"pool_pre_ping": True}))
     path = Path(study or folder / "study.journal")
     path.parent.mkdir(parents=True, exist_ok=True)
     mend_journal(path)
-    return JournalStorage(_Patient(str(path), lock_obj=JournalFileOpenLock(str(path))))
+    return JournalStorage(_Patient(path, say))
 
 
 class _Patient(JournalFileBackend):
     """A journal file that waits for room on its disk; what it was told is in it as a whole or not at all."""
 
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        super().__init__(str(path), lock_obj=JournalFileOpenLock(str(path)))
+        self._path = path
+        self._say = say
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write ``logs``, in the end."""
-        path = Path(self._file_path)
-        when_there_is_room(lambda: self._append(path, logs), path.parent)
+        when_there_is_room(lambda: self._append(logs), self._path.parent, self._say)
 
-    def _append(self, path: Path, logs: list[dict[str, Any]]) -> None:
-        before = path.stat().st_size
+    def _append(self, logs: list[dict[str, Any]]) -> None:
+        before = self._path.stat().st_size
         try:
             super().append_logs(logs)
         except OSError:
-            os.truncate(path, before)  # nobody else writes while this driver holds the sweep's lease
+            os.truncate(self._path, before)  # nobody else writes while this driver holds the sweep's lease
             raise
 
 

@@ -118,7 +118,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
 
         try:
             with Signals() as signals:
-                study = Study(spec, space, folder)
+                study = Study(spec, space, folder, progress.say)
                 (folder / "sweep.yaml").write_text(spec.text)
                 tracker.start(study.id)
                 ledger = Ledger(

@@ -6,6 +6,7 @@ early stopping therefore see the same truth, and a crash at any point loses noth
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -70,6 +71,7 @@ class Ledger:
         self._stages = stages
         self._tracker = tracker
         self._on_end = on_end
+        self._say = say
         self._room = Room(folder, say)
         self._check = check
         self._watch = Watch(spec.limits)
@@ -180,8 +182,10 @@ class Ledger:
     def interrupt(self) -> None:
         """The driver ends while trials run: they stay in the study to be taken up, and no run is left RUNNING."""
         for live in [*self.live.values(), *self._waiting]:
-            if live.files.read("end.json").get("state", INTERRUPTED) == INTERRUPTED:  # else only its telling was cut
-                live.files.end({"state": INTERRUPTED, "reason": "interrupted, resumable", "time": time.time()})
+            with contextlib.suppress(OSError):  # where it cannot be written, a missing end says the same
+                if live.files.read("end.json").get("state", INTERRUPTED) == INTERRUPTED:  # else its telling was cut
+                    end = {"state": INTERRUPTED, "reason": "interrupted, resumable", "time": time.time()}
+                    live.files.end(end, waits=False)
             self._ship(live)
         self.live.clear()
         self._waiting.clear()
@@ -213,9 +217,12 @@ class Ledger:
                 self.is_exhausted = True
                 return
             self._counted += 1
-            self._waiting.append(Live(asked, TrialFiles(self._folder, asked.number), time.monotonic()))
+            self._waiting.append(self._live_of(asked))
             if self._counted % batch == 0:
                 return
+
+    def _live_of(self, asked: Asked) -> Live:
+        return Live(asked, TrialFiles(self._folder, asked.number, self._say), time.monotonic())
 
     def _take_up(self, asked: Asked) -> None:
         """A trial that an earlier driver left running: its counters come from its journal, and it waits its turn.
@@ -223,7 +230,7 @@ class Ledger:
         One whose end was written, but not yet told, is only told. The newest report is judged again, in case the
         driver died over it.
         """
-        live = Live(asked, TrialFiles(self._folder, asked.number), time.monotonic())
+        live = self._live_of(asked)
         live.attempts = Attempts.read(live.files.read("attempts.json"))
         live.attempts.attempt += 1
         broken: str | None = None
