@@ -263,7 +263,8 @@ class SweepFields(_Strict):
     initial_points: Annotated[
         tuple[dict[str, Any], ...], BeforeValidator(_as_tuple, json_schema_input_type=list[dict[str, Any]])
     ] = ()
-    """Settings that are tried first; parameters left out are proposed."""
+    """Settings that are tried first, those added later before any other; parameters left out are drawn so that the
+    constraints hold."""
     compare: Compare | None = None
     """Which settings stand for one method in the table of the finished sweep; may change between runs."""
     resources: Resources = Resources()

@@ -32,6 +32,7 @@ IDENTITY = "identity"
 ID = "id"
 END = "end"
 STARTED = "started"
+POINT = "initial_point"
 
 _PATIENCE_WITH_SAMPLER = 20  # infeasible proposals in a row before points are drawn uniformly
 _UNIFORM_DRAWS = 20_000
@@ -95,8 +96,10 @@ class Study:
         self._open: dict[int, Trial] = {}
         self._rungs: dict[int, dict[str, float]] = {}
         self._grid: Iterator[dict[str, Any]] | None = None
-        for point in spec.initial_points[past:]:  # nothing is asked before all of them are there
-            self._study.enqueue_trial(space.to_storage(point))
+        known = {trial.user_attrs.get(POINT) for trial in self._study.get_trials(deepcopy=False)}
+        for point in () if past and spec.method == "grid" else spec.initial_points:  # a grid comes to each anyway
+            if _key(point) not in known:
+                self._enqueue_drawn(point)
 
     def ask(self) -> Asked | None:
         """The next feasible point, or None where a grid is used up. An infeasible one is told and never seen again."""
@@ -105,7 +108,7 @@ class Study:
             if self.spec.method == "grid" and not waiting and not (waiting := self._enqueue_grid()):
                 return None
             if not waiting and self._refused_in_a_row() >= _PATIENCE_WITH_SAMPLER:
-                self._enqueue_uniform()
+                self._enqueue_drawn()
             self._seed_sampler(min([t.number for t in self._waiting()], default=self._count()))
             if asked := self._settle(self._study.ask()):
                 return asked
@@ -253,12 +256,14 @@ class Study:
             self._study.enqueue_trial(self.space.to_storage(values))
         return self._waiting()
 
-    def _enqueue_uniform(self) -> None:
+    def _enqueue_drawn(self, point: Mapping[str, Any] | None = None) -> None:
+        """Enqueue a feasible point: one of the file, of which what it leaves out is drawn uniformly, or any."""
+        attributes = None if point is None else {POINT: _key(point)}
         draws = random.Random(_seed(self.spec.seed, self._count()))
         for _ in range(_UNIFORM_DRAWS):
-            values = self.space.sample(draws)
+            values = self.space.sample(draws, point)
             if self.space.feasible(values):
-                self._study.enqueue_trial(self.space.to_storage(values))
+                self._study.enqueue_trial(self.space.to_storage(values), attributes)
                 return
         raise SweepError(
             "constraints: must leave some point to run, but none was found among "

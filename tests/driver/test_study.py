@@ -141,6 +141,26 @@ def test_initial_points_come_first_and_once(sweep, opened):
     assert third.values["x"] not in (0.25, 0.5)
 
 
+def test_what_an_initial_point_leaves_out_is_drawn_so_that_the_constraints_hold(sweep, opened):
+    here = sweep(
+        "method=random", "initial_points=[{width: 16}, {width: 64}]", "constraints=['x < 0.02 or width == 32']"
+    )
+    study = opened(here)
+    first, second = study.ask(), study.ask()
+    assert [first.values["width"], second.values["width"]] == [16, 64]
+    assert max(first.values["x"], second.values["x"]) < 0.02
+
+
+def test_an_initial_point_that_is_added_later_is_tried_next_and_once(sweep, opened):
+    first = opened(sweep("method=random", "initial_points=[{x: 0.25}]"))
+    for _ in range(2):
+        finish(first, first.ask(), lambda n: 0.1 * n)
+    for _ in range(2):
+        more = opened(sweep("method=random", "initial_points=[{x: 0.5}, {x: 0.25}]"))
+    assert more.ask().values["x"] == 0.5
+    assert more.ask().values["x"] not in (0.25, 0.5)
+
+
 def test_constants_are_part_of_what_is_asked(sweep, opened):
     assert opened(sweep("parameters.steps=7")).ask().values["steps"] == 7
 
