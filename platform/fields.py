@@ -274,9 +274,19 @@ class SweepFields(_Strict):
     storage: str = Field(default_factory=lambda: os.environ.get("SWEEP_STORAGE") or "runs", min_length=1)
     """A folder or s3://bucket/prefix, shared by driver and workers; default $SWEEP_STORAGE, else runs."""
     study: str | None = Field(default=None, min_length=1)
-    """The study's journal file or database URL; default <storage>/<name>/study.journal."""
+    """URL of a database that holds the study; default a journal file, <storage>/<name>/study.journal."""
     tracking: Tracking = Tracking()
     """Where MLflow keeps the runs."""
+
+    @field_validator("study")
+    @classmethod
+    def _in_database(cls, study: str | None) -> str | None:
+        if study is not None and "://" not in study:
+            raise ValueError(
+                f"must be the URL of a database, but got {study!r}; write postgresql://user@host/database or similar, "
+                "or remove it: the study's journal then lies in the sweep's folder"
+            )
+        return study
 
     @field_validator("metrics")
     @classmethod

@@ -22,7 +22,6 @@ import psutil
 from platform.errors import Busy, SweepError
 from platform.lease_places import Found, InDatabase, Owner, Place, in_storage
 from platform.spec import SweepSpec
-from platform.study_storage import is_database
 from trainables.object_lease import BEAT_S, STALE_S
 
 _BIRTH_TOLERANCE_S = 2.0
@@ -130,7 +129,7 @@ def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float =
     try:
         places.append(in_storage(folder))
         _take(places[0], me, spec.name, stale_s)
-        if spec.study and is_database(spec.study):
+        if spec.study:
             places.append(_beside_study(spec.study, spec.name))
             _take(places[1], me, spec.name, stale_s)
         lease._begin()

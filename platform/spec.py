@@ -222,10 +222,10 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
                 f"{here.parameter.max}; add a step, list values, or take method: tpe",
             )
     _check_compare(spec, unread, problem)
-    if "://" in spec.storage and not (spec.study and "://" in spec.study):
+    if "://" in spec.storage and spec.study is None and "study" not in unread:
         problem(
             "study",
-            f"must be a database URL where storage is {spec.storage}, but got {spec.study!r}; write "
+            f"must be a database URL where storage is {spec.storage}, but got None; write "
             "postgresql://user@host/database or similar",
         )
 

@@ -54,7 +54,7 @@ class Study:
     Args:
         spec: the sweep.
         space: its compiled parameters.
-        folder: the sweep's folder in the storage; the journal lies there unless `study` names another place.
+        folder: the sweep's folder in the storage; the journal lies there unless `study` names a database.
         say: called with a sentence for the user.
 
     Raises:

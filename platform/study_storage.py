@@ -22,23 +22,17 @@ PATIENCE_S = 45.0
 logger = logging.getLogger(__name__)
 
 
-def is_database(study: str | None) -> bool:
-    """Whether `study` of a sweep file is the URL of a database."""
-    return "://" in (study or "")
-
-
 def open_storage(study: str | None, folder: Path, say: Callable[[str], None] = logger.warning) -> BaseStorage:
     """Open the storage of a study; the file is locked by creating a file, which works over NFS too.
 
     Args:
-        study: of the sweep file: a database URL, a path, or None for a journal in `folder`.
+        study: of the sweep file: a database URL, or None for a journal in `folder`.
         folder: the sweep's.
         say: called with a sentence for the user where a journal waits for room on its disk.
     """
-    if study and is_database(study):
+    if study:
         return _patient(RDBStorage(study, engine_kwargs={"pool_pre_ping": True}))
-    path = Path(study or folder / "study.journal")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = folder / "study.journal"
     mend_journal(path)
     return JournalStorage(_Patient(path, say))
 

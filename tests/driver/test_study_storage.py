@@ -45,8 +45,8 @@ def test_a_torn_last_line_and_a_left_lock_are_mended(sweep, opened, caplog):
 
 def test_a_full_disk_holds_the_study_up_and_its_journal_stays_whole(sweep, opened, small_disk, fill, monkeypatch):
     disk = small_disk(1)
-    journal = disk / "study.journal"
-    here = sweep(f"study={journal}")
+    here = sweep(f"storage={disk}")
+    journal = here.folder / "study.journal"
     study = opened(here)
     finish_one(study)
     whole, found = journal.read_bytes(), []
