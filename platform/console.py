@@ -100,6 +100,11 @@ class Signals:
         """
         self._deferred = True
 
+    def resume(self) -> None:
+        """Raise signals at once again; now the one that was noted, if one was."""
+        self._deferred = False
+        self.check()
+
     def check(self) -> None:
         """Raise the signal that was noted, if one was."""
         if self._noted is not None:
@@ -109,6 +114,7 @@ class Signals:
         if self._deferred and self._noted is None:
             self._noted = signum
             return
+        self._noted = None
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(signum)

@@ -21,6 +21,7 @@ from trainables.redaction import redact
 
 if TYPE_CHECKING:
     from platform.compare import Comparison
+    from platform.console import Signals
     from platform.destination import Destination
     from platform.space import Space
     from platform.spec import SweepSpec
@@ -90,8 +91,19 @@ def _refuse_several_nodes(spec: SweepSpec, address: str | None) -> None:
 
 
 def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:
+    from platform.console import Interrupted, Signals
+
+    try:
+        with Signals() as signals:
+            return _drive(spec, space, address, command, signals)
+    except Interrupted as end:
+        sys.stdout.write(f"{end}; carry on with: {command}\n")
+        return end.exit_code
+
+
+def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, signals: Signals) -> int:
     from platform import report, trials
-    from platform.console import Interrupted, Signals, clean_screen
+    from platform.console import Interrupted, clean_screen
     from platform.lease import hold
     from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
@@ -117,53 +129,52 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
             os._exit(1)
 
         try:
-            with Signals() as signals:
-                study = Study(spec, space, folder, progress.say)
-                (folder / "sweep.yaml").write_text(spec.text)
-                tracker.start(study.id)
-                ledger = Ledger(
-                    spec, study, folder, folder.parent / "stages", tracker, progress.ended, lease.check, progress.say
-                )
-                progress.begin(ledger, trials.ended(study))
-                try:
-                    if ledger.left and address == INLINE:
-                        inline.run(ledger)
-                    elif ledger.left:
-                        signals.defer()
-                        tune.connect(address)
-                        signals.install()
-                        capacity = placement.capacity(spec.resources, spec.max_concurrent_trials)
-                        tune.run(ledger, capacity, signals.check, gone)
-                except Interrupted as end:
-                    status, code = "KILLED", end.exit_code
-                    closing = f"{end}; carry on with: {command}"
-                finally:
-                    if not lease.is_lost:
-                        ledger.interrupt()  # whatever ended the sweep, no trial is left as if it ran
-                    progress.finish()
-                    tune.disconnect()
-        except Interrupted as end:  # before a trial was started
-            progress.say(f"{end}: nothing was started; carry on with: {command}")
-            tracker.finish({"status": "KILLED"}, patience_s=5)
-            return end.exit_code
-        except BaseException:
+            study = Study(spec, space, folder, progress.say)
+            (folder / "sweep.yaml").write_text(spec.text)
+            tracker.start(study.id)
+            ledger = Ledger(
+                spec, study, folder, folder.parent / "stages", tracker, progress.ended, lease.check, progress.say
+            )
+            progress.begin(ledger, trials.ended(study))
+            try:
+                if ledger.left and address == INLINE:
+                    inline.run(ledger)
+                elif ledger.left:
+                    signals.defer()
+                    tune.connect(address)
+                    signals.install()
+                    capacity = placement.capacity(spec.resources, spec.max_concurrent_trials)
+                    tune.run(ledger, capacity, signals.check, gone)
+            except Interrupted as end:
+                status, code = "KILLED", end.exit_code
+                closing = f"{end}; carry on with: {command}"
+            finally:
+                signals.defer()
+                if not lease.is_lost:
+                    ledger.interrupt()  # whatever ended the sweep, no trial is left as if it ran
+                progress.finish()
+                tune.disconnect()
+            signals.resume()
+            closing = closing or ledger.closing or ("the grid is used up" if ledger.is_exhausted else None)
+            table = trials.rows(study, folder)
+            files = _write(spec, study, table, folder)
+            compared = None
+            if spec.compare and not code:
+                bring_tables(folder)
+                compared, more = _compare(spec, folder)
+                files += more
+            signals.defer()
+            if not tracker.finish({"status": status, "files": files, **_summary(spec, table)}):
+                rest = f"the same command ships the rest: {command}"
+                progress.say(f"MLflow at {tracker.destination} has not taken everything; {rest}")
+        except BaseException as error:
+            signals.defer()
             if lease.is_lost:
                 tracker.close()
             else:
-                tracker.finish({"status": "FAILED"}, patience_s=5)
+                ended = "KILLED" if isinstance(error, Interrupted) else "FAILED"
+                tracker.finish({"status": ended}, patience_s=5)
             raise
-        closing = closing or ledger.closing or ("the grid is used up" if ledger.is_exhausted else None)
-        table = trials.rows(study, folder)
-        files = _write(spec, study, table, folder)
-        compared = None
-        if spec.compare and not code:
-            bring_tables(folder)
-            compared, more = _compare(spec, folder)
-            files += more
-        if not tracker.finish({"status": status, "files": files, **_summary(spec, table)}):
-            progress.say(
-                f"MLflow at {tracker.destination} has not taken everything; the same command ships the rest: {command}"
-            )
         report.result(console, spec, table, closing, _look_further(tracker.destination))
         if compared:
             report.comparison(console, compared)

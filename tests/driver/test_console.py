@@ -88,6 +88,21 @@ def test_a_signal_that_is_deferred_is_raised_where_it_is_asked_for_and_a_second_
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_signals_are_raised_at_once_again_after_they_were_deferred_and_each_once():
+    with Signals() as signals:
+        signals.defer()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            signals.resume()
+        signals.check()
+        signals.resume()
+    with Signals() as signals:
+        signals.defer()
+        signals.resume()
+        with pytest.raises(Interrupted, match="SIGINT"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_handlers_that_another_replaced_can_be_put_back():
     with Signals() as signals:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

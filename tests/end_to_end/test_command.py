@@ -186,6 +186,30 @@ def test_a_signal_ends_it_resumable_and_the_same_command_completes_each_trial_on
     check_complete(tmp_path / "runs", 3)
 
 
+@pytest.mark.usefixtures("store_is_there")
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
+def test_a_signal_after_the_last_trial_ends_it_too_and_the_same_command_completes_it(
+    start, ended, tmp_path, signum, code
+):
+    arguments = ("--address", "inline", *SLOW_TRIALS, "--set", "parameters.sleep=0.5", "--set", "num_trials=2")
+    first = start(*arguments)
+    home = tmp_path / "runs" / "curve"
+    while not (home / "results.csv").exists():  # plots follow
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.01)
+    os.killpg(first.pid, signum)
+    stopped = ended(first)
+    assert (stopped.code, stopped.err) == (code, "")
+    carry_on = f"carry on with: python -m platform.sweep {tmp_path}/curve.yaml {' '.join(arguments)}"
+    assert stopped.out.endswith(f"{signal.Signals(signum).name}; {carry_on}\n")
+    assert list(home.glob("lease.*")) == []
+    assert Store(tmp_path / "runs").parent.info.status == "KILLED"
+    assert ended(start(*arguments)).code == 0
+    check_complete(tmp_path / "runs", 2)
+
+
 @pytest.mark.slow
 def test_a_killed_driver_is_carried_on_by_the_same_command_with_nothing_twice(start, ended, tmp_path):
     arguments = ("--address", "inline", *SLOW_TRIALS, "--set", "num_trials=3")
