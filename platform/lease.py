@@ -41,36 +41,38 @@ class Lease:
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._seen = time.clock_gettime(_CLOCK)
-        self._is_lost = False
+        self._lost: SweepError | None = None
         self._thread = threading.Thread(target=self._beat_on, name="lease", daemon=True)
 
     @property
     def is_lost(self) -> bool:
-        """Whether another driver has taken the sweep over: nothing of it may be written any more."""
-        return self._is_lost
+        """Whether another driver may have taken the sweep over: nothing of it may be written any more."""
+        return self._lost is not None
 
     def check(self) -> None:
-        """Pass while the sweep is this driver's.
+        """Pass while the sweep is this driver's; once it is not, the same is raised each time.
 
         Raises:
             Busy: another driver has taken it over.
             SweepError: the storage has not answered for so long that one may have.
         """
         silent = time.clock_gettime(_CLOCK) - self._seen
-        if not self._is_lost and silent > self._stale_s / 2:
+        if self._lost is None and silent > self._stale_s / 2:
             self._beat()
             silent = time.clock_gettime(_CLOCK) - self._seen
-        if self._is_lost:
-            raise Busy(
-                f"a sweep must have one driver, but {self._name!r} was taken over{self._by()}, as this one had given "
-                f"no sign of life; leave it to that one"
-            )
-        if silent > self._stale_s:
-            self._is_lost = True
-            raise SweepError(
+        if self._lost is None and silent > self._stale_s:
+            self._lost = SweepError(
                 f"storage: must answer while a sweep runs, but did not for {silent:.0f} seconds; "
                 "the same command carries on when it is back"
             )
+        if self._lost is not None:
+            raise self._lost
+
+    def _taken_over(self) -> Busy:
+        return Busy(
+            f"a sweep must have one driver, but {self._name!r} was taken over{self._by()}, as this one had given no "
+            "sign of life; leave it to that one"
+        )
 
     def _by(self) -> str:
         try:
@@ -89,7 +91,8 @@ class Lease:
                 return
             try:
                 for place in self._places:
-                    self._is_lost |= not place.beat()
+                    if not place.beat():
+                        self._lost = self._lost or self._taken_over()
                 self._seen = time.clock_gettime(_CLOCK)
             except Exception as error:  # of a file system or any database
                 logger.warning("lease: the storage does not answer: %r", error)
@@ -97,9 +100,9 @@ class Lease:
     def _begin(self) -> None:
         self._thread.start()
 
-    def forgo(self) -> None:
+    def forgo(self, why: str) -> None:
         """Let every `check` from here on raise, as if the lease were lost: the caller alone writes what is left."""
-        self._is_lost = True
+        self._lost = SweepError(why)
 
     def release(self) -> None:
         """Give the lease back; no sign of life follows."""

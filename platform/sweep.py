@@ -119,11 +119,12 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
 
         def gone() -> None:
             """Ray died, and the main thread may be stuck in it: what an end does is done here."""
-            lease.forgo()
+            why = f"Ray must answer while a sweep runs, but it is gone; start it again with: {command}"
+            lease.forgo(why)
             time.sleep(_TURN_S)  # a report that the main thread is taking comes first
             ledger.interrupt()
             progress.finish()
-            progress.say(f"Ray must answer while a sweep runs, but it is gone; start it again with: {command}")
+            progress.say(why)
             tracker.finish({"status": "FAILED"}, patience_s=5)
             lease.release()
             os._exit(1)
