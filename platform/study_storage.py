@@ -14,6 +14,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from platform.errors import SweepError
 from platform.room import when_there_is_room
 
 PATIENCE_S = 45.0
@@ -59,7 +60,10 @@ class _Patient(JournalFileBackend):
 
 
 def _patient(storage: RDBStorage) -> RDBStorage:
-    """Let every operation, each a transaction, be tried again while the database does not answer, for a while."""
+    """Let every operation, each a transaction, be tried again for a while where the database does not answer.
+
+    One that then still fails raises SweepError.
+    """
     names = {name for name in dir(RDBStorage) if name.split("_")[0] in ("create", "set", "get")} | {"_get_trials"}
     for name in names:
         operation = getattr(storage, name)
@@ -75,7 +79,11 @@ def _repeated(operation: Callable[..., Any], *arguments: Any, **named: Any) -> A
             return operation(*arguments, **named)
         except StorageInternalError as error:
             if time.monotonic() + pause > deadline:
-                raise
+                cause = str(error.__cause__ or error).splitlines()[0]
+                raise SweepError(
+                    f"study: must answer while a sweep runs, but its database did not for {PATIENCE_S:.0f} seconds: "
+                    f"{cause}; the same command carries on when it is back"
+                ) from error
             logger.warning("the study's database does not answer, tried again in %.1f s: %s", pause, error.__cause__)
         time.sleep(pause)
         pause = min(2 * pause, 5.0)

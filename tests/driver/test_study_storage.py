@@ -2,12 +2,14 @@
 
 import json
 import logging
+import sqlite3
+from contextlib import closing
 from types import SimpleNamespace
 
 import optuna
 import pytest
 
-from platform import room
+from platform import room, study_storage
 from platform.errors import InvalidSweep, SweepError
 from platform.study import Study
 
@@ -79,6 +81,24 @@ def test_a_database_holds_the_study_where_one_is_named(sweep, opened, tmp_path):
 def test_a_database_that_does_not_open_is_told_with_the_keys_to_look_at(sweep, opened):
     with pytest.raises(SweepError, match=r"study: must be a storage that opens, but got .*; see `study:`"):
         opened(sweep("study=sqlite:////nowhere/at/all/study.db"))
+
+
+def test_a_database_that_stays_away_ends_the_sweep_with_the_rule_and_leaves_its_trials_running(
+    sweep, opened, tmp_path, monkeypatch
+):
+    here = sweep(f"study=sqlite:///{tmp_path}/study.db?timeout=0.1")
+    study = opened(here)
+    number = study.ask().number
+    monkeypatch.setattr(study_storage, "PATIENCE_S", 1.0)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(SweepError) as away:
+            study.report(number, 1, 0.5)
+    assert str(away.value) == (
+        "study: must answer while a sweep runs, but its database did not for 1 seconds: (sqlite3.OperationalError) "
+        "database is locked; the same command carries on when it is back"
+    )
+    assert [asked.number for asked in opened(here).take_up()] == [number]
 
 
 def test_two_sweeps_share_a_database_without_seeing_each_other(sweep, opened, tmp_path):
