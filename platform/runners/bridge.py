@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -25,6 +26,7 @@ class Bridge:
         self._gpu = gpu
         self._numbers: dict[str, int] = {}
         self._trials: dict[str, Any] = {}
+        self._error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher for snapshots that are never used."""
@@ -41,9 +43,16 @@ class Bridge:
             self._numbers[tune_id] = task["number"]
         return task
 
+    def check(self) -> None:
+        """Raise the driver's own error, if one was met where Tune would take it for that of a trial."""
+        if self._error:
+            raise self._error
+
     def take(self, tune_id: str, message: dict[str, Any]) -> bool:
         """Take a worker's message (see trainables/on_ray.py); False ends the trial."""
-        go_on = self._take(tune_id, message)
+        go_on = False
+        with self._own():
+            go_on = self._take(tune_id, message)
         if not go_on:
             self._forget(tune_id)
         return go_on
@@ -83,7 +92,16 @@ class Bridge:
         number = self._forget(tune_id)
         if number is not None:
             reason = classify(error) if error else EXCEPTION
-            self.ledger.fail(number, WORKER_LOST if reason == EXCEPTION else reason, text)
+            with self._own():
+                self.ledger.fail(number, WORKER_LOST if reason == EXCEPTION else reason, text)
+
+    @contextmanager
+    def _own(self) -> Iterator[None]:
+        """Keep the driver's own error for `check`."""
+        try:
+            yield
+        except Exception as error:
+            self._error = self._error or error
 
     def _forget(self, tune_id: str) -> int | None:
         """Tune's trial has ended; the number of the sweep's that stood behind it, if one still did."""
@@ -158,5 +176,6 @@ class SweepStopper(Stopper):
     def stop_all(self) -> bool:
         """Whether nothing is left; asked after each event, so here the run may be ended by an exception."""
         self._check()
+        self._bridge.check()
         self._bridge.end_silent()
         return bool(self._bridge.ledger.closing) and not self._bridge.ledger.live

@@ -18,34 +18,46 @@ _PAUSE_S = 0.5
 def run(ledger: Ledger) -> None:
     """Run every trial that `ledger` hands out; a trial's exception fails the trial, not the sweep."""
     while task := _next(ledger):
-        number = task["number"]
+        _run(ledger, task)
 
-        def send(step: int, metrics: dict[str, float], number: int = number) -> None:
-            if not ledger.report(number, step, metrics):
-                raise TrialStopped
 
-        trial = LocalTrial(
-            places.local(task["folder"]),
-            seed=training_seed(task["values"]),
-            number=number,
-            attempt=task["attempt"],
-            micro_batch_divisor=task["micro_batch_divisor"],
-            stages=Stages(places.local(task["stages"])),
-            send=send,
-        )
-        limit_threads(task["cpus"])
+def _run(ledger: Ledger, task: dict[str, Any]) -> None:
+    """Run one trial; an error of the driver's own in a report ends it as it is, and is raised."""
+    number = task["number"]
+    own: list[Exception] = []
+
+    def send(step: int, metrics: dict[str, float]) -> None:
         try:
-            run_ranks(task, trial)
-        except TrialStopped:
-            pass
-        except (Exception, SystemExit) as error:
-            reason = describe(error, trial)
-            trial.hand_over()
-            ledger.fail(number, *reason)
-        else:
-            trial.hand_over()
-            ledger.finish(number, {})
-        trial.forget()
+            go_on = ledger.report(number, step, metrics)
+        except Exception as error:
+            own.append(error)
+            raise TrialStopped from error
+        if not go_on:
+            raise TrialStopped
+
+    trial = LocalTrial(
+        places.local(task["folder"]),
+        seed=training_seed(task["values"]),
+        number=number,
+        attempt=task["attempt"],
+        micro_batch_divisor=task["micro_batch_divisor"],
+        stages=Stages(places.local(task["stages"])),
+        send=send,
+    )
+    limit_threads(task["cpus"])
+    try:
+        run_ranks(task, trial)
+    except TrialStopped:
+        if own:
+            raise own[0] from None
+    except (Exception, SystemExit) as error:
+        reason = describe(error, trial)
+        trial.hand_over()
+        ledger.fail(number, *reason)
+    else:
+        trial.hand_over()
+        ledger.finish(number, {})
+    trial.forget()
 
 
 def _next(ledger: Ledger) -> dict[str, Any] | None:

@@ -2,15 +2,20 @@
 
 import json
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 
+from platform import study_storage
 from platform.check import space_of
+from platform.errors import SweepError
 from platform.journal import TrialFiles
 from platform.runners import failures, inline, limits, placement, tune
 from platform.runners.ledger import Ledger
@@ -44,9 +49,14 @@ def runner(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
-    """Run a sweep to its end; `calls` are the reports as they came, `ended` the trials' ends, `log` the ledger's."""
+    """Run a sweep to its end; `calls` are the reports as they came, `ended` the trials' ends, `log` the ledger's.
 
-    def play(runner: str, *overrides: str, at_once: int = 2) -> SimpleNamespace:
+    `at_report` is called with the step of each report before the ledger takes it.
+    """
+
+    def play(
+        runner: str, *overrides: str, at_once: int = 2, at_report: Callable[[int], None] = lambda step: None
+    ) -> SimpleNamespace:
         place = tmp_path_factory.mktemp(runner)
         (place / "sweep.yaml").write_text(SWEEP)
         spec = load(place / "sweep.yaml", [f"storage={place}", *overrides])
@@ -59,6 +69,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
 
         def counted(number: int, step: int, metrics: Any) -> bool:
             calls.append((number, step))
+            at_report(step)
             return report(number, step, metrics)
 
         ledger.report = counted
@@ -251,6 +262,23 @@ def test_failed_trials_end_the_sweep_where_a_limit_says_so(runner, play):
     here = play(runner, *limits, "parameters.wrong=exception", "parameters.seed={min: 0, max: 30}")
     assert here.ledger.closing == "limits.max_failed_trials 1 is exceeded"
     assert 2 <= len(here.study.trials()) <= 4
+
+
+def test_a_study_that_stays_away_ends_the_sweep_and_is_not_held_against_the_trial(runner, play, tmp_path, monkeypatch):
+    monkeypatch.setattr(study_storage, "PATIENCE_S", 0.0)
+    url = f"sqlite:///{tmp_path}/study.db?timeout=0.1"
+    with closing(sqlite3.connect(tmp_path / "study.db")) as other:
+
+        def at_report(step: int) -> None:
+            if step == 3 and not other.in_transaction:
+                other.execute("begin exclusive")
+
+        with pytest.raises(SweepError, match="study: must answer while a sweep runs, but its database did not"):
+            play(runner, f"storage={tmp_path}", f"study={url}", "num_trials=1", at_report=at_report)
+    (trial,) = optuna.load_study(study_name="wrong", storage=url).trials
+    assert (trial.state.name, trial.intermediate_values.keys()) == ("RUNNING", {1, 2})
+    files = TrialFiles(tmp_path / "wrong", 0)
+    assert (files.read("attempts.json"), files.read("end.json"), len(files.lines())) == ({}, {}, 3)
 
 
 @pytest.mark.slow

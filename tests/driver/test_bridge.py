@@ -4,7 +4,11 @@ import weakref
 from types import SimpleNamespace
 from typing import Any
 
-from platform.runners.bridge import Bridge
+import pytest
+
+from platform.errors import SweepError
+from platform.runners.bridge import Bridge, SweepStopper
+from platform.runners.ledger import Ledger
 
 
 class TuneTrial(SimpleNamespace):
@@ -35,3 +39,26 @@ def test_a_trial_that_is_stopped_or_finishes_is_forgotten_and_its_end_stands(beg
     for tune_id in ("a", "b"):
         bridge.lost(tune_id, "Tune ends each trial that it stopped")
     assert [(ended.number, ended.state) for ended in here.ended] == [(0, "FAIL"), (1, "COMPLETE")]
+
+
+def test_an_error_of_the_drivers_own_ends_the_sweep_as_it_is_and_no_trial_is_charged(begin):
+    here = begin()
+    errors = [SweepError("storage: must answer"), SweepError("said later")]
+    is_away = False
+
+    def check() -> None:
+        if is_away:
+            raise errors.pop(0)
+
+    folder = here.folder
+    bridge = Bridge(Ledger(here.ledger.spec, here.study, folder, folder / "stages", check=check), cpu=1.0, gpu=0.0)
+    for tune_id in ("a", "b"):
+        begun(bridge, tune_id)
+    is_away = True
+    assert not bridge.take("a", report(1, 0.5))
+    bridge.lost("b", "its node is gone")
+    bridge.lost("a", "Tune ends each trial that it stopped")
+    with pytest.raises(SweepError, match="storage: must answer"):
+        SweepStopper(bridge, lambda: None).stop_all()
+    assert list(folder.glob("trials/*/attempts.json")) == []
+    assert [trial.state.name for trial in here.study.trials()] == ["RUNNING", "RUNNING"]
