@@ -1,4 +1,4 @@
-"""A disk without room: is there some again?"""
+"""What a disk may lack: room (is there some again?), or an answer."""
 
 from __future__ import annotations
 

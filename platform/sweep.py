@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
 from platform.storage import try_bucket
-from trainables.disk import is_full
+from trainables.disk import is_away, is_full
 from trainables.objects import StoreError
 from trainables.places import is_bucket, place_of
 from trainables.redaction import redact
@@ -69,9 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"storage: {redact(str(error))}; the same command carries on\n")
         return SweepError.exit_code
     except OSError as error:
-        if not is_full(error):
+        if is_full(error):
+            told = f"the disk must have room, but got {error}; the same command carries on then"
+        elif is_away(error):
+            told = f"storage: must answer while a sweep runs, but got {error}; the same command carries on then"
+        else:
             raise
-        sys.stderr.write(f"the disk must have room, but got {redact(str(error))}; the same command carries on then\n")
+        sys.stderr.write(f"{redact(told)}\n")
         return SweepError.exit_code
 
 

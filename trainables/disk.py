@@ -1,9 +1,10 @@
-"""Writes to a disk that may be full."""
+"""Writes to a disk that may be full, or away."""
 
 import errno
 import io
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
 
 
 def write_all(stream: io.RawIOBase, data: bytes) -> None:
@@ -16,3 +17,8 @@ def write_all(stream: io.RawIOBase, data: bytes) -> None:
 def is_full(error: OSError) -> bool:
     """Whether ``error`` says that a disk, or what a user may have of it, is full."""
     return error.errno in _NO_SPACE
+
+
+def is_away(error: OSError) -> bool:
+    """Whether ``error`` says that a file system does not answer, or not any more."""
+    return error.errno in _AWAY

@@ -210,6 +210,21 @@ def test_a_signal_after_the_last_trial_ends_it_too_and_the_same_command_complete
     check_complete(tmp_path / "runs", 2)
 
 
+@pytest.mark.usefixtures("store_is_there")
+def test_a_storage_that_stops_answering_ends_it_with_the_rule_and_the_same_command_carries_on(start, ended, tmp_path):
+    arguments = ("--address", "inline", "--set", "num_trials=1", "--set", "early_stopping=none")
+    draft = tmp_path / "runs" / "curve" / "trials" / "0" / ".end.json.draft"
+    draft.parent.mkdir(parents=True)
+    draft.symlink_to("/proc/self/mem")  # what is written there gives EIO
+    stopped = ended(start(*arguments))
+    assert stopped.code == 1
+    told = "storage: must answer while a sweep runs, but got [Errno 5] Input/output error; the same command carries on"
+    assert stopped.err == f"{told} then\n"
+    draft.unlink()
+    assert ended(start(*arguments)).code == 0
+    check_complete(tmp_path / "runs", 1)
+
+
 @pytest.mark.slow
 def test_a_killed_driver_is_carried_on_by_the_same_command_with_nothing_twice(start, ended, tmp_path):
     arguments = ("--address", "inline", *SLOW_TRIALS, "--set", "num_trials=3")
