@@ -111,6 +111,14 @@ def test_secrets_are_named_and_never_held(name):
                 assert "value" not in entry
 
 
+def test_no_secret_gets_into_the_image():
+    (compose,) = documents("docker/compose.yaml")
+    kept = {(INFRA / "docker" / secret["file"]).parent for secret in compose["secrets"].values()}
+    for ignore in (".dockerignore", ".gitignore"):
+        left_out = (ROOT / ignore).read_text().split()
+        assert all(f"{folder.relative_to(ROOT)}" in [word.rstrip("/") for word in left_out] for folder in kept), ignore
+
+
 def test_only_loopback_is_published():
     (compose,) = documents("docker/compose.yaml")
     ports = [port for service in compose["services"].values() for port in service.get("ports", ())]
@@ -173,6 +181,13 @@ def test_the_job_of_kubernetes_is_found_by_the_name_of_its_sweep():
     (job,) = documents("kubernetes/rayjob.yaml")
     (file,) = re.findall(r"sweeps/\S+\.yaml", job["spec"]["entrypoint"])
     assert job["spec"]["metadata"] == {"sweep": yaml.safe_load((ROOT / file).read_text())["name"]}
+
+
+def test_no_job_on_a_shared_cluster_is_retried_by_kuberay():
+    """KubeRay retries with a new cluster, for which it deletes the old one (its issue 4516), or refuses the job."""
+    jobs = [document for name in YAML for document in documents(name) if document.get("kind") == "RayJob"]
+    assert any("clusterSelector" in job["spec"] for job in jobs)
+    assert not any("clusterSelector" in job["spec"] and "backoffLimit" in job["spec"] for job in jobs)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
