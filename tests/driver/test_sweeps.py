@@ -13,6 +13,9 @@ from platform.check import open_sweep, space_of
 from platform.errors import InvalidSweep
 from platform.published import as_text
 from platform.spec import load
+from trainables.config import build
+from trainables.floors.config import Config as Floors
+from trainables.pad.config import Config as Pad
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 FILES = sorted(str(file.relative_to(SWEEPS)) for file in SWEEPS.rglob("*.yaml"))
@@ -37,14 +40,23 @@ for read in (pretrain_settings, align_settings):
 """
 
 
-def commands(file):
-    """The sweep commands in a file's comment, as lists of overrides."""
+def told(file):
+    """The sweep commands in a file's comment, each as the file it runs and its overrides."""
     lines = [line[1:].strip() for line in (SWEEPS / file).read_text().splitlines() if line.startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ").splitlines()
     words = [shlex.split(line) for line in joined if "python -m platform.sweep" in line]
-    for told in words:
-        assert told[told.index("platform.sweep") + 1] == f"sweeps/{file}"
-    return [[told[index + 1] for index, word in enumerate(told) if word == "--set"] for told in words]
+    return [
+        (
+            line[line.index("platform.sweep") + 1].removeprefix("sweeps/"),
+            [line[index + 1] for index, word in enumerate(line) if word == "--set"],
+        )
+        for line in words
+    ]
+
+
+def commands(file):
+    """The commands in a file's comment that run the file itself, as lists of overrides."""
+    return [overrides for other, overrides in told(file) if other == file]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -71,10 +83,22 @@ def test_the_trials_of_a_grid_are_as_many_as_its_points(file):
 def test_the_commands_that_a_file_tells_are_sweeps_of_their_own_name_that_run_all_their_points(file):
     first, *others = commands(file)
     assert first == []
+    assert {other for other, _ in told(file)} <= set(FILES)
     for overrides in others:
         spec = load(SWEEPS / file, overrides)
         assert spec.name != load(SWEEPS / file).name
         assert spec.method != "grid" or sum(1 for _ in space_of(spec).grid()) == spec.num_trials
+
+
+@pytest.mark.parametrize("file", ["pad_kernels.yaml", "pad_experts.yaml"])
+def test_the_floors_that_a_file_is_compared_with_have_its_protocol(file):
+    ((other, overrides),) = [line for line in told(file) if line[0] != file]
+    assert (other, overrides) in told(other)
+    assert f"sweeps/{file} sweeps/{other} --set {overrides[0]}\n" in (SWEEPS / file).read_text()
+    pad, floors = load(SWEEPS / file), load(SWEEPS / other, overrides)
+    one, two = (build(cls, next(space_of(spec).grid())).data for cls, spec in ((Pad, pad), (Floors, floors)))
+    assert (one.mask_seen, one.max_history) == (True, 20)
+    assert one == two
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if "pad_" in file])
