@@ -65,6 +65,8 @@ class _Scores:
     rows: str | None
     """Fingerprint of the test rows; trials of an older version have none."""
     data: str | None
+    mask_seen: str | None
+    """Whether seen items were left out of the ranking, true or false; as `rows`."""
 
 
 class _Unusable(Exception):  # noqa: N818
@@ -198,7 +200,7 @@ def _scores(label: str, cell: Cell, k: int) -> _Scores:
         _Unusable: a trial left no ranks, or its trials ranked different rows.
     """
     total_N: np.ndarray | None = None
-    user_N, rows, data = np.empty(0), None, None
+    user_N, rows, data, mask_seen = np.empty(0), None, None, None
     for index, files in enumerate(cell.trials):
         table = _ranks(files.folder / "artifacts" / "ranks.npy", files.number)
         tags = files.read("tags.json")
@@ -208,9 +210,10 @@ def _scores(label: str, cell: Cell, k: int) -> _Scores:
         same = (rows, data) == (tags.get("data.rows"), tags.get("data.fingerprint"))
         if not same or not np.array_equal(user_N, table["user"]):
             raise _Unusable(f"trials {cell.trials[0].number} and {cell.trials[index].number} ranked different rows")
+        mask_seen = mask_seen or tags.get("data.mask_seen")
         total_N += gain(table["rank"], k)
     assert total_N is not None, "a cell has a trial"
-    return _Scores(label, user_N, total_N / len(cell.trials), rows, data)
+    return _Scores(label, user_N, total_N / len(cell.trials), rows, data, mask_seen)
 
 
 def _ranks(path: Path, number: int) -> np.ndarray:
@@ -236,6 +239,8 @@ def _apart(one: _Scores, other: _Scores) -> str | None:
         return "as nothing says which data they ranked (no data.fingerprint)"
     elif one.data != other.data:
         return "as they ranked other data (data.fingerprint)"
+    if one.mask_seen and other.mask_seen and one.mask_seen != other.mask_seen:
+        return "as one leaves seen items out (data.mask_seen)"
     return None if np.array_equal(one.user_N, other.user_N) else "as their rows are of other users"
 
 

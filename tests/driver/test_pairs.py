@@ -177,6 +177,22 @@ def test_trials_without_data_rows_are_paired_by_their_data(tested):
     assert (len(tests.pairs), tests.left_out) == (3, ())
 
 
+MASKED, RANKED = (
+    {"tags": {"data.fingerprint": "f00", "data.rows": "r00", "data.mask_seen": masked}} for masked in ("true", "false")
+)
+
+
+def test_cells_of_which_one_leaves_seen_items_out_are_not_paired(tested):
+    tests = tested(("a", 0, RANKS, MASKED), ("b", 0, RANKS, RANKED), ("c", 0, RANKS, MASKED))
+    assert [(pair.first, pair.second) for pair in tests.pairs] == [("a", "c")]
+    assert tests.left_out == ("2 pairs are left out, as one leaves seen items out (data.mask_seen): a and b, ...",)
+
+
+def test_trials_that_do_not_say_whether_seen_items_were_left_out_are_paired_as_before(tested):
+    tests = tested(("a", 0, RANKS), ("a", 1, RANKS, MASKED), ("b", 0, RANKS), ("b", 1, RANKS))
+    assert (len(tests.pairs), tests.left_out) == (1, ())
+
+
 def test_rows_of_another_number_are_not_paired(tested):
     tests = tested(("a", 0, RANKS), ("b", 0, [1, 2]))
     assert tests.left_out == ("1 pair is left out, as their rows are of other users: a and b",)

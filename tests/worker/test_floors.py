@@ -125,7 +125,8 @@ def test_a_floor_runs_on_every_split_and_tags_the_rows_it_was_ranked_on(
     trial = LocalTrial(tmp_path)
     run(Config(data=data), trial)
     expected = split(load(data, trial.stages), data)
-    assert json.loads((tmp_path / "tags.json").read_text())["data.rows"] == expected.fingerprint
+    tags = json.loads((tmp_path / "tags.json").read_text())
+    assert (tags["data.rows"], tags["data.mask_seen"]) == (expected.fingerprint, "true" if masked else "false")
     ranks = np.load(tmp_path / "artifacts" / "ranks.npy")
     assert ranks["user"].tolist() == expected.test.user_N.tolist()
     assert len(ranks) == 100

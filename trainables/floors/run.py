@@ -8,6 +8,7 @@ import torch
 from trainables.data.batches import Batch
 from trainables.data.sequences import load
 from trainables.data.splits import Rows, split
+from trainables.data.tags import tag_rows
 from trainables.floors.config import Config
 from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
 from trainables.seqrec.config import TOP_K
@@ -25,7 +26,7 @@ def run(config: Config, trial: Trial) -> None:
     sequences = load(config.data, trial.stages)
     trial.tag("data.fingerprint", sequences.fingerprint)
     splits = split(sequences, config.data)
-    trial.tag("data.rows", splits.fingerprint)
+    tag_rows(trial, splits, config.data)
     score = scorer(config, count(sequences, splits.train))
 
     def ranks(rows: Rows) -> np.ndarray:

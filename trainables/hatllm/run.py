@@ -12,6 +12,7 @@ import torch
 from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences, load
 from trainables.data.splits import Rows, Splits, split
+from trainables.data.tags import tag_rows
 from trainables.hatllm.compose import Composition, Material, compose
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.diagnostics import write_diagnostics
@@ -43,7 +44,7 @@ def run(config: Config, trial: Trial) -> None:
     splits = split(sequences, config.data)
     if trial.rank == 0:
         trial.tag("data.fingerprint", sequences.fingerprint)
-        trial.tag("data.rows", splits.fingerprint)
+        tag_rows(trial, splits, config.data)
     prompt_pieces = pieces(config, trial)
     with borrowed(config, trial) as base:
         made = compose(Material(config, trial, sequences, splits, prompt_pieces, base))

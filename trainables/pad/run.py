@@ -9,6 +9,7 @@ from torch import nn
 from trainables.data.batches import Batch
 from trainables.data.sequences import load
 from trainables.data.splits import Rows, split
+from trainables.data.tags import tag_rows
 from trainables.pad.artifacts import write_diagnostics
 from trainables.pad.buckets import buckets, group_metrics, groups, item_frequency, target_groups
 from trainables.pad.compose import Material, compose
@@ -38,7 +39,7 @@ def run(config: Config, trial: Trial) -> None:
     sequences = load(config.data, trial.stages)
     trial.tag("data.fingerprint", sequences.fingerprint)
     splits = split(sequences, config.data)
-    trial.tag("data.rows", splits.fingerprint)
+    tag_rows(trial, splits, config.data)
     frequency_I = item_frequency(sequences, splits.train)
     group_N = target_groups(groups(frequency_I), splits.test, "test")
     made = compose(Material(config, trial, sequences, splits))

@@ -8,6 +8,7 @@ from torch import nn
 from trainables.backbones.make import make_backbone
 from trainables.data.sequences import load
 from trainables.data.splits import Rows, split
+from trainables.data.tags import tag_rows
 from trainables.places import WEIGHTS
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, write_ranks
@@ -34,7 +35,7 @@ def run(config: Config, trial: Trial) -> None:
     sequences = load(config.data, trial.stages)
     trial.tag("data.fingerprint", sequences.fingerprint)
     splits = split(sequences, config.data)
-    trial.tag("data.rows", splits.fingerprint)
+    tag_rows(trial, splits, config.data)
     items = make_items(config, sequences, splits.train, trial)
     backbone, read = make_backbone(
         config.backbone,
