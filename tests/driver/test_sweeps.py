@@ -16,6 +16,7 @@ from platform.spec import load
 from trainables.config import build
 from trainables.floors.config import Config as Floors
 from trainables.pad.config import Config as Pad
+from trainables.spectran.config import Config as Spectran
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 FILES = sorted(str(file.relative_to(SWEEPS)) for file in SWEEPS.rglob("*.yaml"))
@@ -163,6 +164,15 @@ def test_the_papers_methods_get_the_same_number_of_trials_in_each_cell():
     points = Counter((point["backbone.name"], point["adapter.name"]) for point in space_of(spec).grid())
     assert {count for (backbone, _), count in points.items() if backbone == "bert4rec"} == {4 * 24 * 3}
     assert {count for (backbone, _), count in points.items() if backbone != "bert4rec"} == {4 * 24}
+
+
+@pytest.mark.parametrize(
+    "file", ["paper/spectran_table2.yaml", "paper/spectran_table4.yaml", "spectran_vs_baselines.yaml"]
+)
+def test_alphafuse_alone_has_the_patience_that_it_needs(file):
+    points = list(space_of(load(SWEEPS / file)).grid())
+    settings = {(point["adapter.name"] == "alphafuse", build(Spectran, point).fit.patience) for point in points}
+    assert settings == {(True, 20), (False, 10)}
 
 
 @pytest.mark.parametrize(
