@@ -119,6 +119,24 @@ def test_no_secret_gets_into_the_image():
         assert all(f"{folder.relative_to(ROOT)}" in [word.rstrip("/") for word in left_out] for folder in kept), ignore
 
 
+def test_the_lines_of_compose_make_every_secret(tmp_path):
+    """`htpasswd` is stood in for: it takes the password from standard input and writes the file that it is told."""
+    (compose,) = documents("docker/compose.yaml")
+    stand_in = tmp_path / "bin" / "htpasswd"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\n[ "$1" = -ciB ] && printf "%s:%s" "$3" "$(cat)" > "$2"\n')
+    stand_in.chmod(0o755)
+    comments = re.findall(r"^#   (.*)$", (INFRA / "docker" / "compose.yaml").read_text(), flags=re.MULTILINE)
+    lines = [line for line in comments if "platform.submit" not in line]
+    environment = {**os.environ, "PATH": f"{stand_in.parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-ec", "\n".join(lines)], cwd=tmp_path, env=environment, check=True)
+    folder = tmp_path / "infra" / "docker"
+    made = {name: (folder / secret["file"]).read_text() for name, secret in compose["secrets"].items()}
+    assert made.pop("htpasswd") == f"sweeps:{made['mlflow_password']}"
+    assert len(set(made.values())) == 4
+    assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in made.values())
+
+
 def test_only_loopback_is_published():
     (compose,) = documents("docker/compose.yaml")
     ports = [port for service in compose["services"].values() for port in service.get("ports", ())]
@@ -146,6 +164,9 @@ def test_the_ways_to_mlflow_agree():
     assert f'value: "http://mlflow:{listen}"' in (INFRA / "kubernetes" / "raycluster.yaml").read_text()
     policies = {document["metadata"]["name"]: document for document in documents("kubernetes/network-policy.yaml")}
     assert policies["mlflow"]["spec"]["ingress"][0]["ports"] == [{"port": int(listen)}]
+    (to_database,) = policies["postgres"]["spec"]["ingress"]
+    allowed = [entry["podSelector"]["matchLabels"] for entry in to_database["from"]]
+    assert allowed == [{"app": "mlflow"}, {"ray.io/node-type": "head"}]  # the latter for a sweep's study
     assert policies["nothing-by-default"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
 
 
