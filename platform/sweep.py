@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
 INLINE = "inline"
 _TURN_S = 1.0
+_PLAIN_WIDTH = 160
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 done, 1 ended without a usable result, 2 invalid, 3 busy, or 128 + signal."""
     parser = argparse.ArgumentParser(prog="python -m platform.sweep", description=__doc__)
-    parser.add_argument("file", type=Path, help="the sweep, see sweeps/")
+    parser.add_argument("file", type=Path, nargs="?", help="the sweep, see sweeps/")
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="replace a key of the file"
     )
@@ -46,7 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="check the file and the machine, start nothing")
     what.add_argument("--plan", action="store_true", help="say what would run, how many at once and on what")
+    what.add_argument("--keys", action="store_true", help="print every key that a sweep file can have")
     options = parser.parse_args(arguments)
+    if options.keys:
+        return _keys()
+    if options.file is None:
+        parser.error("name a sweep file, such as sweeps/spectran_taylor.yaml")
     try:
         spec, space = open_sweep(options.file, options.overrides)
         _refuse_untracked(spec)
@@ -77,6 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"{redact(told)}\n")
         return SweepError.exit_code
+
+
+def _keys() -> int:
+    from rich.console import Console
+
+    from platform.keys import table
+
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table())
+    return 0
 
 
 def _refuse_untracked(spec: SweepSpec) -> None:

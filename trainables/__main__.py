@@ -1,9 +1,11 @@
 """``python -m trainables spectran fit.epochs=2``: one trial in this process, no Ray, no MLflow."""
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 from trainables import config as configs
@@ -12,17 +14,24 @@ from trainables.on_ray import device
 from trainables.trial import LocalTrial
 from trainables.worker import run_trial, training_seed
 
+_WIDTH = 100
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one trial and print one JSON line a report; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m trainables", description=__doc__)
-    parser.add_argument("trainable", help="a built-in name, or a dotted path of a package of your own")
+    parser = argparse.ArgumentParser(prog="python -m trainables", description=__doc__, add_help=False)
+    parser.add_argument("-h", "--help", action="store_true", help="this, and with a trainable also its fields")
+    parser.add_argument("trainable", nargs="?", help="a built-in name, or a dotted path of a package of your own")
     parser.add_argument("values", nargs="*", metavar="field=value", help="dotted fields of its Config")
     parser.add_argument(
         "--folder", type=Path, help="checkpoints and artifacts go here; default: one in runs/single for each setting"
     )
     parser.add_argument("--gpu", action="store_true", help="train on the first GPU")
     options = parser.parse_args(arguments)
+    if options.help:
+        return _help(parser, options.trainable)
+    if options.trainable is None:
+        parser.error(f"name a trainable: {', '.join(registry.names())}, or a dotted path of your own")
     if wrong := [pair for pair in options.values if "=" not in pair]:
         parser.error(f"a value must be written field=value, but got {wrong[0]!r}")
     values = {key: _scalar(text) for key, _, text in (pair.partition("=") for pair in options.values)}
@@ -39,6 +48,44 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _help(parser: argparse.ArgumentParser, name: str | None) -> int:
+    """Print the command's help and, where a trainable is named, its fields and the metrics that it reports."""
+    if name is None:
+        sys.stdout.write(f"{parser.format_help()}\ntrainables: {', '.join(registry.names())}\n")
+        return 0
+    try:
+        module = registry.load_config(name)
+    except registry.UnknownTrainable as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    fields = (_described(field) for field in configs.field_names(module.Config).values())
+    metrics = textwrap.fill(", ".join(module.METRICS), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    sys.stdout.write(
+        f"{parser.format_help()}\nfields of {name}, which a sweep's `parameters` take as well:\n\n"
+        f"{''.join(fields)}\nmetrics that it reports:\n{metrics}\n"
+    )
+    return 0
+
+
+def _described(field: configs.Field) -> str:
+    """A field with its type, its default, where it is there, and its docstring."""
+    required = field.default is dataclasses.MISSING
+    lines = [
+        f"{field.name}: {field.type_text}; {'must be given' if required else f'default {json.dumps(field.default)}'}"
+    ]
+    if field.choices:
+        several = "; type and default are the first one's" if len(field.choices) > 1 else ""
+        lines.append(f"with {' or '.join(field.choices)}{several}")
+    if field.doc:
+        lines.append(" ".join(field.doc.split()))
+    indents = ("  ", "      ", "      ")
+    filled = (
+        textwrap.fill(line, _WIDTH, initial_indent=indent, subsequent_indent="      ", break_on_hyphens=False)
+        for line, indent in zip(lines, indents, strict=False)
+    )
+    return "".join(f"{text}\n" for text in filled)
 
 
 def _scalar(text: str) -> object:

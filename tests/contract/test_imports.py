@@ -14,6 +14,7 @@ DRIVER = (
     ("expression", "parameters"),
     ("reading", "fields", "overrides", "published"),
     ("wording", "schema"),
+    ("keys",),
     ("spec",),
     ("space",),
     ("points",),

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from trainables import registry
 from trainables.__main__ import main
+from trainables.config import field_names
 
 CURVE = "tests.trainables.curve"
 ROOT = Path(__file__).parents[2]
@@ -74,3 +76,31 @@ def test_the_command_itself_imports_neither_ray_nor_mlflow(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert steps(done.stdout) == [1, 1]
+
+
+@pytest.mark.parametrize("name", [*registry.names(), CURVE])
+def test_help_of_a_trainable_has_every_field_with_type_default_and_docstring(name, capsys):
+    assert main([name, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    module = registry.load_config(name)
+    for field in field_names(module.Config).values():
+        assert f" {field.name}: {field.type_text};" in said
+        assert " ".join(field.doc.split()) in said
+    assert all(metric in said for metric in module.METRICS)
+
+
+def test_help_says_default_and_choice_of_a_field(capsys):
+    main(["--help", "spectran"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "fit.patience: a whole number at least 1; default 10 Epochs without a better objective" in said
+    assert "adapter.taylor_order: a whole number at least 0; default 3 with adapter.name=spectran n of equation" in said
+
+
+def test_help_without_a_trainable_names_them_all(capsys):
+    assert main(["--help"]) == 0
+    assert "trainables: floors, hatllm, pad, spectran" in capsys.readouterr().out
+    assert main(["spectrn", "--help"]) == 2
+    assert "did you mean 'spectran'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([])
+    assert "name a trainable: floors, hatllm, pad, spectran" in capsys.readouterr().err
