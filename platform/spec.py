@@ -226,7 +226,7 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
         problem(
             "study",
             f"must be a database URL where storage is {spec.storage}, but got None; write "
-            "postgresql://user@host/database or similar",
+            "postgresql+psycopg://user@host/database or similar",
         )
 
 

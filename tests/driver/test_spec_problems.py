@@ -133,7 +133,7 @@ def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, o
          "folder"),
         ("limits", "storage: s3://bucket/x",
          "1: study: must be a database URL where storage is s3://bucket/x, but got None; write "
-         "postgresql://user@host/database or similar"),
+         "postgresql+psycopg://user@host/database or similar"),
         ("limits", "method: nsga2",
          "19: method: nsga2 must have a list of two or more metrics, but got one; list them, or take tpe"),
         ("limits", "method: grid",
