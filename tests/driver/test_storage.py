@@ -66,7 +66,10 @@ def test_the_check_tells_what_a_bucket_needs(curve_file, bucket, tmp_path, capsy
     storage, study = f"storage={bucket}/runs", f"study=sqlite:///{tmp_path}/study.db"
     code, said = check(curve_file, capsys, storage)
     assert code == 2
-    assert f"study: must be a database URL where storage is {bucket}/runs, but got None; write postgresql+psycopg://" in said
+    assert (
+        f"study: must be a database URL where storage is {bucket}/runs, but got None; write postgresql+psycopg://"
+        in said
+    )
     code, said = check(curve_file, capsys, storage, study)
     assert code == 2
     assert f"tracking.uri: must be named where storage is {bucket}/runs, but is not; write http://host:port of" in said

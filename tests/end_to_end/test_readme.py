@@ -23,7 +23,8 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line.split("&& ")[-1] for block in blocks("sh") for line in block.splitlines()]
-SWEEPS = list(dict.fromkeys(line for line in COMMANDS if "platform.sweep" in line))
+PRINTED = [line for line in COMMANDS if line.endswith(("--keys", "--help"))]
+SWEEPS = list(dict.fromkeys(line for line in COMMANDS if "platform.sweep" in line and line not in PRINTED))
 
 
 def run(line: str, storage: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +39,7 @@ def run(line: str, storage: Path, *more: str) -> subprocess.CompletedProcess[str
 
 
 def test_the_readme_has_the_commands_that_the_tests_below_know():
+    assert len(PRINTED) == 2
     known = {"python -m pytest", "mlflow ui", "python -m trainables", "platform.sweep", "platform.results"}
     known |= {"platform.submit"}  # test_submit.py runs them
     assert len(SWEEPS) >= 5
@@ -49,6 +51,13 @@ def test_a_sweep_can_be_checked_and_planned(line, tmp_path):
     done = run(line, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "spectran" in done.stdout
+
+
+@pytest.mark.parametrize("line", PRINTED)
+def test_what_a_sweep_can_say_is_printed(line, tmp_path):
+    done = run(line, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert ("early_stopping.min_reports" if "--keys" in line else "adapter.taylor_order: ") in done.stdout
 
 
 def shorter(line: str) -> list[str]:
@@ -95,17 +104,15 @@ def test_a_public_dump_becomes_a_data_set(line, tmp_path, monkeypatch):
         for step in range(6)
     )
     clicks = "".join(f"{user}\tu{user}\t11/11/2019 9:0{user}:00 AM\tn0 n1 n2 n3\tn4-1 n5-0\n" for user in range(6))
-    contents = {
-        "reviews_Beauty_5.json.gz": reviews,
-        "meta_Beauty.json.gz": "".join(f"{{'asin': 'b{item}', 'title': 'Soap {item}'}}\n" for item in range(6)),
-        "behaviors.tsv": clicks,
-        "news.tsv": "".join(f"n{item}\tnews\tlocal\tTitle {item}\t\t\t\t\n" for item in range(6)),
-    }
+    titles = "".join(f'{{"asin": "b{item}", "title": "Soap {item}"}}\n' for item in range(6))
+    news = "".join(f"n{item}\tnews\tlocal\tTitle {item}\t\t\t\t\n" for item in range(6))
+    contents = {"reviews": reviews, "meta": titles, "behaviors": clicks, "news": news}
     for path in dumps:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         opened = gzip.open if path.suffix == ".gz" else open
         with opened(tmp_path / path, "wt") as stream:
-            stream.write(contents[path.name])
+            kind = path.name.partition(".")[0].partition("_")[0]
+            stream.write(contents.get(kind, reviews))  # of 2018 by their category
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *words[1:]]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -114,8 +121,15 @@ def test_a_public_dump_becomes_a_data_set(line, tmp_path, monkeypatch):
     assert (tmp_path / "data" / name / f"{name}.inter").read_text().count("\n") > 20
 
 
+def test_every_data_set_of_a_shipped_sweep_is_told_where_it_comes_from():
+    texts = [file.read_text() for file in (ROOT / "sweeps").rglob("*.yaml")]
+    named = {name for text in texts for name in re.findall(r"\bamazon-[a-z-]+-20\d\d\b|\bmind\b(?=[,:\]])", text)}
+    assert len(named) == 8
+    assert all(f"`{name}`" in README for name in named)
+
+
 def test_one_trial_runs_without_ray(tmp_path):
-    (line,) = [line for line in COMMANDS if "python -m trainables " in line]
+    (line,) = [line for line in COMMANDS if "python -m trainables " in line and line not in PRINTED]
     done = run(line, tmp_path, "--folder", str(tmp_path / "single"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"valid/ndcg_20"') == 2
