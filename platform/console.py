@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -77,6 +78,7 @@ class Signals:
     def __init__(self) -> None:
         self._deferred = False
         self._noted: int | None = None
+        self._raised: int | None = None
 
     def __enter__(self) -> Signals:
         self._before = {each: signal.getsignal(each) for each in _SIGNALS}
@@ -96,9 +98,10 @@ class Signals:
     def defer(self) -> None:
         """Only note a signal from here on, for `check` to raise: compiled code that runs now must not be cut.
 
-        A second signal is raised at once.
+        A second signal is raised at once. One that was raised before counts as heard.
         """
         self._deferred = True
+        self._raised = None
 
     def resume(self) -> None:
         """Raise signals at once again; now the one that was noted, if one was."""
@@ -106,15 +109,23 @@ class Signals:
         self.check()
 
     def check(self) -> None:
-        """Raise the signal that was noted, if one was."""
-        if self._noted is not None:
-            self._interrupt(self._noted, None)
+        """Raise the signal that was noted, if one was, or that was raised where it could not be heard.
+
+        What is raised inside a callback of compiled code, such as a write of `torch.save`, may be turned into another
+        exception there, or into none.
+        """
+        signum, self._noted, self._raised = self._noted or self._raised, None, None
+        if signum is not None:
+            self._end(signum)
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self._deferred and self._noted is None:
             self._noted = signum
             return
-        self._noted = None
+        self._noted, self._raised = None, signum
+        self._end(signum)
+
+    def _end(self, signum: int) -> NoReturn:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(signum)

@@ -283,8 +283,9 @@ class SweepFields(_Strict):
     def _in_database(cls, study: str | None) -> str | None:
         if study is not None and "://" not in study:
             raise ValueError(
-                f"must be the URL of a database, but got {study!r}; write postgresql://user@host/database or similar, "
-                "or remove it: the study's journal then lies in the sweep's folder"
+                f"must be the URL of a database, but got {study!r}; write "
+                "postgresql+psycopg://user@host/database or similar, or remove it: the study's journal then lies in "
+                "the sweep's folder"
             )
         return study
 

@@ -158,7 +158,7 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
             progress.begin(ledger, trials.ended(study))
             try:
                 if ledger.left and address == INLINE:
-                    inline.run(ledger)
+                    inline.run(ledger, signals.check)
                 elif ledger.left:
                     signals.defer()
                     tune.connect(address)

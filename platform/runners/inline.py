@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from platform.runners.ledger import Ledger
@@ -15,18 +16,24 @@ from trainables.worker import limit_threads, run_ranks, training_seed
 _PAUSE_S = 0.5
 
 
-def run(ledger: Ledger) -> None:
-    """Run every trial that `ledger` hands out; a trial's exception fails the trial, not the sweep."""
+def run(ledger: Ledger, check: Callable[[], None] = lambda: None) -> None:
+    """Run every trial that `ledger` hands out; a trial's exception fails the trial, not the sweep.
+
+    Args:
+        ledger: of the sweep.
+        check: raises what ends the sweep, and was not heard where it was raised first.
+    """
     while task := _next(ledger):
-        _run(ledger, task)
+        _run(ledger, task, check)
 
 
-def _run(ledger: Ledger, task: dict[str, Any]) -> None:
+def _run(ledger: Ledger, task: dict[str, Any], check: Callable[[], None]) -> None:
     """Run one trial; an error of the driver's own in a report ends it as it is, and is raised."""
     number = task["number"]
     own: list[Exception] = []
 
     def send(step: int, metrics: dict[str, float]) -> None:
+        check()
         try:
             go_on = ledger.report(number, step, metrics)
         except Exception as error:
@@ -51,6 +58,7 @@ def _run(ledger: Ledger, task: dict[str, Any]) -> None:
         if own:
             raise own[0] from None
     except (Exception, SystemExit) as error:
+        check()
         reason = describe(error, trial)
         trial.hand_over()
         ledger.fail(number, *reason)

@@ -1,10 +1,12 @@
 """The terminal: only our words on it, all else in the log; signals as an exception."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 NOISY = """
 import logging, os, sys, warnings
 from pathlib import Path
+from typing import Any
 from platform.console import clean_screen
 
 with clean_screen(Path(sys.argv[1])) as console:
@@ -101,6 +104,27 @@ def test_signals_are_raised_at_once_again_after_they_were_deferred_and_each_once
         signals.resume()
         with pytest.raises(Interrupted, match="SIGINT"):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+class CutOff(io.BytesIO):
+    """A file during whose second write a signal comes."""
+
+    def write(self, data: Any) -> int:
+        if self.tell():
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().write(data)
+
+
+def test_a_signal_that_compiled_code_made_an_error_of_its_own_is_raised_where_it_is_asked_for():
+    import torch
+
+    with Signals() as signals:
+        with pytest.raises(RuntimeError):
+            torch.save({"weights": torch.zeros(3)}, CutOff())
+        with pytest.raises(Interrupted, match="SIGINT"):
+            signals.check()
+        signals.defer()
+        signals.resume()  # it was heard
 
 
 def test_handlers_that_another_replaced_can_be_put_back():

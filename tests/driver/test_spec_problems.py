@@ -129,8 +129,8 @@ def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, o
         ("limits", "text: 3", "19: text: must be a key of a sweep, but got 'text'; remove it"),
         ("limits", "study: runs/study.journal",
          "19: study: must be the URL of a database, but got 'runs/study.journal'; write "
-         "postgresql://user@host/database or similar, or remove it: the study's journal then lies in the sweep's "
-         "folder"),
+         "postgresql+psycopg://user@host/database or similar, or remove it: the study's journal then lies in the "
+         "sweep's folder"),
         ("limits", "storage: s3://bucket/x",
          "1: study: must be a database URL where storage is s3://bucket/x, but got None; write "
          "postgresql+psycopg://user@host/database or similar"),

@@ -186,6 +186,15 @@ def test_a_signal_ends_it_resumable_and_the_same_command_completes_each_trial_on
     check_complete(tmp_path / "runs", 3)
 
 
+def test_a_signal_that_the_trial_makes_an_error_of_its_own_ends_it_too_and_is_no_failure_of_the_trial(
+    start, ended, tmp_path
+):
+    stopped = ended(start("--address", "inline", "--set", "parameters.wrong=deaf", "--set", "num_trials=2"))
+    assert (stopped.code, stopped.err) == (130, "")
+    assert "SIGINT; carry on with: " in stopped.out
+    assert "the file lacks a part" not in (tmp_path / "runs" / "curve" / "sweep.log").read_text()
+
+
 @pytest.mark.usefixtures("store_is_there")
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]

@@ -55,6 +55,7 @@ class Config:
         "memory",
         "disk",
         "hang",
+        "deaf",
     ] = "nothing"
     """What goes wrong at the third report."""
     divisible: bool = False

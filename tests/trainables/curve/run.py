@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import signal
 import threading
 import time
 from typing import Any
@@ -50,6 +51,11 @@ def _go_wrong(how: str, trial: Trial, value: float) -> float:
         os._exit(1)
     if how == "memory" and trial.micro_batch_divisor == 1:
         raise MemoryError("no room for a batch")
+    if how == "deaf":
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException:
+            raise RuntimeError("the file lacks a part") from None
     if how == "disk":
         raise OSError(errno.ENOSPC, "No space left on device")
     if how == "hang":
