@@ -1,13 +1,14 @@
 """Language models: made here or loaded, kept between trials, adapted for one."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.worker.hatllm_models import model_config, random_model
 from trainables.config import build
-from trainables.hatllm import llm
+from trainables.hatllm import llm, source
 from trainables.hatllm.config import Config
 from trainables.hatllm.llm import adapted, borrowed, first_layers, pieces
 from trainables.hatllm.llm_config import Lora
@@ -196,6 +197,18 @@ def test_a_model_that_can_not_be_had_is_said_before_anything_starts(path, messag
     assert problem.startswith("llm.path: ")
     with pytest.raises(SourceError, match=message):
         raise SourceError(problem)
+
+
+def test_a_hub_that_does_not_give_a_file_is_asked_for_it_once_in_a_while(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    turns = iter([100.0, 110.0, 200.0])
+    monkeypatch.setattr(source, "time", SimpleNamespace(monotonic=lambda: next(turns)))
+    before = source._from_hub.cache_info().misses
+    said = [source.problem("owner/lacks-it", 4) for _ in range(3)]
+    assert said[0] is not None
+    assert "config.json of 'owner/lacks-it' can not be had (" in said[0]
+    assert said == [said[0]] * 3
+    assert source._from_hub.cache_info().misses == before + 2
 
 
 def test_a_model_without_supported_attention_or_files_is_said_before_anything_starts(tmp_path):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ FAMILIES = ("llama", "qwen2", "qwen3")
 """Model types whose layers are known to be full causal attention and to hand ``layer_masks`` down."""
 
 _ANSWER_S = 10.0
+_SAME_S = 60.0
+"""How long a hub that did not give a file is not asked for it again; one question lasts half a minute offline."""
 
 
 class SourceError(ValueError):
@@ -42,7 +45,10 @@ def file(path: str, name: str) -> Path:
         raise SourceError(
             f"llm.path: must be a folder or a name on the hub, but {path!r} is no folder here; correct the path"
         )
-    return _from_hub(path, name)
+    found = _from_hub(path, name, int(time.monotonic() / _SAME_S))
+    if isinstance(found, str):
+        raise SourceError(found)
+    return found
 
 
 def description(path: str) -> dict[str, Any]:
@@ -100,7 +106,8 @@ def depth_problem(path: str, num_layers: int, found: int | None) -> str | None:
 
 
 @functools.lru_cache(maxsize=32)
-def _from_hub(name: str, wanted: str) -> Path:
+def _from_hub(name: str, wanted: str, turn: int) -> Path | str:
+    """The file, or why it is not to be had, asked for once in a ``turn``."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     known = try_to_load_from_cache(name, wanted) if name.count("/") <= 1 else None
@@ -110,7 +117,7 @@ def _from_hub(name: str, wanted: str) -> Path:
         return Path(hf_hub_download(name, wanted, etag_timeout=_ANSWER_S))
     except Exception as error:  # the hub's client has many kinds: no such name, no access, no network
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SourceError(
+        return (
             f"llm.path: must be a folder or a name on the hub that can be reached, but {wanted} of {name!r} can not be "
             f"had ({reason}); correct the name, log in where access is asked for, or save the model to a folder"
-        ) from None
+        )
