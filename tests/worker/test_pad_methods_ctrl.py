@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.config import build, flatten
+from trainables.config import build, flatten, settings_of
 from trainables.data.batches import Batch
 from trainables.data.sequences import load
 from trainables.data.splits import split
@@ -15,7 +15,6 @@ from trainables.pad import ctrl
 from trainables.pad.compose import Material, compose
 from trainables.pad.config import CTRL, Config
 from trainables.pad.experts import FusedItems
-from trainables.pad.phases import settings_of
 from trainables.pad.run import run
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.text import TextItems

@@ -12,6 +12,7 @@ from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.data.text import text_stage
 from trainables.pad import phases
+from trainables.pad.alignment import closeness
 from trainables.pad.config import PAD, Config
 from trainables.pad.run import run
 from trainables.pad.training import Training
@@ -218,7 +219,7 @@ def test_without_a_recommendation_loss_the_epoch_of_the_smallest_discrepancy_is_
     items, backbone = phases.aligned_expert(config, sequences.num_items, text["vectors"], first)
     phases.load(items, backbone, second)
     assert isinstance(config.method, PAD)
-    kept = phases.closeness(items.eval(), config.method, config.seed)()["valid/neg_discrepancy"]
+    kept = closeness(items.eval(), config.method, config.seed)()["valid/neg_discrepancy"]
     lines = [line["phase2/valid/neg_discrepancy"] for _, line in trial.reports if "phase2/train/loss" in line]
     assert len(lines) == 4
     assert kept == pytest.approx(max(lines))

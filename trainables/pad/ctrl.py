@@ -22,10 +22,11 @@ from trainables.config import build, settings_of
 from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
+from trainables.pad.alignment import COMPARED, step_items
 from trainables.pad.config import CTRL, Config
 from trainables.pad.contrast import info_nce
 from trainables.pad.experts import FusedItems
-from trainables.pad.phases import TEXT_READS, id_expert, shared, step_items, text_items
+from trainables.pad.phases import TEXT_READS, id_expert, shared, text_items
 from trainables.pad.training import Penalty, Training
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.randomness import generator_for
@@ -42,9 +43,6 @@ READS = (
 
 MATCHED = "valid/match_1"
 """The metric whose best epoch is kept: see :func:`match`."""
-
-COMPARED = 4096
-"""Items, drawn once, that :func:`match` compares with each other."""
 
 
 @stage(version=2)

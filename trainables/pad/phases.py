@@ -14,16 +14,14 @@ from torch import nn
 
 from trainables.backbones.make import make_backbone
 from trainables.config import build, settings_of
-from trainables.data.batches import Batch
 from trainables.data.config import ROWS_READ
 from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
+from trainables.pad.alignment import CLOSENESS, closeness, text_to_ids
 from trainables.pad.config import PAD, SMEM, Config
-from trainables.pad.contrast import info_nce
 from trainables.pad.curve import Once, replay, steps
 from trainables.pad.experts import FusedItems
-from trainables.pad.mmd import mmd
-from trainables.pad.training import Penalty, Training
+from trainables.pad.training import Training
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.randomness import generator_for
 from trainables.seqrec.text import TextItems, mapped, mean_length
@@ -49,13 +47,6 @@ ALIGN_READS = (
     *(f"method.{name}" for name in ("arm", "gamma", "kernel", "bandwidths", "mmd_rows")),
 )
 """Fields that phase 2 reads, phase 1's among them; text vectors reach it as their stage."""
-
-
-CLOSENESS = "valid/neg_discrepancy"
-"""What stands for recommendation where a phase aligns without it: minus the alignment loss of items drawn once."""
-
-COMPARED = 4096
-"""Most items of that draw."""
 
 
 @stage(version=2)
@@ -99,7 +90,7 @@ def aligned(
     """Stage: phase 2, the aligned expert: a copy of phase 1's, text beside the IDs, BCE + gamma * MMD (equation 4).
 
     Without BCE (``method.arm: non_anchored``) neither the layer that fuses text with IDs nor the backbone is trained,
-    so that no ranking tells one epoch from another: the best is that of :data:`CLOSENESS`.
+    so that no ranking tells one epoch from another: the best is that of :data:`~trainables.pad.alignment.CLOSENESS`.
 
     Args:
         data: fingerprint of ``sequences``.
@@ -266,48 +257,3 @@ def load(items: nn.Module, backbone: nn.Module, weights: Mapping[str, np.ndarray
     """Put a phase's weights into an expert of the same shapes."""
     model = nn.ModuleDict({"item": items, "backbone": backbone})
     model.load_state_dict({name: torch.from_numpy(np.array(weights[name])) for name in model.state_dict()})
-
-
-def text_to_ids(items: FusedItems, method: PAD) -> Penalty:
-    """gamma times :func:`discrepancy` of items of the step: those of :func:`step_items`, at most ``mmd_rows``."""
-
-    def penalty(batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        return method.gamma * discrepancy(items, method, step_items(batch, items.num_items, method.mmd_rows, generator))
-
-    return penalty
-
-
-def discrepancy(items: FusedItems, method: PAD, index_N: torch.Tensor) -> torch.Tensor:
-    """How far the text's vectors of these items are from their ID embeddings (equation 5, or 16)."""
-    text_ND, id_ND = items.text.rows(index_N), items.ids.rows(index_N)
-    if method.kernel == "info_nce":
-        return info_nce(text_ND, id_ND)
-    literal = LITERAL if method.bandwidths == "literal" else None
-    return mmd(text_ND, id_ND, kernel=method.kernel, bandwidths=literal)
-
-
-def closeness(items: FusedItems, method: PAD, seed: int) -> Callable[[], dict[str, float]]:
-    """An evaluation by :data:`CLOSENESS`, over at most :data:`COMPARED` items."""
-    drawn_N = torch.randperm(items.num_items - 1, generator=generator_for(seed, "closeness"))[:COMPARED] + 1
-
-    def evaluate() -> dict[str, float]:
-        with torch.no_grad():
-            return {CLOSENESS: -float(discrepancy(items, method, drawn_N.to(next(items.parameters()).device)))}
-
-    return evaluate
-
-
-def step_items(batch: Batch, num_items: int, rows: int, generator: torch.Generator) -> torch.Tensor:
-    """The items of a step that alignment compares, int64, at most ``rows``, repeats included.
-
-    As in the released code: those at positions of the batch, and as many drawn at random, for the negatives.
-    """
-    item_BX = torch.cat([batch.history_BL, batch.target_B[:, None]], dim=1)
-    item_N = item_BX[item_BX != 0]
-    chosen_N = torch.randperm(len(item_N), generator=generator, device=item_N.device)[: rows // 2]
-    drawn_N = torch.randint(1, num_items, (len(chosen_N),), generator=generator, device=item_N.device)
-    return torch.cat([item_N[chosen_N], drawn_N])
-
-
-LITERAL = (-3.0, -2.0, -1.0, 1.0)
-"""sigma of equation 12 as printed, without 0, under which no kernel is defined."""
