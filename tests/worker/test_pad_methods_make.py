@@ -55,13 +55,12 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(tensor, others[name]) for name, tensor in one.state_dict().items())
 
 
-def test_make_joins_a_text_expert_trained_as_morec_is_and_a_fresh_id_expert(tmp_path: Path, stages: Stages) -> None:
+def test_make_joins_a_text_expert_trained_before_and_a_fresh_id_expert(tmp_path: Path, stages: Stages) -> None:
     lines = trained({"method.name": "make"}, tmp_path / "make", stages)
-    once = {"method.name": "morec", "fit.learning_rate": SMALL["pretrain.learning_rate"]}
-    alone = trained(once, tmp_path / "morec", stages)
-    for (step, line), (alone_step, alone_line) in zip(lines[:2], alone[:2], strict=True):
-        assert step == alone_step
-        assert line == {f"phase1/{name}": value for name, value in alone_line.items()}
+    alone = trained({"method.name": "morec"}, tmp_path / "morec", stages)
+    for (_, line), (_, alone_line) in zip(lines[:2], alone[:2], strict=True):
+        assert set(line) == {f"phase1/{name}" for name in alone_line}
+    assert lines[0][1]["phase1/train/loss"] > lines[1][1]["phase1/train/loss"]
     assert [step for step, _ in lines] == [1, 2, 3, 4, lines[-1][0]]
     assert lines[2][1]["train/loss"] > lines[3][1]["train/loss"]
     made = composed({"method.name": "make"}, tmp_path / "again", stages)
