@@ -14,6 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("sweeps", deadline=None)  # how long an example takes says what the machine else does
+settings.load_profile("sweeps")
 
 ROOT = Path(__file__).parents[1]
 

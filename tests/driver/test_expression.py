@@ -109,7 +109,7 @@ def test_values_that_do_not_fit_are_told(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(max_size=60))
 def test_any_text_either_parses_or_is_refused(text: str) -> None:
     try:
@@ -119,7 +119,7 @@ def test_any_text_either_parses_or_is_refused(text: str) -> None:
     assert isinstance(expression.names, tuple)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9))
 def test_arithmetic_and_order_agree_with_python(a: int, b: int, c: int) -> None:
     text = "a + b * c <= a - c or not (a < b <= c) and c != 0"

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from platform.errors import InvalidSweep, SweepError
@@ -145,7 +145,6 @@ def test_a_trial_over_more_nodes_than_there_are_or_can_be_is_refused_with_their_
         capacity(Resources(workers=2, nodes=2), None, [HEAD])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(1, 4))
 def test_as_many_trials_fit_as_can_be_laid_out_one_by_one(room, nodes):
     def laid_out(room: tuple[int, ...]) -> int:

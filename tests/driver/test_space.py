@@ -252,7 +252,7 @@ choices = st.builds(
 spaces = st.dictionaries(st.sampled_from(["a", "b.c", "d", "e.f.g"]), st.one_of(ranges, choices), min_size=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(spaces, st.integers(0, 99))
 def test_any_space_asks_points_that_are_inside_and_come_back(raw: dict[str, Any], seed: int) -> None:
     branch = {"p": {"values": ["in", "out"], "when": {"in": raw, "out": raw}}}

@@ -127,7 +127,7 @@ def test_auto_and_none_have_short_forms(good: Any, tmp_path: Path) -> None:
     assert load(good.write(tmp_path, good.replaced("resources", "resources: {cpu: 1}"))).resources.gpu == "auto"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data(), st.text(max_size=30))
 def test_any_line_replaced_by_any_text_is_read_or_told(
     good: Any, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, text: str

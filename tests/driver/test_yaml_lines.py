@@ -109,7 +109,7 @@ def test_paths_are_joined_by_dots_and_places() -> None:
     assert join(join(join("", "a"), 0), "b.c") == "a[0].b.c"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(max_size=80))
 def test_any_text_is_read_or_told(text: str) -> None:
     document = read(text)

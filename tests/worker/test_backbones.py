@@ -64,7 +64,7 @@ def backbone(name: str, dropout: float = 0.0) -> Backbone:
 
 @each
 @given(seed=seeds, size=st.sampled_from([1e-3, 1.0, 1e6, math.inf]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_what_stands_at_padding_changes_no_state_bit_for_bit(name: str, seed: int, size: float) -> None:
     model, (vectors_BLD, mask_BL) = backbone(name), histories()
     noise_BLD = size * torch.randn(vectors_BLD.shape, generator=torch.Generator().manual_seed(seed))
@@ -75,7 +75,7 @@ def test_what_stands_at_padding_changes_no_state_bit_for_bit(name: str, seed: in
 
 @each
 @given(held=st.lists(st.integers(1, LENGTH), min_size=ROWS, max_size=ROWS))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_left_padding_and_the_other_rows_change_no_state(name: str, held: list[int]) -> None:
     model, (vectors_BLD, _) = backbone(name), histories()
     mask_BL = torch.arange(LENGTH) >= LENGTH - torch.tensor(held)[:, None]

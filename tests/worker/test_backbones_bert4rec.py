@@ -66,7 +66,7 @@ def test_parameters_at_width_128_and_history_10() -> None:
 
 
 @given(seed=st.integers(0, 1000), size=st.sampled_from([1e-3, 1.0, 1e6, math.inf]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_stands_at_a_mask_or_at_padding_changes_no_state_bit_for_bit(seed: int, size: float) -> None:
     model, (vectors_BLD, mask_BL, masked_BL) = backbone(2), sequences()
     noise_BLD = size * torch.randn(vectors_BLD.shape, generator=torch.Generator().manual_seed(seed))

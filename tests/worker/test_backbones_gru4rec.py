@@ -73,7 +73,7 @@ def test_a_state_of_another_width_needs_the_dense_layer() -> None:
 
 
 @given(held=st.lists(st.integers(1, LENGTH), min_size=ROWS, max_size=ROWS), more=st.integers(0, 4))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_padding_beyond_the_longest_history_and_the_other_rows_change_no_state(held: list[int], more: int) -> None:
     model, (vectors_BLD, _) = backbone(layers=2), histories()
     wide_BLD = torch.cat([torch.full((ROWS, more, DIM), 9.0), vectors_BLD], dim=1)

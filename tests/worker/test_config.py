@@ -195,7 +195,7 @@ def test_types_read_like_words() -> None:
     assert type_name(bool) == "true or false"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.fixed_dictionaries(
         {},

@@ -24,7 +24,7 @@ def joined(parts: list[Batch]) -> tuple[list[list[int]], list[int], list[int]]:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 40), st.integers(1, 12), st.none() | st.integers(0, 3))
 def test_a_pass_yields_every_row_once_with_its_own_target(count: int, size: int, seed: int | None) -> None:
     generator = None if seed is None else torch.Generator().manual_seed(seed)

@@ -35,7 +35,7 @@ def by_hand(rows: Rows, users: list[list[int]], data: Data, which: str) -> list[
     return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories, settings_of_data)
 def test_rows_are_those_of_a_loop_and_no_user_is_in_two_splits(
     sequences_of: MakeSequences, users: list[list[int]], data: Data

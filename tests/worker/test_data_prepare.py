@@ -125,7 +125,7 @@ def test_the_last_title_given_counts(tmp_path: Path, prepare: Prepare) -> None:
     assert list(loaded(tmp_path).titles) == ["", "new", "? bee"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40), st.integers(1, 4), st.integers(1, 4))
 def test_the_core_is_what_dropping_one_by_one_leaves(pairs: list[tuple[int, int]], user: int, item: int) -> None:
     left = list(pairs)

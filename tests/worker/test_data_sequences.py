@@ -84,7 +84,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert users(data_set(tmp_path, UNTIMED + "u\ti3\n"), stages) == [[3]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), max_size=8))
 def test_packed_strings_are_the_strings_that_were_packed(strings: list[str]) -> None:
     packed = Packed.of(strings)

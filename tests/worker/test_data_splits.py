@@ -46,7 +46,7 @@ def as_rows(rows: Rows, sequences: Sequences) -> list[tuple[int, list[int], int]
     return list(zip(rows.user_N.tolist(), before, rows.target_N.tolist(), strict=True))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(histories, settings_of_data)
 def test_splits_are_those_of_a_loop_over_users(sequences_of: MakeSequences, users: list[list[int]], data: Data) -> None:
     sequences = sequences_of(users)
@@ -61,7 +61,7 @@ def test_splits_are_those_of_a_loop_over_users(sequences_of: MakeSequences, user
             assert history == [0] * (data.max_history - len(newest)) + newest
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(histories, settings_of_data, st.integers(1, 5))
 def test_seen_items_are_all_kept_items_before_the_target(
     sequences_of: MakeSequences, users: list[list[int]], data: Data, size: int
@@ -78,7 +78,7 @@ def test_seen_items_are_all_kept_items_before_the_target(
         ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories, settings_of_data)
 def test_no_training_row_holds_a_later_target(sequences_of: MakeSequences, users: list[list[int]], data: Data) -> None:
     sequences = sequences_of(users)
@@ -105,7 +105,7 @@ def test_thirteen_kept_items_make_ten_of_history_and_three_targets(sequences_of:
     assert splits.test.history_NL.tolist() == [[3, 4, 5, 6, 7, 8, 9, 1, 2, 3]]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(histories, st.sampled_from(KINDS), st.integers(1, 12), st.none() | st.integers(4, 15))
 def test_a_split_is_refused_exactly_where_one_of_its_three_parts_would_be_empty(
     sequences_of: MakeSequences, users: list[list[int]], kind: str, max_history: int, keep_last: int | None

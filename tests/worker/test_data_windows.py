@@ -53,7 +53,7 @@ def windows_of(splits: Splits) -> list[tuple[int, list[int], int]]:
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories, settings_of_data)
 def test_windows_are_those_of_a_loop_and_cut_at_80_and_90_percent(
     sequences_of: MakeSequences, users: list[User], data: Data
@@ -65,7 +65,7 @@ def test_windows_are_those_of_a_loop_and_cut_at_80_and_90_percent(
     assert len(splits.train) + len(splits.valid) == int(len(expected) * 0.9 + 1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories, settings_of_data)
 def test_training_holds_nothing_later_than_what_is_evaluated(
     sequences_of: MakeSequences, users: list[User], data: Data

@@ -46,7 +46,7 @@ def expect_counts(counts: Counts, parts: list[list[int]]) -> None:
             assert counts.follows_II[a, b] == pytest.approx(pairs[a, b] / taken[a] if pairs[a, b] else 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories, st.none() | st.integers(4, 8), st.sampled_from(["last", "all"]))
 def test_counts_are_those_of_a_loop_over_training_parts(
     sequences_of: MakeSequences, users: list[list[int]], keep_last: int | None, train_rows: str
@@ -56,7 +56,7 @@ def test_counts_are_those_of_a_loop_over_training_parts(
     expect_counts(trained(sequences_of(users), data), [part for part in parts if len(part) >= 2])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.lists(st.integers(1, ITEMS), min_size=2, max_size=6), min_size=6, max_size=9), st.integers(0, 99))
 def test_users_that_are_held_out_are_not_counted(
     sequences_of: MakeSequences, users: list[list[int]], seed: int
@@ -75,7 +75,7 @@ def test_nothing_is_counted_that_comes_after_the_training_windows(sequences_of: 
     expect_counts(count(sequences, train), [[1, 2], [2, 3], [3, 4, 5], [4, 5], [1, 2, 3, 4, 5]])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(histories, st.integers(1, 5), st.sampled_from([0.25, 0.5, 1.0]))
 def test_transition_scores_are_decayed_shares_and_popularity_only_breaks_ties(
     sequences_of: MakeSequences, users: list[list[int]], window: int, decay: float

@@ -53,7 +53,7 @@ def equation(kind, tokens, j, k):
 
 
 @given(prompts())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_mask_is_its_equation_between_real_tokens_and_padding_reads_and_is_read_by_itself_alone(drawn):
     rows, length = drawn
     made = masks(spans_of(rows, length), KINDS)
@@ -69,14 +69,14 @@ def test_every_mask_is_its_equation_between_real_tokens_and_padding_reads_and_is
 
 
 @given(prompts())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_row_has_an_open_key(drawn):
     for mask in masks(spans_of(*drawn), KINDS).values():
         assert mask.any(dim=-1).all()
 
 
 @given(prompts(), st.sampled_from(["in", "cr", "cr_pre"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_mask_closes_more_than_the_original_and_never_what_the_response_reads(drawn, kind):
     spans = spans_of(*drawn)
     assert not (masks(spans, [kind])[kind][:, 0] & ~original(spans)).any()
@@ -104,7 +104,7 @@ def test_masks_of_one_kind_are_made_once():
 
 @pytest.mark.slow
 @given(prompts())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_block_masks_say_the_same(drawn):
     """On CPU, where FlexAttention makes masks but the trainable does not use them; evaluated as FlexAttention does."""
     from torch.nn.attention.flex_attention import create_mask

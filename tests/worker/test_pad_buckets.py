@@ -39,7 +39,7 @@ def looped(frequency: list[int], count: int) -> list[int] | None:
 
 
 @given(frequencies, st.integers(1, 12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_buckets_equal_a_loop_over_items_or_are_refused_where_one_is_empty(frequency: list[int], count: int) -> None:
     frequency = [99, *frequency]
     expected = looped(frequency, count)
@@ -51,7 +51,7 @@ def test_buckets_equal_a_loop_over_items_or_are_refused_where_one_is_empty(frequ
 
 
 @given(st.lists(st.integers(0, 30), min_size=40, max_size=80), st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_colder_buckets_hold_rarer_items_and_all_but_the_last_their_share(frequency: list[int], count: int) -> None:
     frequency_I = np.array([0, *frequency, *[1] * 30])
     bucket_I = buckets(frequency_I, count)

@@ -47,7 +47,7 @@ def test_pairs_are_a_history_items_with_each_target_after_it(sequences_of: MakeS
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_tau_is_concordant_less_discordant_over_all_pairs(seed: int) -> None:
     before, after = table(8, 3, seed), table(8, 5, seed + 1)
     met, target = some_pairs(8)

@@ -64,7 +64,7 @@ def test_the_reference_value_of_the_released_statistic() -> None:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 7), st.integers(2, 7), st.integers(1, 5), st.integers(0, 10_000), st.booleans())
 def test_every_kernel_equals_a_loop_over_pairs(
     kernel: Kernel, source_rows: int, target_rows: int, width: int, seed: int, biased: bool
@@ -184,7 +184,7 @@ def test_collapsed_vectors_give_numbers(kernel: Kernel) -> None:
 
 
 @given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_mean_distances_need_no_pairs(rows: int, width: int, seed: int) -> None:
     vectors = sample(rows, width, seed)
     pairs = vectors[:, None] - vectors

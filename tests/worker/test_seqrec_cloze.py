@@ -35,7 +35,7 @@ def batch_of(*histories: list[int], targets: list[int]) -> Batch:
     newest_share=st.sampled_from([0.0, 0.5, 1.0]),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_row_has_a_mask_and_no_padding_is_masked(
     held: list[int], ratio: float, newest_share: float, seed: int
 ) -> None:

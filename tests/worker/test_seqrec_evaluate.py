@@ -35,7 +35,7 @@ tables = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tables, st.booleans())
 def test_a_target_ranks_behind_everything_not_below_it(table: list, masked: bool) -> None:
     targets, scores, seen_sets = (list(column) for column in zip(*table, strict=True))

@@ -13,7 +13,7 @@ from trainables.seqrec.losses import bce, draw_negatives, info_nce
 exclusions = st.lists(st.lists(st.integers(0, 12), min_size=5, max_size=5), min_size=1, max_size=6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(exclusions, st.integers(0, 1000))
 def test_a_negative_is_an_item_and_never_an_excluded_one(excluded: list[list[int]], seed: int) -> None:
     drawn_BK = draw_negatives(13, 40, torch.tensor(excluded), torch.Generator().manual_seed(seed))

@@ -11,7 +11,7 @@ from trainables.seqrec.config import METRICS, TOP_K, split_metrics
 from trainables.seqrec.metrics import hit_ratio, ndcg, ranking_metrics
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=30), st.integers(1, 50))
 def test_metrics_equal_their_definition(ranks: list[int], k: int) -> None:
     gains = [1 / math.log2(rank + 1) if rank <= k else 0.0 for rank in ranks]
@@ -19,7 +19,7 @@ def test_metrics_equal_their_definition(ranks: list[int], k: int) -> None:
     assert hit_ratio(np.array(ranks), k) == pytest.approx(sum(rank <= k for rank in ranks) / len(ranks))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=30))
 def test_a_longer_list_never_scores_lower_and_a_hit_bounds_its_gain(ranks: list[int]) -> None:
     rank_N = np.array(ranks)

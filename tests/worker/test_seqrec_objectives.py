@@ -77,7 +77,7 @@ rows = st.lists(st.tuples(st.lists(st.integers(1, 19), max_size=5), st.integers(
 
 
 @given(rows, st.integers(0, 1000), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_negative_is_outside_its_row(drawn: list[tuple[list[int], int]], seed: int, every: bool) -> None:
     history_BL = torch.tensor([[0] * (5 - len(history)) + history for history, _ in drawn])
     batch = Batch(history_BL, torch.tensor([target for _, target in drawn]), torch.arange(len(drawn)))

@@ -93,7 +93,7 @@ def test_queries_and_keys_start_at_std_one_tenth_and_coefficients_at_one() -> No
     assert made.taylor_N.tolist() == [1, 1, 1, 1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=10), st.floats(0, 2, width=32))
 def test_softshrink_equals_torchs_with_a_fixed_threshold(values: list[float], threshold: float) -> None:
     x = torch.tensor(values)

@@ -18,7 +18,7 @@ def table(items: int, width: int, seed: int = 0) -> np.ndarray:
     return drawn
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 25), st.integers(1, 12), st.booleans(), st.integers(0, 99))
 def test_left_vectors_are_orthonormal_and_give_the_gram_matrix(items: int, width: int, center: bool, seed: int) -> None:
     vectors_IV = table(items, width, seed)
