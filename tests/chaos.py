@@ -52,7 +52,7 @@ class Sweep:
     """An MLflow database to start from: making the tables takes seconds."""
     kills: int = 0
     running: int = 0
-    """Trials that ran, summed over the kills."""
+    """Trials that a kill may have cut, summed over the kills."""
     surprises: list[str] = field(default_factory=list)
     """Ends of the command that nobody asked for."""
 
@@ -98,9 +98,14 @@ class Sweep:
         return [each for each in self.processes() if _title(each).startswith("ray::ImplicitFunc")]
 
     def note_kill(self) -> None:
-        """Count a kill, and the trials that run at it."""
+        """Count a kill that cuts all trials that run."""
         self.kills += 1
         self.running += sum(1 for _ in self._open_trials())
+
+    def note_killed_worker(self) -> None:
+        """Count a kill of one worker, which runs one trial."""
+        self.kills += 1
+        self.running += 1
 
     def note_end(self, driver: subprocess.Popen[str]) -> int:
         """Note that the command ended by itself; its exit code."""
@@ -158,7 +163,7 @@ def kill_workers(sweep: Sweep, kills: int, chance: random.Random) -> None:
     while sweep.kills < kills and sweep.wait_for_reports(driver, chance.randint(1, 3)):
         _sleep(driver, chance.uniform(0, sweep.sleep))
         if workers := sweep.workers():
-            sweep.note_kill()
+            sweep.note_killed_worker()
             _kill(chance.choice(workers))
     sweep.finish(driver)
 
@@ -258,7 +263,7 @@ def faults(sweep: Sweep) -> list[str]:
         _expect(found, f"curve of {number}", [*trials[number][3]], list(range(1, len(trials[number][3]) + 1)))
     _expect(found, "failed", [number for number, trial in trials.items() if trial[1] == "FAIL"], [])
     if (redone := epochs_redone(sweep)) > sweep.running:
-        found.append(f"{redone} epochs were redone, with {sweep.running} trials running over {sweep.kills} kills")
+        found.append(f"{redone} epochs were redone, where {sweep.kills} kills cut {sweep.running} trials")
     return found
 
 

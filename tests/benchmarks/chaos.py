@@ -45,7 +45,7 @@ def disturbed(kind: str, kills: int, trials: int | None, chance: random.Random, 
     found = [*faults(sweep), *[f"left: {each}" for each in left]]
     return (
         f"{kind}: killed {sweep.kills} times in {took:.0f} s, {trials} trials, {sweep.reports()} reports; "
-        f"{sweep.running} trials ran at the kills, {epochs_redone(sweep)} epochs were computed twice; "
+        f"{sweep.running} trials were cut, {epochs_redone(sweep)} epochs were computed twice; "
         f"every trial as undisturbed: {'yes' if same else 'NO'}; broken rules: {found or 'none'}"
     )
 
