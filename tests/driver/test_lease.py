@@ -173,14 +173,26 @@ def test_a_lease_that_is_being_written_is_somebody_elses(held, sweep):
         pass
 
 
-def test_a_driver_that_was_taken_over_is_told_so_before_it_writes(held, sweep):
-    folder = sweep().folder
-    with held(beat_s=3600.0, stale_s=0.2) as lease:
+class Clock:
+    """In place of the lease's clock: `pass_` lets it go on."""
+
+    def __init__(self, monkeypatch) -> None:
+        self._now = 1000.0
+        monkeypatch.setattr(leases.time, "clock_gettime", lambda which: self._now)
+
+    def pass_(self, seconds: float) -> None:
+        self._now += seconds
+
+
+def test_a_driver_that_was_taken_over_is_told_so_before_it_writes(held, sweep, monkeypatch):
+    folder, clock = sweep().folder, Clock(monkeypatch)
+    with held(beat_s=3600.0, stale_s=60.0) as lease:
         lease.check()
         other = InFolder(folder)
         assert other.take(owner(**FOREIGN), other.newest())
+        clock.pass_(29)
         lease.check()  # within the time for which nobody may take it over
-        time.sleep(0.15)
+        clock.pass_(2)
         with pytest.raises(Busy, match=r"'curve' was taken over by process \d+ on far since 0 minutes"):
             lease.check()
         assert lease.is_lost
@@ -191,22 +203,26 @@ def test_a_storage_that_is_silent_for_too_long_ends_the_driver(held, monkeypatch
     def broken(self: InFolder) -> bool:
         raise OSError(5, "Input/output error")
 
-    with held(beat_s=0.05, stale_s=0.2) as lease:
+    clock = Clock(monkeypatch)
+    with held(beat_s=3600.0, stale_s=60.0) as lease:
         monkeypatch.setattr(InFolder, "beat", broken)
-        time.sleep(0.3)
+        clock.pass_(59)
+        lease.check()
+        clock.pass_(2)
         for _ in range(2):  # whoever asks again is told the same
-            told = r"storage: must answer while a sweep runs, but did not for 0 seconds"
+            told = r"storage: must answer while a sweep runs, but did not for 61 seconds"
             with pytest.raises(SweepError, match=told) as silent:
                 lease.check()
             assert silent.value.exit_code == 1
         assert lease.is_lost
 
 
-def test_a_heart_that_beats_keeps_the_lease(held):
-    with held(beat_s=0.05, stale_s=0.3) as lease:
-        for _ in range(8):
-            time.sleep(0.1)
-            lease.check()
+def test_a_heart_gives_signs_of_life_again_and_again_though_nobody_asks_for_one(held, tmp_path, wait_for):
+    with held(beat_s=0.05):
+        file = tmp_path / "runs" / "curve" / "lease.1"
+        for _ in range(2):
+            before = file.stat().st_mtime_ns
+            wait_for(lambda before=before: file.stat().st_mtime_ns > before, "a sign of life")
 
 
 def test_a_study_in_a_database_is_held_there_wherever_the_storage_is(held, tmp_path):
