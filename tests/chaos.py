@@ -124,6 +124,11 @@ class Sweep:
         assert driver.returncode == 0, (driver.returncode, err, out, tail(self.home / "sweep.log"))
         return out
 
+    def end(self) -> None:
+        """Kill what still runs of it."""
+        for process in self.processes():
+            _kill(process)
+
     def left(self, seconds: float) -> list[str]:
         """What still runs `seconds` after the end, or lies there as a lock."""
         deadline = time.monotonic() + seconds

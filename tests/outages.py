@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 
 from platform.journal import TrialFiles, all_trials
+from tests.processes import killed_at_the_end
 from tests.servers import MlflowServer, Postgres
 
 ROOT = Path(__file__).parents[1]
@@ -90,18 +91,18 @@ def play(
     command = [sys.executable, "-m", "platform.sweep", str(file), "--set", f"tracking.uri={uri}", *arguments]
     environment = {**os.environ, "SWEEP_STORAGE": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
     played = Played(folder / "runs" / "outages")
-    while played.starts < 5:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        played.starts += 1
-        if played.starts == 1:
-            _suffer(played, outages, seconds, pause)
-        out, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, out
-        played.said += [line for line in out.splitlines() if "MLflow" in line]
-        if "has not taken everything" not in out:
-            return played
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with killed_at_the_end() as begin:
+        while played.starts < 5:
+            process = begin(command, cwd=ROOT, env=environment, **pipes)
+            played.starts += 1
+            if played.starts == 1:
+                _suffer(played, outages, seconds, pause)
+            out, _ = process.communicate(timeout=600)
+            assert process.returncode == 0, out
+            played.said += [line for line in out.splitlines() if "MLflow" in line]
+            if "has not taken everything" not in out:
+                return played
     raise AssertionError(f"not everything was shipped after {played.starts} starts")
 
 

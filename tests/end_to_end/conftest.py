@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from tests.clusters import TOKEN, RayCluster
+from tests.processes import killed_at_the_end
 from tests.servers import Postgres, pg_binaries
 
 ROOT = Path(__file__).parents[2]
@@ -44,19 +44,20 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def start(
     curve_file: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Command:
-    """Start the command on the sweep `curve` in a process group of its own, as a terminal does."""
+) -> Iterator[Command]:
+    """Start the command on the sweep `curve` in a process group of its own, as a terminal does; it ends with a test."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     if "store_is_there" in request.fixturenames:
         (curve_file.parent / "runs").mkdir()
         shutil.copyfile(empty_store, curve_file.parent / "runs" / "mlflow.db")
 
-    def start(*arguments: str, file: Path = curve_file) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "platform.sweep", str(file), *arguments]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
+    with killed_at_the_end() as begin:
 
-    return start
+        def start(*arguments: str, file: Path = curve_file) -> subprocess.Popen[str]:
+            command = [sys.executable, "-m", "platform.sweep", str(file), *arguments]
+            return begin(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
 import pytest
 
+from tests.processes import killed_at_the_end
 from tests.servers import Line
 from trainables.objects import Bucket
 
@@ -37,18 +39,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def start(tmp_path: Path, bucket: str, empty_store: Path):
-    """Call with a machine's name and the command's arguments to start the command there."""
+def start(tmp_path: Path, bucket: str, empty_store: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Call with a machine's name and the command's arguments to start the command there; it ends with the test."""
     (tmp_path / "bucket.yaml").write_text(SWEEP.format(bucket=bucket, folder=tmp_path))
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
 
-    def begin(machine: str, *arguments: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "SWEEP_CACHE": str(tmp_path / machine), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "platform.sweep", str(tmp_path / "bucket.yaml"), *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
+    with killed_at_the_end() as begin:
 
-    return begin
+        def start(machine: str, *arguments: str) -> subprocess.Popen[str]:
+            environment = {**os.environ, "SWEEP_CACHE": str(tmp_path / machine), "OMP_NUM_THREADS": "1"}
+            command = [sys.executable, "-m", "platform.sweep", str(tmp_path / "bucket.yaml"), *arguments]
+            return begin(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+        yield start
 
 
 def journals(store: Bucket) -> dict[int, list[dict]]:

@@ -26,8 +26,7 @@ def undisturbed(tmp_path_factory):
 def sweep(tmp_path, empty_store):
     made = Sweep(tmp_path, store=empty_store)
     yield made
-    for process in made.processes():
-        process.kill()
+    made.end()
 
 
 def test_a_driver_killed_at_random_moments_loses_nothing(sweep, undisturbed):

@@ -9,8 +9,14 @@ from tests.chaos import Sweep, faults, kill_workers, trials_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_trials_go_on_in_other_workers_and_none_has_failed(tmp_path, empty_store):
-    sweep = Sweep(tmp_path, store=empty_store, deterministic=False)
+@pytest.fixture
+def sweep(tmp_path, empty_store):
+    made = Sweep(tmp_path, store=empty_store, deterministic=False)
+    yield made
+    made.end()
+
+
+def test_trials_go_on_in_other_workers_and_none_has_failed(sweep):
     kill_workers(sweep, 3, random.Random(4))
     assert sweep.kills == 3
     assert faults(sweep) == []

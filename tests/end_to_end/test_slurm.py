@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.processes import killed_at_the_end
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +31,8 @@ SCONTROL = "#!/usr/bin/env bash\nprintf 'node1\\nnode2\\n'\n"
 
 
 @pytest.fixture
-def batch(tmp_path: Path, curve_file: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Call with more arguments to start the script as Slurm would."""
+def batch(tmp_path: Path, curve_file: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Call with more arguments to start the script as Slurm would; it ends with the test."""
     shims = tmp_path / "bin"
     shims.mkdir()
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
@@ -48,12 +50,13 @@ def batch(tmp_path: Path, curve_file: Path) -> Callable[..., subprocess.Popen[st
     }
     (tmp_path / "runs").mkdir()
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [str(ROOT / "infra" / "slurm" / "sweep.sbatch"), str(curve_file), *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, start_new_session=True, **pipes)
+    with killed_at_the_end() as begin:
 
-    return start
+        def start(*arguments: str) -> subprocess.Popen[str]:
+            command = [str(ROOT / "infra" / "slurm" / "sweep.sbatch"), str(curve_file), *arguments]
+            return begin(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+        yield start
 
 
 def test_the_script_ends_resumably_on_sigterm_and_the_same_line_carries_on(batch, tmp_path):
