@@ -24,7 +24,7 @@ from platform.spec import load
 from platform.storage import open_folder
 from platform.study import Study
 
-WRONG = ("thread", "nothing", "nan", "exception", "once", "silent", "leave")
+WRONG = ("thread", "nothing", "nan", "exception", "once", "silent", "leave", "memory", "disk")
 WORKER_DIES = ("exit_once", "exit")
 SWEEP = """\
 name: wrong
@@ -146,6 +146,8 @@ def test_every_trial_of_a_sweep_comes_to_its_end(wrong):
         "once": "COMPLETE",
         "silent": "FAIL",
         "leave": "FAIL",
+        "memory": "FAIL",
+        "disk": "FAIL",
     }
 
 
@@ -188,23 +190,11 @@ CLASSES = {
 }
 
 
-@pytest.mark.parametrize("wrong", CLASSES)
-def test_an_error_has_the_same_class_in_this_process_and_from_a_ray_worker(play, tmp_path, monkeypatch, wrong):
-    from ray import tune as engine
-
-    from trainables import on_ray
-
-    here = play("inline", f"parameters.wrong={wrong}", "limits.max_failures_per_trial=0")
-    assert Outcome(here, 0).reason == CLASSES[wrong]
-    sent: list[dict[str, Any]] = []
-    monkeypatch.setattr(engine, "report", sent.append)
-    task = {"trainable": "tests.trainables.curve", "number": 0, "attempt": 0, "values": {"wrong": wrong}}
-    task |= {"folder": str(tmp_path), "stages": str(tmp_path), "cpus": 1.0, "gpus": 0.0, "ranks": 1}
-    task |= {"nodes": 1, "micro_batch_divisor": 1}
-    with pytest.raises(RuntimeError):
-        on_ray.train(task)
-    assert f"{sent[-1]['reason']}: {sent[-1]['text']}" == CLASSES[wrong]
-    assert (tmp_path / "artifacts" / "traceback.txt").read_text().startswith("Traceback (most recent call last)")
+def test_an_error_has_the_same_class_in_this_process_and_from_a_ray_worker(wrong):
+    assert {kind: wrong.by[kind].reason for kind in CLASSES} == CLASSES
+    for kind in CLASSES:
+        traceback = wrong.by[kind].folder / "artifacts" / "traceback.txt"
+        assert traceback.read_text().startswith("Traceback (most recent call last)")
 
 
 def test_a_trial_without_memory_goes_on_with_half_the_micro_batch_and_says_so(play):
