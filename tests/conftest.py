@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import textwrap
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -290,6 +291,22 @@ def bucket(object_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     objects.client().create_bucket(Bucket=name)
     objects._silent.clear()
     return f"s3://{name}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _scratch_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What Ray, Slurm's script and `tempfile` leave is this run's and goes with it; a user's MLflow is none of them."""
+    tmp_path_factory.getbasetemp()  # pytest's own folder is kept, for who looks into a failure
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))  # short: sockets' paths end after 107 characters
+    folder.chmod(0o755)  # PostgreSQL has a user of its own
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_TMPDIR", "TMPDIR"):
+            patch.setenv(name, str(folder))
+        patch.setenv("SWEEP_SCRATCH", str(folder / "slurm"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(tempfile, "tempdir", None)  # it is remembered
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
