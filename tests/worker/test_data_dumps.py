@@ -77,6 +77,23 @@ def test_clicks_follow_what_a_user_had_read_before(tmp_path: Path) -> None:
     assert sequences.times is None
 
 
+@pytest.mark.parametrize("first", ["train", "dev"])
+def test_a_history_that_two_files_tell_is_taken_once_from_the_earlier_impression(tmp_path: Path, first: str) -> None:
+    late = "2\tU1\t11/16/2019 1:00:00 PM\tN9 N3 N2 N4\tN1-1"
+    paths = [packed(tmp_path / "train", BEHAVIOUR), packed(tmp_path / "dev", late)]
+    events = list(FORMATS["mind"].events(paths if first == "train" else paths[::-1]))
+    assert [item for _, item, time, _ in events if math.isnan(time)] == ["N9", "N3"]
+    assert sorted(item for _, item, time, _ in events if not math.isnan(time)) == ["N1", "N2", "N4"]
+
+
+def test_two_files_of_impressions_become_one_history_a_user(tmp_path: Path) -> None:
+    train = packed(tmp_path / "train.tsv", BEHAVIOUR)
+    late = packed(tmp_path / "dev.tsv", "2\tU1\t11/16/2019 1:00:00 PM\tN9 N3 N2 N4\tN1-1")
+    news = packed(tmp_path / "news.tsv", *(f"N{n}\tsports\tgolf\tTitle {n}" for n in (1, 2, 3, 4, 9)))
+    sequences = prepared(tmp_path, "mind", train, news, "--reviews", str(train), str(late))
+    assert users(sequences) == [[f"Title {n}" for n in (9, 3, 2, 4, 1)]]
+
+
 def test_clicks_alone_all_have_times(tmp_path: Path) -> None:
     reviews = packed(tmp_path / "behaviors.tsv.gz", BEHAVIOUR, "3\tU2\t11/14/2019 12:00:00 AM\tN4\tN3-1")
     news = packed(tmp_path / "news.tsv.gz", *(f"N{n}\tsports\tgolf\tTitle {n}" for n in (1, 2, 3, 4)))
@@ -87,7 +104,7 @@ def test_clicks_alone_all_have_times(tmp_path: Path) -> None:
 
 
 def test_a_dump_without_times_or_ratings_says_so_with_not_a_number(tmp_path: Path) -> None:
-    events = list(FORMATS["mind"].events(packed(tmp_path / "b.gz", BEHAVIOUR)))
+    events = list(FORMATS["mind"].events([packed(tmp_path / "b.gz", BEHAVIOUR)]))
     assert [item for _, item, _, _ in events] == ["N2", "N4", "N9", "N3"]
     assert [math.isnan(time) for _, _, time, _ in events] == [False, False, True, True]
     assert all(math.isnan(rating) for _, _, _, rating in events)
@@ -119,7 +136,7 @@ def test_a_malformed_interaction_is_named_with_its_line(tmp_path: Path, kind: st
     good = {"mind": BEHAVIOUR, "amazon-2018": review(), "amazon-2023": other}
     path = packed(tmp_path / "dump.gz", good[kind], "", line)
     with pytest.raises(DataError) as caught:
-        list(FORMATS[kind].events(path))
+        list(FORMATS[kind].events([path]))
     assert str(caught.value).startswith(f"{path}:3: {message}")
 
 
@@ -147,7 +164,7 @@ def test_a_dump_that_breaks_off_or_is_no_text_is_named_with_the_line_reached(tmp
     broken = tmp_path / "broken.gz"
     broken.write_bytes(whole.read_bytes()[:-12])
     with pytest.raises(DataError, match=r"broken\.gz:\d: a dump must be readable to its end, but it is not \("):
-        list(FORMATS["amazon-2018"].events(broken))
+        list(FORMATS["amazon-2018"].events([broken]))
     (tmp_path / "latin").write_bytes(json.dumps(REVIEW).encode() + b"\n\xe9\n")
     with pytest.raises(DataError, match=r"latin:2: a line must be UTF-8, but it is not \(.*\); convert the file"):
-        list(FORMATS["amazon-2018"].events(tmp_path / "latin"))
+        list(FORMATS["amazon-2018"].events([tmp_path / "latin"]))

@@ -10,7 +10,7 @@ import functools
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ MIND_TIME = "%m/%d/%Y %I:%M:%S %p"
 class Format:
     """How a dump is read."""
 
-    events: Callable[[Path], Iterator[Event]]
+    events: Callable[[Sequence[Path]], Iterator[Event]]
+    """Of all files together: what a user brings along from before may be told in several of them."""
     titles: Callable[[Path], Iterator[tuple[str, str]]]
     """Item and title, "" where the dump has none."""
     rated: bool = True
@@ -97,15 +98,18 @@ def _wrong(path: Path, number: int, rule: str, got: object, remedy: str) -> Data
     return DataError(f"{path}:{number}: {rule}, but got {shown if len(shown) < 80 else shown[:76] + '...'}; {remedy}")
 
 
-def _review_events(path: Path, user: str, item: str, time: str, per_second: int, rating: str) -> Iterator[Event]:
-    for number, record in _records(path, json.loads, "a JSON object"):
-        value = functools.partial(_field, path, number, record)
-        yield (
-            _token(path, number, user, value(user)),
-            _token(path, number, item, value(item)),
-            _number(path, number, time, value(time)) / per_second,
-            _number(path, number, rating, record[rating]) if rating in record else UNKNOWN,
-        )
+def _review_events(
+    paths: Sequence[Path], user: str, item: str, time: str, per_second: int, rating: str
+) -> Iterator[Event]:
+    for path in paths:
+        for number, record in _records(path, json.loads, "a JSON object"):
+            value = functools.partial(_field, path, number, record)
+            yield (
+                _token(path, number, user, value(user)),
+                _token(path, number, item, value(item)),
+                _number(path, number, time, value(time)) / per_second,
+                _number(path, number, rating, record[rating]) if rating in record else UNKNOWN,
+            )
 
 
 def _product_titles(path: Path, item: str, parse: Callable[[str], Any], form: str) -> Iterator[tuple[str, str]]:
@@ -116,9 +120,24 @@ def _product_titles(path: Path, item: str, parse: Callable[[str], Any], form: st
         yield _token(path, number, item, _field(path, number, record, item)), title or ""
 
 
-def _click_events(path: Path, with_history: bool) -> Iterator[Event]:
-    """Clicked impressions, and the history that a user brings to the earliest impression in the file, without times."""
+def _click_events(paths: Sequence[Path], with_history: bool) -> Iterator[Event]:
+    """Clicked impressions, and the history that a user brings to the earliest impression of all files, without times.
+
+    Train and dev both tell it, and dev's may hold clicks of train.
+    """
     earliest = dict[str, tuple[float, str]]()
+    for user, time, history, clicked in (impression for path in paths for impression in _impressions(path)):
+        if with_history and (user not in earliest or time < earliest[user][0]):
+            earliest[user] = (time, history)
+        for item in clicked:
+            yield user, item, time, UNKNOWN
+    for user, (_, history) in earliest.items():
+        for item in history.split():
+            yield user, item, UNKNOWN, UNKNOWN
+
+
+def _impressions(path: Path) -> Iterator[tuple[str, float, str, list[str]]]:
+    """User, unix seconds, history and clicked items of each line."""
     for number, text in lines(path):
         fields = text.split("\t")
         if len(fields) != len(MIND_FIELDS):
@@ -130,19 +149,15 @@ def _click_events(path: Path, with_history: bool) -> Iterator[Event]:
         except ValueError as error:
             rule = "the time must be as in 11/15/2019 8:55:22 AM"
             raise _wrong(path, number, rule, clock, "correct or remove the line") from error
-        _token(path, number, "user", user)
-        if with_history and (user not in earliest or time < earliest[user][0]):
-            earliest[user] = (time, history)
+        clicked = []
         for impression in impressions.split():
             item, _, label = impression.rpartition("-")
             if not item or label not in ("0", "1"):
                 rule = "impressions must be an item, a hyphen and 1 (clicked) or 0"
                 raise _wrong(path, number, rule, impression, "use files with labels (train, dev)")
             if label == "1":
-                yield user, item, time, UNKNOWN
-    for user, (_, history) in earliest.items():
-        for item in history.split():
-            yield user, item, UNKNOWN, UNKNOWN
+                clicked.append(item)
+        yield _token(path, number, "user", user), time, history, clicked
 
 
 def _news_titles(path: Path) -> Iterator[tuple[str, str]]:

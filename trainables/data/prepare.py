@@ -90,7 +90,7 @@ def prepare(
     missing = [str(path) for path in (*reviews, *meta) if not path.is_file()]
     if missing:
         raise DataError(f"--reviews and --meta: must be files, but {', '.join(missing)} is not there; correct the path")
-    log = _read(event for path in reviews for event in FORMATS[kind].events(path))
+    log = _read(FORMATS[kind].events(reviews))
     keep_N = np.ones(len(log.user_N), bool)
     say(f"read: {_size(log, keep_N)}")
     titles = _titles((pair for path in meta for pair in FORMATS[kind].titles(path)), set(log.items))
