@@ -52,6 +52,16 @@ def test_reports_every_epoch_and_the_test_split_once(tmp_path: Path, stages: Sta
     assert len(set(table["user"])) == len(table)
 
 
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 2)])
+def test_the_test_line_stands_at_the_epoch_whose_weights_are_tested(
+    tmp_path: Path, stages: Stages, keep: str, epoch: int
+) -> None:
+    """Steps too small to change a weight: the first epoch stays the best."""
+    trial = LocalTrial(tmp_path, stages=stages)
+    run(build(Config, SMALL | {"fit.learning_rate": 1e-30, "fit.keep": keep}), trial)
+    assert [step for step, _ in trial.reports] == [1, 2, epoch]
+
+
 def test_best_weights_are_named_and_complete(tmp_path: Path, stages: Stages) -> None:
     from safetensors.torch import load_file
 

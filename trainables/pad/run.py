@@ -26,12 +26,13 @@ from trainables.trial import Trial
 
 
 def run(config: Config, trial: Trial) -> None:
-    """Train one configuration through all of its phases and report the test split once, at the best epoch of the last.
+    """Train one configuration through all of its phases and report the test split once, after the last.
 
-    Phases 1 and 2 report as ``phase1/...`` and ``phase2/...``, on one axis of steps with the last, whose metrics are
-    the trial's own. The test metrics come for all users and for those whose target is a warm, median or cold item,
-    with ``trial/parameters`` and ``trial/inference_seconds``. Artifacts: ``ranks.npy`` and ``best.safetensors``
-    and what :func:`write_diagnostics` writes.
+    The test line stands at the epoch of the last phase that ``fit.keep`` says. Phases 1 and 2 report as ``phase1/...``
+    and ``phase2/...``, on one axis of steps with the last, whose metrics are the trial's own. The test metrics come for
+    all users and for those whose target is a warm, median or cold item, with ``trial/parameters`` and
+    ``trial/inference_seconds``. Artifacts: ``ranks.npy`` and ``best.safetensors`` and what :func:`write_diagnostics`
+    writes.
 
     Raises:
         ValueError: the data have no items of some kind that the settings need.
@@ -82,7 +83,7 @@ def run(config: Config, trial: Trial) -> None:
     write_ranks(trial.artifact("ranks.npy"), splits.test, rank_N)
     write_weights(trial.artifact(WEIGHTS), model)
     trial.report(
-        made.steps + (done.best_epoch if config.fit.keep == "best" else done.epoch),
+        made.steps + done.kept_epoch(config.fit.keep),
         {
             **ranking_metrics("test", rank_N, TOP_K),
             **group_metrics("test", rank_N, group_N, TOP_K),

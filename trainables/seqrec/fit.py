@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from trainables.data.batches import Batch, batches
 from trainables.data.splits import Rows
-from trainables.seqrec.config import OBJECTIVE, Matmul
+from trainables.seqrec.config import OBJECTIVE, Keep, Matmul
 from trainables.seqrec.precision import matmul_precision
 from trainables.seqrec.randomness import generator_for, seed_for
 from trainables.trial import Trial
@@ -39,6 +39,10 @@ class Progress:
         """Whether nothing is left to do."""
         return self.epoch >= epochs or self.epoch - self.best_epoch >= patience
 
+    def kept_epoch(self, keep: Keep) -> int:
+        """The epoch whose weights :func:`fit` leaves the model with."""
+        return self.best_epoch if keep == "best" else self.epoch
+
 
 def fit(
     model: nn.Module,
@@ -55,7 +59,7 @@ def fit(
     decoupled: bool = False,
     undecayed: Sequence[nn.Parameter] = (),
     objective: str = OBJECTIVE,
-    keep: Literal["best", "last"] = "best",
+    keep: Keep = "best",
     matmul: Matmul = "highest",
     examples: Callable[[Batch], int] = len,
     seed: int | None = None,

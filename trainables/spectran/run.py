@@ -23,7 +23,7 @@ from trainables.trial import Trial
 
 
 def run(config: Config, trial: Trial) -> None:
-    """Train one configuration, report every epoch, and the test split once at the best one.
+    """Train one configuration, report every epoch, and the test split once at the one that `fit.keep` says.
 
     With the test metrics come ``trial/parameters`` (trainable ones), ``trial/inference_seconds`` (of ranking the test
     split, item vectors included) and what :func:`write_diagnostics` says. Artifacts: ``ranks.npy`` (``user`` and
@@ -81,4 +81,5 @@ def run(config: Config, trial: Trial) -> None:
     write_weights(trial.artifact(WEIGHTS), model)
     costs = {"trial/parameters": parameters(model), "trial/inference_seconds": seconds}
     diagnostics = write_diagnostics(items, trial)
-    trial.report(done.best_epoch, ranking_metrics("test", rank_N, TOP_K) | costs | diagnostics)
+    metrics = ranking_metrics("test", rank_N, TOP_K) | costs | diagnostics
+    trial.report(done.kept_epoch(config.fit.keep), metrics)
