@@ -1,5 +1,6 @@
 """What tests of data and floors share."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -27,3 +28,15 @@ def sequences_of() -> MakeSequences:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def with_other_times() -> Callable[[Sequences], Sequences]:
+    """Call with a `Sequences` for the same interactions in the same order, whole users moved in time."""
+
+    def move(sequences: Sequences) -> Sequences:
+        lengths_U = np.diff(sequences.offsets)
+        day_U = np.random.default_rng(0).permutation(len(lengths_U)) * 1e5
+        return dataclasses.replace(sequences, times=np.repeat(day_U, lengths_U) + np.arange(lengths_U.sum()) * 1e-3)
+
+    return move

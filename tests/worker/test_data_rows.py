@@ -1,5 +1,6 @@
 """What evaluates: the fingerprint of the rows, and drawing some of them."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -48,6 +49,29 @@ def test_the_fingerprint_follows_what_chooses_the_rows(
 def test_the_fingerprint_of_leave_one_out_is_that_of_its_rows_not_of_the_model(made: Callable[..., Splits]) -> None:
     assert made(max_history=3).fingerprint == made().fingerprint
     assert made(keep_last=99).fingerprint == made(keep_last=None).fingerprint, "nothing is cut off"
+
+
+LATER = [[time + 1000 * (number == 1) for time in times] for number, times in enumerate(TIMES)]
+"""The same order inside each user, but the second user's interactions are the newest of all."""
+
+
+def test_what_is_trained_on_follows_the_times_where_they_choose_the_rows(
+    made: Callable[..., Splits], sequences_of: MakeSequences
+) -> None:
+    later = sequences_of(USERS, LATER)
+    assert made(later, split="time").trained_on != made(split="time").trained_on
+    for kind in ("leave_one_out", "users"):
+        assert made(later, split=kind).trained_on == made(split=kind).trained_on
+
+
+def test_what_is_trained_on_follows_the_training_and_validation_rows_not_those_of_the_test(
+    made: Callable[..., Splits], sequences_of: MakeSequences
+) -> None:
+    plain = made()
+    different = [plain, made(train_rows="all"), made(eval_rows=3), made(sequences_of(USERS, TIMES, "another"))]
+    assert len({splits.trained_on for splits in different}) == 4
+    assert dataclasses.replace(plain, test=plain.test.take(slice(2))).trained_on == plain.trained_on
+    assert plain.trained_on != plain.fingerprint
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -68,6 +68,19 @@ def test_a_teacher_is_shared_by_trials_that_differ_in_what_it_does_not_read(valu
     assert (plain == other) is same
 
 
+def test_a_teacher_is_trained_anew_where_corrected_times_choose_other_rows(tmp_path, with_other_times):
+    config, trial = config_of(data__split="time", fit__steps=1, fit__evaluate_every=1), LocalTrial(tmp_path)
+    first = load(config.data, trial.stages)
+    with borrowed(config, trial) as base:
+        folders = {
+            trained_teacher(
+                Material(config, trial, made, split(made, config.data), pieces(config, trial), base), config.method
+            ).folder
+            for made in (first, with_other_times(first))
+        }
+    assert len(folders) == 2
+
+
 def test_a_teacher_that_is_trained_is_read_without_a_language_model(tmp_path):
     config, trial = config_of(), Listening(tmp_path)
     sequences = load(config.data, trial.stages)

@@ -1,5 +1,6 @@
 """PAD's phases as stages: what their keys depend on, what they leave, who trains them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from trainables.config import ConfigError, build, field_names, flatten
-from trainables.data.sequences import load
+from trainables.data.sequences import Sequences, load
 from trainables.data.splits import split
 from trainables.data.text import text_stage
 from trainables.pad import phases
@@ -126,6 +127,18 @@ def test_what_is_not_in_the_key_of_phase_1_does_not_change_its_weights(tmp_path:
     assert all(np.array_equal(plain[name], others[name]) for name in plain)
     read = pretrained({"pretrain.weight_decay": 0.0}, tmp_path / "read")
     assert any(not np.array_equal(plain[name], read[name]) for name in plain)
+
+
+def test_phase_1_is_trained_anew_where_corrected_times_choose_other_rows(
+    tmp_path: Path, stages: Stages, with_other_times: Callable[[Sequences], Sequences]
+) -> None:
+    config = build(Config, SMALL | {"data.split": "time", "data.eval_rows": 20, "pretrain.epochs": 1})
+    first = load(config.data, stages)
+    folders = set()
+    for number, sequences in enumerate((first, first, with_other_times(first))):
+        trial = LocalTrial(tmp_path / str(number), stages=stages)
+        folders.add(phases.phase1(config, trial, sequences, split(sequences, config.data)).folder)
+    assert len(folders) == 2
 
 
 def numbers(trial: LocalTrial) -> list[tuple[int, dict[str, float]]]:

@@ -11,8 +11,8 @@ ROWS_READ = (
     *(f"data.{name}" for name in ("split", "split_seed", "train_rows", "held_out_rows", "eval_rows", "mask_seen")),
     *(f"data.{name}" for name in ("max_history", "keep_last")),
 )
-"""Fields that decide what is trained on, evaluated and ranked, for the keys of stages that train; the interactions
-themselves reach a key as their fingerprint."""
+"""Fields that decide what is trained on, evaluated and ranked, for the keys of stages that train; the interactions and
+the rows themselves reach a key as `Splits.trained_on`."""
 
 
 @dataclass(frozen=True, kw_only=True)

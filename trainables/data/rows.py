@@ -62,12 +62,25 @@ class Splits:
         and what chooses rows (`keep_last`, `split_seed`, `eval_rows`; under `time` also `max_history`); not on the
         training rows, and not on how a model reads or ranks (`max_history` elsewhere, `mask_seen`).
         """
-        digest = hashlib.sha256(self.origin.encode())
-        for rows in (self.valid, self.test):
-            digest.update(len(rows).to_bytes(8, "little"))
-            for column in (rows.user_N, rows.target_N, rows.start_N, rows.stop_N):
-                digest.update(column.astype("<i8").tobytes())
-        return digest.hexdigest()[:16]
+        return _digest(self.origin, self.valid, self.test)
+
+    @cached_property
+    def trained_on(self) -> str:
+        """16 hexadecimal digits of the interactions and the training and validation rows, for keys of what is trained.
+
+        Under `time` the times decide which rows these are, and only so do they reach a key; what histories hold is told
+        by the interactions, where they start and stop, and `max_history`, which is not part of it.
+        """
+        return _digest(self.origin, self.train, self.valid)
+
+
+def _digest(origin: str, *splits: Rows) -> str:
+    digest = hashlib.sha256(origin.encode())
+    for rows in splits:
+        digest.update(len(rows).to_bytes(8, "little"))
+        for column in (rows.user_N, rows.target_N, rows.start_N, rows.stop_N):
+            digest.update(column.astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

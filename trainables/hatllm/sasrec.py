@@ -26,7 +26,7 @@ from trainables.trial import Metrics, Trial
 NEGATIVES, BATCH_SIZE = 64, 256
 
 READS = ("seed", *ROWS_READ, "sasrec")
-"""Fields that the table reads, itself or through the rows; the data reach it as a fingerprint."""
+"""Fields that the table reads, itself or through the rows; data and rows reach it as `Splits.trained_on`."""
 
 
 @stage(version=1)
@@ -36,11 +36,11 @@ def item_table(
     """Stage: `table`, float32 (I, D), SASRec's item vectors at its best epoch.
 
     Args:
-        data: fingerprint of ``sequences``.
+        data: fingerprint of ``sequences`` and of what is trained on.
         settings: values of :data:`READS`.
         trial: its device, and whom to tell how far this is.
         sequences: what ``data`` stands for.
-        splits: what ``data`` and the settings say.
+        splits: of these, as ``data`` and the settings say.
         folder: for work that is not done.
     """
     config = build(Config, settings)
@@ -75,7 +75,7 @@ def table_of(config: Config, trial: Trial, sequences: Sequences, splits: Splits)
     """The item table of ``config``, trained here or by another trial."""
     return trial.stages.get(
         item_table,
-        {"data": sequences.fingerprint, "settings": settings_of(config, READS)},
+        {"data": splits.trained_on, "settings": settings_of(config, READS)},
         context={"trial": trial, "sequences": sequences, "splits": splits},
         status=trial.status,
         scratch=True,

@@ -108,7 +108,7 @@ def trained_teacher(material: Material, method: SLMRec) -> StageResult:
     return trial.stages.get(
         teacher_weights,
         {
-            "data": material.sequences.fingerprint,
+            "data": material.splits.trained_on,
             "settings": teacher_settings(asked.config),
             "llm": stands_for(asked.config, trial),
         },
@@ -137,7 +137,7 @@ def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Mat
     """Stage: the trained parameters of E4SRec on all layers, by name, at the best evaluation.
 
     Args:
-        data: fingerprint of the interactions.
+        data: fingerprint of the interactions and of what is trained on.
         settings: of the teacher, those that its training reads.
         llm: what stands for the language model.
         material: made of all that.

@@ -58,12 +58,12 @@ def matched(
     """Stage: CTRL's first phase, ID embeddings and a text network matched by InfoNCE.
 
     Args:
-        data: fingerprint of ``sequences``.
+        data: fingerprint of ``sequences`` and of what is trained on.
         settings: values of :data:`READS`.
         text: the text stage's ``vectors``.
         trial: where it reports, device and checkpoints.
         sequences: what ``data`` stands for.
-        splits: what ``data`` and the settings say.
+        splits: of these, as ``data`` and the settings say.
         folder: for work that is not done.
     """
     config = build(Config, {**settings, "method.name": "ctrl"})

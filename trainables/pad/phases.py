@@ -36,7 +36,8 @@ PRETRAIN_READS = (
     "pretrain",
     *(f"fit.{name}" for name in ("batch_size", "dropout", "optimiser", "matmul")),
 )
-"""Fields that phase 1 reads, itself or through the rows; `data.name` and `data.root` reach it as a fingerprint."""
+"""Fields that phase 1 reads, itself or through the rows; `data.name`, `data.root` and the rows reach it as
+`Splits.trained_on`."""
 
 TEXT_READS = (*PRETRAIN_READS, "text")
 """Fields that phase 1 of the text expert reads; text vectors reach it as their stage."""
@@ -62,11 +63,11 @@ def pretrained(
     """Stage: phase 1, the item vectors and the backbone of the ID expert, or of the text expert, as trained by BCE.
 
     Args:
-        data: fingerprint of ``sequences``.
+        data: fingerprint of ``sequences`` and of what is trained on.
         settings: values of :data:`PRETRAIN_READS`, or of :data:`TEXT_READS`.
         trial: where it reports, device and checkpoints.
         sequences: what ``data`` stands for.
-        splits: what ``data`` and the settings say.
+        splits: of these, as ``data`` and the settings say.
         folder: for work that is not done.
         text: the text stage's ``vectors``, for the text expert.
     """
@@ -93,13 +94,13 @@ def aligned(
     so that no ranking tells one epoch from another: the best is that of :data:`~trainables.pad.alignment.CLOSENESS`.
 
     Args:
-        data: fingerprint of ``sequences``.
+        data: fingerprint of ``sequences`` and of what is trained on.
         settings: values of :data:`ALIGN_READS`.
         text: the text stage's ``vectors``.
         phase1: what :func:`pretrained` gave.
         trial: where it reports, device and checkpoints.
         sequences: what ``data`` stands for.
-        splits: what ``data`` and the settings say.
+        splits: of these, as ``data`` and the settings say.
         folder: for work that is not done.
     """
     config = build(Config, settings)
@@ -170,7 +171,7 @@ def shared(
     once = Once(phase)
     result = phase.stages.get(
         compute,
-        {"data": sequences.fingerprint, **inputs},
+        {"data": splits.trained_on, **inputs},
         context={"trial": once, "sequences": sequences, "splits": splits},
         status=phase.status,
         scratch=True,
