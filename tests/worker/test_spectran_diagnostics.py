@@ -26,15 +26,23 @@ def spectral(**settings: object) -> SpectralItems:
     )  # type: ignore[arg-type]
 
 
-def test_shares_are_those_of_the_singular_values() -> None:
-    vectors_ND = np.diag([3.0, 1.0, 4.0, 0.0])
-    np.testing.assert_allclose(cumulative_shares(vectors_ND), [4 / 8, 7 / 8, 1, 1])
-    assert cumulative_shares(np.zeros((3, 2))).tolist() == [1, 1]
+def test_shares_are_those_of_the_covariances_singular_values() -> None:
+    vectors_ND = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32) * [5, 3, 2, 1, 1, 0]
+    singular_D = np.linalg.svd(np.cov(vectors_ND.T), compute_uv=False)
+    np.testing.assert_allclose(cumulative_shares(vectors_ND), np.cumsum(singular_D) / singular_D.sum(), atol=1e-12)
+    np.testing.assert_allclose(cumulative_shares(np.array([[3, 1], [3, -1], [-3, 1], [-3, -1.0]])), [9 / 10, 1])
+
+
+def test_what_all_vectors_have_in_common_is_no_direction() -> None:
+    vectors_ND = np.random.default_rng(0).normal(size=(30, 6))
+    np.testing.assert_allclose(cumulative_shares(vectors_ND + 100), cumulative_shares(vectors_ND), atol=1e-9)
+    assert cumulative_shares(np.full((3, 2), 0.1)).tolist() == [1, 1]
 
 
 def test_equal_directions_share_alike_and_one_direction_takes_all() -> None:
-    np.testing.assert_allclose(cumulative_shares(np.eye(20))[9], 0.5)
+    np.testing.assert_allclose(cumulative_shares(np.concatenate([np.eye(20), -np.eye(20)]))[9], 0.5)
     np.testing.assert_allclose(cumulative_shares(np.outer(np.arange(9.0), np.ones(5)))[0], 1)
+    assert cumulative_shares(np.eye(3, 5)).shape == (5,), "fewer vectors than columns"
 
 
 def test_padding_is_left_out_of_the_singular_values(tmp_path: Path) -> None:

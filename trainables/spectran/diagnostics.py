@@ -1,6 +1,7 @@
-"""What the paper looks at beside rankings: collapse of the item vectors (Figure 1), weights of the spectrum (Table 6).
+"""What the paper looks at beside rankings: how far item vectors collapse, and what weighs in the spectrum.
 
-Each table is a CSV whose first column is the horizontal axis; the driver draws it.
+The first is Figure 1 (§2.2.2), the second Table 6. Each table is a CSV whose first column is the horizontal axis; the
+driver draws it.
 """
 
 import numpy as np
@@ -12,19 +13,19 @@ from trainables.spectran.adapters.spectran import SpectralItems
 from trainables.trial import Trial
 
 TOP = 10
-"""Directions whose share of all singular values is reported (§1: about 95 % under MLP adapters)."""
+"""Directions whose share of all singular values is reported (§2.2.2: about 95 % under MLP adapters)."""
 
 
 def write_diagnostics(items: Items, trial: Trial) -> dict[str, float]:
     """Write ``singular_values.csv`` and, for SpecTran with attention, ``spectral_weights.csv``; return their summary.
 
     Args:
-        items: trained item vectors.
+        items: trained item vectors; the table is what the backbone reads and scores, IDs fused in, padding left out.
         trial: keeps the files as artifacts.
 
     Returns:
-        ``trial/top_10_share`` of the singular values' sum, and the means over dimensions of the two kinds of weights as
-        ``trial/principal_weight`` and ``trial/subordinate_weight``.
+        ``trial/top_10_share`` of the sum of the covariance's singular values, and the means over dimensions of the two
+        kinds of weights as ``trial/principal_weight`` and ``trial/subordinate_weight``.
     """
     with torch.inference_mode():
         share_D = cumulative_shares(items.rows()[1:].cpu().numpy())
@@ -40,10 +41,14 @@ def write_diagnostics(items: Items, trial: Trial) -> dict[str, float]:
 
 
 def cumulative_shares(vectors_ND: np.ndarray) -> np.ndarray:
-    """Share (min(N, D),) of the singular values' sum that the first 1, 2, ... of them hold; not centred."""
-    singular_D = np.linalg.svd(vectors_ND, compute_uv=False).astype(np.float64)
-    total = singular_D.sum()
-    return np.cumsum(singular_D) / total if total else np.ones_like(singular_D)
+    """Share (D,) that the largest 1, 2, ... singular values of the vectors' covariance matrix have of their sum.
+
+    They are its eigenvalues, the variances along principal directions; all 1 where the vectors are all the same.
+    """
+    centred_ND = vectors_ND - vectors_ND.mean(axis=0, dtype=np.float64)
+    variance_D = np.maximum(np.linalg.eigvalsh(centred_ND.T @ centred_ND)[::-1], 0)
+    total = variance_D.sum()
+    return np.cumsum(variance_D) / total if total else np.ones_like(variance_D)
 
 
 def spectral_weights(items: SpectralItems) -> tuple[np.ndarray, np.ndarray]:
