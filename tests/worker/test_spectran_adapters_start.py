@@ -112,6 +112,15 @@ def test_weighted_coordinates_are_those_of_a_text_that_repeats_its_items() -> No
     assert not coordinates_IR[0].any()
 
 
+def test_an_item_without_text_has_no_weight_and_stays_zero() -> None:
+    vectors_IV, met_I = text(), np.random.default_rng(1).integers(1, 4, ITEMS + 1).astype(np.float64)
+    vectors_IV[[3, 7]] = 0
+    titled = [place for place in range(ITEMS + 1) if place not in (3, 7)]
+    coordinates_IR = standardise(vectors_IV, met_I)
+    assert not coordinates_IR[[3, 7]].any()
+    np.testing.assert_allclose(coordinates_IR[titled], standardise(vectors_IV[titled], met_I[titled]), atol=1e-4)
+
+
 def test_directions_without_variance_are_cut_from_weighted_coordinates() -> None:
     vectors_IV = text()
     vectors_IV[:, 7:] = vectors_IV[:, :3]

@@ -159,6 +159,16 @@ def test_whitened_text_has_mean_zero_and_identity_covariance(rotation: str) -> N
     np.testing.assert_allclose(item_V.T @ item_V / ITEMS, np.eye(WIDTH), atol=1e-4)
 
 
+@pytest.mark.parametrize("rotation", ["pca", "zca"])
+def test_an_item_without_text_takes_no_part_in_whitening_and_stays_zero(rotation: str) -> None:
+    vectors_IV = text()
+    vectors_IV[[3, 7]] = 0
+    titled = [place for place in range(ITEMS + 1) if place not in (3, 7)]
+    whitened_IV = whiten(vectors_IV, rotation=rotation)  # type: ignore[arg-type]
+    assert not whitened_IV[[3, 7]].any()
+    np.testing.assert_allclose(whitened_IV[titled], whiten(vectors_IV[titled], rotation=rotation), atol=1e-4)  # type: ignore[arg-type]
+
+
 def test_zca_is_the_whitening_nearest_to_the_text_and_pca_orders_by_strength() -> None:
     centred = text()[1:] - text()[1:].mean(axis=0)
     zca = whiten(text(), rotation="zca", floor=1e-12)[1:]

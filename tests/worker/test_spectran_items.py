@@ -171,6 +171,19 @@ def test_alphafuses_text_has_identity_covariance_times_its_variance(stages: Stag
     np.testing.assert_allclose(frozen.T @ frozen / len(frozen), 0.25 * np.eye(16), atol=1e-4)
 
 
+def test_an_item_without_text_has_no_coordinates_and_changes_no_others_variance(stages: Stages, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(loc=1, size=(400, 48)).astype(np.float32)
+    vectors[10:60] = 0
+    np.save(tmp_path / "text.npy", vectors)
+    values = {"adapter.name": "alphafuse", "adapter.std": 1.0, "data.text": str(tmp_path / "text.npy")}
+    *_, items = prepare(values | NULL, stages, tmp_path)
+    frozen = items.frozen_IC[1:].double().numpy()
+    assert not frozen[10:60].any()
+    titled = np.delete(frozen, np.arange(10, 60), axis=0)
+    np.testing.assert_allclose(titled.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(titled.T @ titled / 350, np.eye(16), atol=1e-4)
+
+
 def test_spectrans_init_fusion_starts_ids_from_its_mixture(stages: Stages, tmp_path: Path) -> None:
     *_, whole = prepare({"adapter.name": "spectran"}, stages, tmp_path)
     *_, items = prepare({"adapter.name": "spectran", "adapter.fusion": "init"}, stages, tmp_path)

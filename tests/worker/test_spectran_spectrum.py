@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainables.data.config import Data
-from trainables.spectran.spectrum import decompose, largest_rank, spectrum
+from trainables.spectran.spectrum import decompose, has_text, largest_rank, spectrum
 from trainables.stages import Arrays, Stages, stage
 
 
@@ -41,6 +41,20 @@ def test_unit_length_rows_after_centring() -> None:
     zero[2:] = np.eye(3)
     left_IR, _ = decompose(zero, center=False, normalise=True)
     assert not left_IR[:2].any()  # an item without text stays zero
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("items", [40, 5])
+def test_an_item_without_text_is_no_part_of_the_mean_and_stays_zero(center: bool, items: int) -> None:
+    vectors_IV = table(items, 6)
+    vectors_IV[[2, 4]] = 0
+    titled = [0, 1, 3, *range(5, items + 1)]
+    left_IR, singular_R = decompose(vectors_IV, center=center, normalise=True)
+    assert not left_IR[[2, 4]].any()
+    alone_IR, alone_R = decompose(vectors_IV[titled], center=center, normalise=True)
+    np.testing.assert_allclose(singular_R, alone_R, rtol=1e-5)
+    np.testing.assert_allclose(left_IR[titled], alone_IR, atol=1e-5)
+    assert has_text(vectors_IV).tolist() == [place in titled for place in range(1, items + 1)]
 
 
 def test_directions_without_text_are_cut() -> None:

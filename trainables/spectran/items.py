@@ -18,7 +18,7 @@ from trainables.spectran.adapters.spectran import SpectralItems
 from trainables.spectran.adapters.unisrec import UniSRecItems
 from trainables.spectran.adapters.whitenrec import WhitenRecItems, whitening
 from trainables.spectran.config import Config
-from trainables.spectran.spectrum import spectrum
+from trainables.spectran.spectrum import has_text, spectrum
 from trainables.stages import StageResult, Stages
 from trainables.trial import Trial
 
@@ -206,10 +206,14 @@ def _whitened(adapter: adapters.WhitenRec, text: StageResult, stages: Stages, gr
 
 
 def _coordinates(text: StageResult, stages: Stages, dim: int, *, whitened: bool = False) -> np.ndarray:
-    """The text's first principal coordinates, (I, D), row 0 zero: U_d Sigma_d, or U_d sqrt(N), of unit variance."""
+    """The text's first principal coordinates, (I, D): U_d Sigma_d, or U_d sqrt(N), of unit variance over the N items
+    with text; zero for all others.
+    """
     result = stages.get(spectrum, {"text": text, "center": True, "normalise": False})
     left_ID = _first(result["left_IR"], dim)
-    return left_ID * np.float32(np.sqrt(len(left_ID) - 1)) if whitened else left_ID * result["singular_R"][:dim]
+    if not whitened:
+        return left_ID * result["singular_R"][:dim]
+    return left_ID * np.float32(np.sqrt(has_text(text["vectors"]).sum()))
 
 
 def _first(table_IR: np.ndarray, dim: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from trainables.data.config import Data
 from trainables.stages import Arrays, stage
 
 
-@stage(version=2)
+@stage(version=3)
 def spectrum(text: Mapping[str, np.ndarray], center: bool, normalise: bool) -> Arrays:
     """Stage: :func:`decompose` of the text stage's ``vectors``, (I, V) with a padding row 0."""
     left_IR, singular_R = decompose(text["vectors"], center=center, normalise=normalise)
@@ -25,7 +25,8 @@ def decompose(vectors_IV: np.ndarray, *, center: bool, normalise: bool) -> tuple
 
     Args:
         vectors_IV: text vectors, row 0 (padding) left out of the decomposition.
-        center: subtract the mean of the items' vectors first.
+        center: subtract the mean of the items' vectors first. A zero vector, of an item without words, is no part of
+            the mean and stays zero.
         normalise: then give every item's vector unit length; a zero vector stays zero.
 
     Returns:
@@ -34,8 +35,10 @@ def decompose(vectors_IV: np.ndarray, *, center: bool, normalise: bool) -> tuple
         vanishes carry no text and are cut.
     """
     item_V = np.array(vectors_IV[1:], dtype=np.float64)
+    held_N = has_text(vectors_IV)
     if center:
-        item_V -= item_V.mean(axis=0)
+        item_V -= item_V.sum(axis=0) / max(held_N.sum(), 1)
+        item_V[~held_N] = 0
     if normalise:
         length = np.linalg.norm(item_V, axis=1, keepdims=True)
         np.divide(item_V, length, out=item_V, where=length > 0)
@@ -49,7 +52,14 @@ def decompose(vectors_IV: np.ndarray, *, center: bool, normalise: bool) -> tuple
     largest = left[np.abs(left).argmax(axis=0), np.arange(rank)]
     left_IR = np.zeros((len(left) + 1, rank), np.float32)
     left_IR[1:] = left * np.where(largest < 0, -1.0, 1.0)
+    left_IR[1:][~held_N] = 0  # of few items these are basis vectors, zero but for rounding
     return left_IR, singular.astype(np.float32)
+
+
+def has_text(vectors_IV: np.ndarray) -> np.ndarray:
+    """Which items, padding left out, have a text vector that is not zero, bool (I - 1,)."""
+    held_N: np.ndarray = np.asarray(vectors_IV[1:]).any(axis=1)
+    return held_N
 
 
 def largest_rank(data: Data, *, center: bool) -> int | None:

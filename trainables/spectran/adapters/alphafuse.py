@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from trainables.seqrec.items import Items
 from trainables.seqrec.layers import normal
+from trainables.spectran.spectrum import has_text
 from trainables.stages import Arrays, stage
 
 
@@ -61,7 +62,7 @@ class AlphaFuseItems(nn.Module, Items):
         return torch.cat([frozen_NC[:, :kept], id_NZ], dim=1)
 
 
-@stage(version=1)
+@stage(version=2)
 def weighted_coordinates(text: Mapping[str, np.ndarray], met: Sequence[int]) -> Arrays:
     """Stage: :func:`standardise` of the text stage's ``vectors``, all directions, each item counted ``met`` times."""
     return {"coordinates_IR": standardise(text["vectors"], np.asarray(met, dtype=np.float64))}
@@ -74,12 +75,15 @@ def standardise(vectors_IV: np.ndarray, met_I: np.ndarray) -> np.ndarray:
     directions a little and stretches all coordinates alike.
 
     Args:
-        vectors_IV: text vectors, row 0 (padding) left out.
-        met_I: weight of each item, at least 0, not all of them 0.
+        vectors_IV: text vectors, row 0 (padding) and other zero rows left out; these stay zero.
+        met_I: weight of each item, at least 0; of those with text not all 0.
     """
-    weight_N = met_I[1:] / met_I[1:].sum()
+    held_N = has_text(vectors_IV)
+    weight_N = met_I[1:] * held_N
+    weight_N /= weight_N.sum()
     item_V = np.asarray(vectors_IV[1:], dtype=np.float64)
     item_V = item_V - weight_N @ item_V
+    item_V[~held_N] = 0
     eigenvalue_V, direction_VV = np.linalg.eigh((item_V * weight_N[:, None]).T @ item_V)
     eigenvalue_V, direction_VV = eigenvalue_V[::-1], direction_VV[:, ::-1]
     rank = int(np.sum(eigenvalue_V > eigenvalue_V[0] * (max(item_V.shape) * np.finfo(np.float32).eps) ** 2))

@@ -15,6 +15,7 @@ from torch import nn
 
 from trainables.seqrec.items import Items
 from trainables.seqrec.text import Projection
+from trainables.spectran.spectrum import has_text
 from trainables.stages import Arrays, stage
 
 
@@ -56,7 +57,7 @@ class WhitenRecItems(nn.Module, Items):
         return projected[0] if len(projected) == 1 else (projected[0] + projected[1]) / 2
 
 
-@stage(version=1)
+@stage(version=2)
 def whitening(text: Mapping[str, np.ndarray], rotation: Literal["pca", "zca"], groups: int, floor: float) -> Arrays:
     """Stage: :func:`whiten` of the text stage's ``vectors``, as ``whitened_IV``."""
     return {"whitened_IV": whiten(text["vectors"], rotation=rotation, groups=groups, floor=floor)}
@@ -65,19 +66,22 @@ def whitening(text: Mapping[str, np.ndarray], rotation: Literal["pca", "zca"], g
 def whiten(
     vectors_IV: np.ndarray, *, rotation: Literal["pca", "zca"], groups: int = 1, floor: float = 1e-5
 ) -> np.ndarray:
-    """The text with identity covariance, float32 (I, V), row 0 (padding) zero.
+    """The text with identity covariance, float32 (I, V), row 0 (padding) zero, as is that of an item without text.
 
     Args:
-        vectors_IV: text vectors, row 0 left out of mean and covariance.
+        vectors_IV: text vectors, row 0 and other zero rows left out of mean and covariance.
         rotation: ``pca`` leaves coordinates along principal directions, the strongest first; ``zca`` turns them back.
         groups: how many groups of neighbouring dimensions are whitened, each apart; sizes differ by one at most.
         floor: least eigenvalue, as a share of the largest of its group. Weaker directions keep less than unit variance.
     """
     item_V = np.asarray(vectors_IV[1:], dtype=np.float64)
-    item_V = item_V - item_V.mean(axis=0)
+    held_N = has_text(vectors_IV)
+    count = max(held_N.sum(), 1)
+    item_V = item_V - item_V.sum(axis=0) / count
+    item_V[~held_N] = 0
     parts = []
     for group in np.array_split(item_V, groups, axis=1):
-        eigenvalue_G, direction_GG = np.linalg.eigh(group.T @ group / len(group))
+        eigenvalue_G, direction_GG = np.linalg.eigh(group.T @ group / count)
         eigenvalue_G, direction_GG = eigenvalue_G[::-1], direction_GG[:, ::-1]
         largest = direction_GG[np.abs(direction_GG).argmax(axis=0), np.arange(len(eigenvalue_G))]
         direction_GG = direction_GG * np.where(largest < 0, -1.0, 1.0)  # one sign, whatever the machine
