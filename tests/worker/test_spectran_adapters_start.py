@@ -121,6 +121,11 @@ def test_an_item_without_text_has_no_weight_and_stays_zero() -> None:
     np.testing.assert_allclose(coordinates_IR[titled], standardise(vectors_IV[titled], met_I[titled]), atol=1e-4)
 
 
+def test_a_weak_direction_has_coordinates_however_many_items_there_are() -> None:
+    vectors_IV = np.random.default_rng(0).normal(size=(300_000, 3)).astype(np.float32) * np.float32([1, 0.01, 0])
+    assert standardise(vectors_IV, np.ones(len(vectors_IV))).shape == (300_000, 2)
+
+
 def test_directions_without_variance_are_cut_from_weighted_coordinates() -> None:
     vectors_IV = text()
     vectors_IV[:, 7:] = vectors_IV[:, :3]

@@ -64,6 +64,22 @@ def test_directions_without_text_are_cut() -> None:
     assert decompose(table(4, 6), center=True, normalise=True)[1].shape == (3,)  # centred items span one less
 
 
+def test_a_weak_direction_is_text_however_many_items_there_are() -> None:
+    vectors_IV = table(300_000, 4) * np.array([1, 0.1, 0.01, 0], np.float32)
+    for center in (True, False):
+        singular_R = decompose(vectors_IV, center=center, normalise=False)[1]
+        assert len(singular_R) == 3
+        assert singular_R[2] < 0.03 * singular_R[0]
+
+
+@pytest.mark.parametrize("name", ["amazon-office-2014", "amazon-beauty-2014"])
+def test_of_minilms_directions_those_that_titles_span_are_text(real_data: Path, name: str) -> None:
+    vectors = np.load(real_data / name / f"{name}.minilm-l6-v2.npy")
+    singular_R = decompose(np.concatenate([vectors[:1], vectors]), center=True, normalise=True)[1]
+    assert len(singular_R) == 381, "three directions are the same for all titles"
+    assert singular_R[-1] > 0.01 * singular_R[0]
+
+
 def test_signs_are_fixed() -> None:
     left_IR, _ = decompose(table(40, 6), center=True, normalise=True)
     assert (left_IR[np.abs(left_IR).argmax(axis=0), np.arange(left_IR.shape[1])] > 0).all()

@@ -10,7 +10,7 @@ from trainables.data.config import Data
 from trainables.stages import Arrays, stage
 
 
-@stage(version=3)
+@stage(version=4)
 def spectrum(text: Mapping[str, np.ndarray], center: bool, normalise: bool) -> Arrays:
     """Stage: :func:`decompose` of the text stage's ``vectors``, (I, V) with a padding row 0."""
     left_IR, singular_R = decompose(text["vectors"], center=center, normalise=normalise)
@@ -31,8 +31,8 @@ def decompose(vectors_IV: np.ndarray, *, center: bool, normalise: bool) -> tuple
 
     Returns:
         ``left_IR`` float32 (I, R), row 0 zero, columns orthonormal, each column's largest entry positive;
-        ``singular_R`` float32 (R,), descending. R is the numerical rank in float32: directions whose singular value
-        vanishes carry no text and are cut.
+        ``singular_R`` float32 (R,), descending. R is the numerical rank: directions whose singular value is at most
+        :func:`vanishing` carry no text and are cut.
     """
     item_V = np.array(vectors_IV[1:], dtype=np.float64)
     held_N = has_text(vectors_IV)
@@ -47,13 +47,22 @@ def decompose(vectors_IV: np.ndarray, *, center: bool, normalise: bool) -> tuple
     square, basis = np.linalg.eigh(item_V @ item_V.T if wide else item_V.T @ item_V)
     square, basis = square[::-1], basis[:, ::-1]
     singular = np.sqrt(np.maximum(square, 0))
-    rank = int(np.sum(singular > singular[0] * max(item_V.shape) * np.finfo(np.float32).eps))
+    rank = int(np.sum(singular > singular[0] * vanishing(item_V.shape[1])))
     singular, left = singular[:rank], basis[:, :rank] if wide else item_V @ (basis[:, :rank] / singular[:rank])
     largest = left[np.abs(left).argmax(axis=0), np.arange(rank)]
     left_IR = np.zeros((len(left) + 1, rank), np.float32)
     left_IR[1:] = left * np.where(largest < 0, -1.0, 1.0)
     left_IR[1:][~held_N] = 0  # of few items these are basis vectors, zero but for rounding
     return left_IR, singular.astype(np.float32)
+
+
+def vanishing(width: int) -> float:
+    """The share of the largest singular value that rounding may leave of a direction which ``width`` columns lack.
+
+    Rounding to float32 leaves well below ``eps * sqrt(width)`` (1e-8 of MiniLM's 384 columns), and a Gram matrix in
+    float64 adds nothing to it. The share does not grow with the number of items: a weak direction of many is text.
+    """
+    return max(1e-6, float(np.finfo(np.float32).eps) * width**0.5)
 
 
 def has_text(vectors_IV: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from trainables.seqrec.items import Items
 from trainables.seqrec.layers import normal
-from trainables.spectran.spectrum import has_text
+from trainables.spectran.spectrum import has_text, vanishing
 from trainables.stages import Arrays, stage
 
 
@@ -62,7 +62,7 @@ class AlphaFuseItems(nn.Module, Items):
         return torch.cat([frozen_NC[:, :kept], id_NZ], dim=1)
 
 
-@stage(version=2)
+@stage(version=3)
 def weighted_coordinates(text: Mapping[str, np.ndarray], met: Sequence[int]) -> Arrays:
     """Stage: :func:`standardise` of the text stage's ``vectors``, all directions, each item counted ``met`` times."""
     return {"coordinates_IR": standardise(text["vectors"], np.asarray(met, dtype=np.float64))}
@@ -86,7 +86,7 @@ def standardise(vectors_IV: np.ndarray, met_I: np.ndarray) -> np.ndarray:
     item_V[~held_N] = 0
     eigenvalue_V, direction_VV = np.linalg.eigh((item_V * weight_N[:, None]).T @ item_V)
     eigenvalue_V, direction_VV = eigenvalue_V[::-1], direction_VV[:, ::-1]
-    rank = int(np.sum(eigenvalue_V > eigenvalue_V[0] * (max(item_V.shape) * np.finfo(np.float32).eps) ** 2))
+    rank = int(np.sum(eigenvalue_V > eigenvalue_V[0] * vanishing(len(eigenvalue_V)) ** 2))
     direction_VR = direction_VV[:, :rank]
     largest = direction_VR[np.abs(direction_VR).argmax(axis=0), np.arange(rank)]
     direction_VR = direction_VR * np.where(largest < 0, -1.0, 1.0)  # one sign, whatever the machine
