@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainables.seqrec.layers import Dropout, linear, pack, unpack
+from trainables.seqrec.layers import Dropout, fan_in_std, linear, pack, unpack
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -13,6 +13,13 @@ def test_dropout_drops_its_rate_and_keeps_the_expectation(rate: float) -> None:
     kept = dropped[dropped != 0]
     assert 1 - kept.numel() / dropped.numel() == pytest.approx(rate, abs=0.005)
     assert torch.allclose(kept, torch.tensor(1 / (1 - rate)), rtol=1e-4)
+
+
+def test_the_standard_deviation_by_inputs_is_that_of_torchs_own_layers() -> None:
+    torch.manual_seed(0)
+    for inputs in (30, 300):
+        weight = torch.nn.Linear(inputs, 2000).weight
+        assert fan_in_std(inputs) == pytest.approx(weight.std().item(), rel=0.02)
 
 
 def test_dropout_draws_every_unit_on_its_own() -> None:

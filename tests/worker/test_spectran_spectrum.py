@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainables.data.config import Data
-from trainables.spectran.spectrum import decompose, has_text, largest_rank, spectrum
+from trainables.spectran.spectrum import decompose, has_text, largest_rank, principal_directions, signs, spectrum
 from trainables.stages import Arrays, Stages, stage
 
 
@@ -78,6 +78,15 @@ def test_of_minilms_directions_those_that_titles_span_are_text(real_data: Path, 
     singular_R = decompose(np.concatenate([vectors[:1], vectors]), center=True, normalise=True)[1]
     assert len(singular_R) == 381, "three directions are the same for all titles"
     assert singular_R[-1] > 0.01 * singular_R[0]
+
+
+def test_principal_directions_come_strongest_first_with_their_largest_entry_positive() -> None:
+    item_V = table(40, 6)[1:].astype(np.float64)
+    eigenvalue_V, direction_VV = principal_directions(item_V.T @ item_V)
+    assert (np.diff(eigenvalue_V) < 0).all()
+    np.testing.assert_allclose(item_V.T @ item_V @ direction_VV, direction_VV * eigenvalue_V, atol=1e-9)
+    assert (direction_VV.max(axis=0) == np.abs(direction_VV).max(axis=0)).all()
+    assert signs(np.array([[1.0, -3.0], [-2.0, 0.0]])).tolist() == [-1, -1]
 
 
 def test_signs_are_fixed() -> None:

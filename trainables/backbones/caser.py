@@ -22,7 +22,6 @@ the filter's last row stands, so those above the window's first items reach into
 """
 
 import collections
-import math
 from collections.abc import Iterator
 
 import torch
@@ -30,7 +29,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainables.backbones.layout import Layout
-from trainables.seqrec.layers import Dropout, linear, normal
+from trainables.seqrec.layers import Dropout, fan_in_std, linear, normal
 
 
 class Caser(nn.Module):
@@ -77,13 +76,13 @@ class Caser(nn.Module):
         inputs_G = [dim * height for rows in self.rows_at_age for height in self.height_F[:rows]]
         self.horizontal_GD = normal(len(inputs_G), dim, generator=generator, std=1.0)
         self.bias_F = nn.Parameter(torch.zeros(len(self.height_F)))
-        self.vertical_CL = normal(filters_vertical, max_history, generator=generator, std=_spread(max_history))
+        self.vertical_CL = normal(filters_vertical, max_history, generator=generator, std=fan_in_std(max_history))
         self.bias_C = nn.Parameter(torch.zeros(filters_vertical))
         self.dropout = Dropout(dropout)
         self.dense = linear(len(self.height_F) + filters_vertical * dim, dim, generator)
         with torch.no_grad():
-            self.horizontal_GD.mul_(torch.tensor([_spread(inputs) for inputs in inputs_G])[:, None])
-            self.dense.weight.normal_(std=_spread(self.dense.in_features), generator=generator)
+            self.horizontal_GD.mul_(torch.tensor([fan_in_std(inputs) for inputs in inputs_G])[:, None])
+            self.dense.weight.normal_(std=fan_in_std(self.dense.in_features), generator=generator)
         self.final_relu = final_relu
         self.norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
 
@@ -171,8 +170,3 @@ class _ShiftedSum(torch.autograd.Function):
         for age, part_BLF in enumerate(grad_BLG.split(rows_at_age, dim=2)[:length]):
             part_BLF[:, : length - age] = grad_BLF[:, age:, : part_BLF.shape[2]]
         return grad_BLG, None
-
-
-def _spread(inputs: int) -> float:
-    """The standard deviation that torch gives the weights of a sum over ``inputs``."""
-    return math.sqrt(1 / (3 * inputs))

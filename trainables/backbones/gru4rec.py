@@ -15,14 +15,12 @@ at about .001, where the epsilon of a LayerNorm rules; trained at 1e-3 both end 
 Only positions that hold an item are computed, as a packed sequence: padding costs nothing and can change nothing.
 """
 
-import math
-
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from trainables.backbones.layout import Layout
-from trainables.seqrec.layers import Dropout, linear, pack, unpack
+from trainables.seqrec.layers import Dropout, fan_in_std, linear, pack, unpack
 
 
 class GRU4Rec(nn.Module):
@@ -119,17 +117,12 @@ def _gru(width_in: int, hidden: int, generator: torch.Generator) -> nn.GRU:
     gru = nn.GRU(width_in, hidden, device="meta").to_empty(device="cpu")  # nothing drawn from the global generator
     with torch.no_grad():
         for parameter in gru.parameters():
-            parameter.normal_(std=_spread(hidden), generator=generator)
+            parameter.normal_(std=fan_in_std(hidden), generator=generator)
     return gru
 
 
 def _dense(width_in: int, width_out: int, generator: torch.Generator) -> nn.Linear:
     layer = linear(width_in, width_out, generator)
     with torch.no_grad():
-        layer.weight.normal_(std=_spread(width_in), generator=generator)
+        layer.weight.normal_(std=fan_in_std(width_in), generator=generator)
     return layer
-
-
-def _spread(width: int) -> float:
-    """The standard deviation that torch gives the weights of a sum over ``width`` numbers."""
-    return math.sqrt(1 / (3 * width))

@@ -4,6 +4,8 @@ Shapes, here and in every file of recommenders: B batch, L history length, D wid
 K negatives, V text width, R spectral rank, T tokens (the positions of a batch that hold an item), H heads.
 """
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -36,6 +38,11 @@ def deep_linear(width_in: int, width_out: int, generator: torch.Generator) -> nn
     layer = linear(width_in, width_out, generator)
     nn.init.xavier_normal_(layer.weight, generator=generator)
     return layer
+
+
+def fan_in_std(inputs: int) -> float:
+    """The standard deviation that torch gives the weights of a sum over ``inputs`` numbers."""
+    return math.sqrt(1 / (3 * inputs))
 
 
 class Dropout(nn.Module):

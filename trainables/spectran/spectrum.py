@@ -44,16 +44,30 @@ def decompose(vectors_IV: np.ndarray, *, center: bool, normalise: bool) -> tuple
         np.divide(item_V, length, out=item_V, where=length > 0)
     wide = item_V.shape[0] < item_V.shape[1]
     # The smaller Gram matrix in float64 gives what float32 can tell of the SVD for a tenth of its time and memory.
-    square, basis = np.linalg.eigh(item_V @ item_V.T if wide else item_V.T @ item_V)
-    square, basis = square[::-1], basis[:, ::-1]
+    square, basis = principal_directions(item_V @ item_V.T if wide else item_V.T @ item_V)
     singular = np.sqrt(np.maximum(square, 0))
     rank = int(np.sum(singular > singular[0] * vanishing(item_V.shape[1])))
     singular, left = singular[:rank], basis[:, :rank] if wide else item_V @ (basis[:, :rank] / singular[:rank])
-    largest = left[np.abs(left).argmax(axis=0), np.arange(rank)]
     left_IR = np.zeros((len(left) + 1, rank), np.float32)
-    left_IR[1:] = left * np.where(largest < 0, -1.0, 1.0)
+    left_IR[1:] = left * signs(left)
     left_IR[1:][~held_N] = 0  # of few items these are basis vectors, zero but for rounding
     return left_IR, singular.astype(np.float32)
+
+
+def principal_directions(gram_VV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (V,) of a Gram or covariance matrix, the largest first, and its eigenvectors, columns of (V, V).
+
+    Each column's largest entry is positive: one sign, whatever the machine.
+    """
+    eigenvalue_V, direction_VV = np.linalg.eigh(gram_VV)
+    eigenvalue_V, direction_VV = eigenvalue_V[::-1], direction_VV[:, ::-1]
+    return eigenvalue_V, direction_VV * signs(direction_VV)
+
+
+def signs(columns_NR: np.ndarray) -> np.ndarray:
+    """What each column times is one whose largest entry is positive, (R,) of 1 and -1."""
+    largest_R = columns_NR[np.abs(columns_NR).argmax(axis=0), np.arange(columns_NR.shape[1])]
+    return np.where(largest_R < 0, -1.0, 1.0)
 
 
 def vanishing(width: int) -> float:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from trainables.seqrec.items import Items
 from trainables.seqrec.layers import normal
-from trainables.spectran.spectrum import has_text, vanishing
+from trainables.spectran.spectrum import has_text, principal_directions, vanishing
 from trainables.stages import Arrays, stage
 
 
@@ -84,12 +84,8 @@ def standardise(vectors_IV: np.ndarray, met_I: np.ndarray) -> np.ndarray:
     item_V = np.asarray(vectors_IV[1:], dtype=np.float64)
     item_V = item_V - weight_N @ item_V
     item_V[~held_N] = 0
-    eigenvalue_V, direction_VV = np.linalg.eigh((item_V * weight_N[:, None]).T @ item_V)
-    eigenvalue_V, direction_VV = eigenvalue_V[::-1], direction_VV[:, ::-1]
+    eigenvalue_V, direction_VV = principal_directions((item_V * weight_N[:, None]).T @ item_V)
     rank = int(np.sum(eigenvalue_V > eigenvalue_V[0] * vanishing(len(eigenvalue_V)) ** 2))
-    direction_VR = direction_VV[:, :rank]
-    largest = direction_VR[np.abs(direction_VR).argmax(axis=0), np.arange(rank)]
-    direction_VR = direction_VR * np.where(largest < 0, -1.0, 1.0)  # one sign, whatever the machine
     coordinates_IR = np.zeros((len(vectors_IV), rank), np.float32)
-    coordinates_IR[1:] = item_V @ (direction_VR / np.sqrt(eigenvalue_V[:rank]))
+    coordinates_IR[1:] = item_V @ (direction_VV[:, :rank] / np.sqrt(eigenvalue_V[:rank]))
     return coordinates_IR

@@ -15,7 +15,7 @@ from torch import nn
 
 from trainables.seqrec.items import Items
 from trainables.seqrec.text import Projection
-from trainables.spectran.spectrum import has_text
+from trainables.spectran.spectrum import has_text, principal_directions
 from trainables.stages import Arrays, stage
 
 
@@ -81,10 +81,7 @@ def whiten(
     item_V[~held_N] = 0
     parts = []
     for group in np.array_split(item_V, groups, axis=1):
-        eigenvalue_G, direction_GG = np.linalg.eigh(group.T @ group / count)
-        eigenvalue_G, direction_GG = eigenvalue_G[::-1], direction_GG[:, ::-1]
-        largest = direction_GG[np.abs(direction_GG).argmax(axis=0), np.arange(len(eigenvalue_G))]
-        direction_GG = direction_GG * np.where(largest < 0, -1.0, 1.0)  # one sign, whatever the machine
+        eigenvalue_G, direction_GG = principal_directions(group.T @ group / count)
         least = max(eigenvalue_G[0] * floor, np.finfo(np.float64).tiny)
         matrix_GG = direction_GG / np.sqrt(np.maximum(eigenvalue_G, least))
         parts.append(group @ (matrix_GG if rotation == "pca" else matrix_GG @ direction_GG.T))
