@@ -13,6 +13,7 @@ says; of each node one asks there, and the others wait for it as above.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -51,9 +52,9 @@ class File:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the content, in hexadecimal."""
-        with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        """SHA-256 of the content, in hexadecimal; a process reads it again only once size or time of change differ."""
+        stat = self.path.stat()
+        return _content(self.path.absolute(), stat.st_size, stat.st_mtime_ns)
 
 
 class StageResult(Mapping[str, np.ndarray]):
@@ -205,6 +206,12 @@ def stage_key(compute: Callable[..., Arrays], inputs: Mapping[str, Any]) -> str:
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     return f"{compute.__name__}-{digest}"
+
+
+@functools.lru_cache(maxsize=64)
+def _content(path: Path, size: int, changed_ns: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _identity(name: str, value: Any) -> Any:

@@ -108,6 +108,22 @@ def test_a_file_counts_by_its_content_not_its_place(tmp_path):
     assert keys[0] == keys[1] != keys[2]
 
 
+def test_a_file_is_read_again_only_once_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "vectors"
+    path.write_bytes(b"first")
+    stat = path.stat()
+    before = File(path).fingerprint
+    path.write_bytes(b"other")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert File(path).fingerprint == before, "size and time of change are the same: it was not read"
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    after = File(path).fingerprint
+    assert after != before
+    path.write_bytes(b"longer than before")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert File(path).fingerprint not in (before, after)
+
+
 def test_a_result_counts_by_what_it_was_made_from_and_a_file_reaches_the_stage_as_a_path(stages, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("abc")
