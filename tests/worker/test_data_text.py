@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainables.data import text as texts
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.sequences import load
-from trainables.data.text import text_stage, text_vectors
+from trainables.data.text import row_blocks, text_stage, text_vectors
 from trainables.stages import Stages
 
 TITLES = ("red apple pie", "green apple pie", "desk lamp", "red desk lamp")
@@ -71,6 +72,16 @@ def test_what_is_computed_from_the_vectors_can_name_their_stage(tmp_path: Path) 
     result = text_stage(load(data, stages), data, stages)
     assert np.array_equal(result["vectors"], vectors_of(data, stages))
     assert result.fingerprint == text_stage(load(data, stages), data, stages).fingerprint
+
+
+@pytest.mark.parametrize("items", [0, 1, 4, 5, 8])
+def test_blocks_of_rows_cover_every_item_once_and_no_padding(monkeypatch: pytest.MonkeyPatch, items: int) -> None:
+    table_IV = np.arange(2.0 * (items + 1)).reshape(-1, 2)
+    for at_once, rows in ((1, 1), (8, 4), (9, 4), (99, 49)):
+        monkeypatch.setattr(texts, "AT_ONCE", at_once)
+        blocks = [table_IV[block] for block in row_blocks(table_IV)]
+        assert np.concatenate(blocks).tolist() == table_IV[1:].tolist()
+        assert all(len(block) == rows for block in blocks[:-1])
 
 
 def test_titles_without_words_are_refused(tmp_path: Path) -> None:

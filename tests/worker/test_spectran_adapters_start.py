@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.data import text as texts
 from trainables.spectran.adapters.alphafuse import AlphaFuseItems, standardise
 from trainables.spectran.adapters.llminit import most_met, rescaled, start_table, widest_columns
 
@@ -124,6 +125,13 @@ def test_an_item_without_text_has_no_weight_and_stays_zero() -> None:
 def test_a_weak_direction_has_coordinates_however_many_items_there_are() -> None:
     vectors_IV = np.random.default_rng(0).normal(size=(300_000, 3)).astype(np.float32) * np.float32([1, 0.01, 0])
     assert standardise(vectors_IV, np.ones(len(vectors_IV))).shape == (300_000, 2)
+
+
+def test_rows_in_blocks_have_the_coordinates_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    met_I = np.random.default_rng(1).integers(0, 4, ITEMS + 1).astype(np.float64)
+    whole_IR = standardise(text(), met_I)
+    monkeypatch.setattr(texts, "AT_ONCE", 17 * WIDTH)
+    np.testing.assert_allclose(standardise(text(), met_I), whole_IR, atol=1e-5)
 
 
 def test_directions_without_variance_are_cut_from_weighted_coordinates() -> None:

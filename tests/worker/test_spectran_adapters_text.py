@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from trainables.data import text as texts
 from trainables.data.batches import Batch
 from trainables.seqrec.text import TextItems
 from trainables.spectran.adapters.rlmrec import RLMRecItems, in_batch_info_nce
@@ -195,6 +196,13 @@ def test_fewer_items_than_dimensions_leave_directions_without_variance_at_zero()
         assert np.isfinite(whitened_IV).all()
         singular = np.linalg.svd(whitened_IV[1:] / np.sqrt(5), compute_uv=False)
         np.testing.assert_allclose(singular, [1, 1, 1, 1, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_rows_in_blocks_are_whitened_as_all_at_once(monkeypatch: pytest.MonkeyPatch, groups: int) -> None:
+    whole_IV = whiten(text(), rotation="zca", groups=groups)
+    monkeypatch.setattr(texts, "AT_ONCE", 17 * WIDTH)
+    np.testing.assert_allclose(whiten(text(), rotation="zca", groups=groups), whole_IV, atol=1e-5)
 
 
 def test_the_floor_is_a_share_of_the_largest_eigenvalue() -> None:

@@ -1,5 +1,8 @@
 """The decomposition of text vectors: exact, deterministic, cut at its rank, shared as a stage."""
 
+import itertools
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainables.data import text as texts
 from trainables.data.config import Data
-from trainables.spectran.spectrum import decompose, has_text, largest_rank, principal_directions, signs, spectrum
+from trainables.seqrec.text import mean_length
+from trainables.spectran.adapters.alphafuse import standardise
+from trainables.spectran.adapters.whitenrec import whiten
+from trainables.spectran.spectrum import decompose, has_text, largest, largest_rank, principal_directions, spectrum
 from trainables.stages import Arrays, Stages, stage
 
 
@@ -64,6 +71,46 @@ def test_directions_without_text_are_cut() -> None:
     assert decompose(table(4, 6), center=True, normalise=True)[1].shape == (3,)  # centred items span one less
 
 
+def peak(compute: Callable[[], object]) -> int:
+    """Bytes that are held at most while it runs, what it returns included."""
+    tracemalloc.start()
+    try:
+        compute()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+SETTINGS = list(itertools.product((True, False), repeat=2))
+
+
+@pytest.mark.parametrize(("center", "normalise"), SETTINGS)
+@pytest.mark.parametrize("at_once", [1, 50, 6 * 39, 6 * 40])
+def test_rows_in_blocks_give_what_all_at_once_do(
+    monkeypatch: pytest.MonkeyPatch, center: bool, normalise: bool, at_once: int
+) -> None:
+    vectors_IV = table(40, 6)
+    vectors_IV[[3, 8]] = 0
+    left_IR, singular_R = decompose(vectors_IV, center=center, normalise=normalise)
+    monkeypatch.setattr(texts, "AT_ONCE", at_once)
+    blocks_IR, blocks_R = decompose(vectors_IV, center=center, normalise=normalise)
+    np.testing.assert_allclose(blocks_R, singular_R, rtol=1e-6)
+    np.testing.assert_allclose(blocks_IR, left_IR, atol=1e-6)
+
+
+def test_no_copy_of_the_text_is_held_beside_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "AT_ONCE", 2**13)
+    vectors_IV = table(20_000, 50)
+    results: dict[str, Callable[[], object]] = {
+        "decompose": lambda: decompose(vectors_IV, center=True, normalise=True),
+        "whiten": lambda: whiten(vectors_IV, rotation="zca", groups=2),
+        "standardise": lambda: standardise(vectors_IV, np.ones(20_001)),
+    }
+    for name, compute in results.items():
+        assert peak(compute) < 1.5 * vectors_IV.nbytes, name
+    assert peak(lambda: mean_length(vectors_IV)) < 0.2 * vectors_IV.nbytes
+
+
 def test_a_weak_direction_is_text_however_many_items_there_are() -> None:
     vectors_IV = table(300_000, 4) * np.array([1, 0.1, 0.01, 0], np.float32)
     for center in (True, False):
@@ -86,7 +133,7 @@ def test_principal_directions_come_strongest_first_with_their_largest_entry_posi
     assert (np.diff(eigenvalue_V) < 0).all()
     np.testing.assert_allclose(item_V.T @ item_V @ direction_VV, direction_VV * eigenvalue_V, atol=1e-9)
     assert (direction_VV.max(axis=0) == np.abs(direction_VV).max(axis=0)).all()
-    assert signs(np.array([[1.0, -3.0], [-2.0, 0.0]])).tolist() == [-1, -1]
+    assert largest(np.array([[1.0, -3.0], [-2.0, 3.0]])).tolist() == [-2, -3]
 
 
 def test_signs_are_fixed() -> None:

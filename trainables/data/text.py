@@ -2,7 +2,7 @@
 
 import difflib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from trainables.stages import File, StageResult, Stages, stage
 TFIDF = "tfidf"
 ENCODER = "sentence_transformers"
 SVD_SEED = 0
+AT_ONCE = 2**23
+"""Numbers of text vectors that are worked on at once: 64 MiB in float64."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -116,6 +118,14 @@ def read_vectors(path: Path, items: int) -> np.ndarray:
             f"is row {row} (item {row + 1}); make them again"
         )
     return vectors
+
+
+def row_blocks(vectors_IV: np.ndarray) -> Iterator[slice]:
+    """Slices of all rows but the padding's, ``AT_ONCE`` numbers each: at least one slice."""
+    items, width = vectors_IV.shape
+    rows = max(1, AT_ONCE // width)
+    for start in range(1, max(items, 2), rows):
+        yield slice(start, min(start + rows, items))
 
 
 def locate_vectors(data: Data) -> Path:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainables.data.text import row_blocks
 from trainables.seqrec.items import Items
 from trainables.seqrec.layers import Dropout, deep_linear, linear
 
@@ -94,7 +95,8 @@ def scaled_linear(text_NV: torch.Tensor, layer: nn.Linear, scale: float) -> torc
 
 def mean_length(vectors_IV: np.ndarray) -> float:
     """Mean length of the items' text vectors, padding's left out; 1 where all are zero."""
-    return float(np.linalg.norm(vectors_IV[1:], axis=1).mean()) or 1.0
+    lengths = [np.linalg.norm(vectors_IV[rows], axis=1) for rows in row_blocks(vectors_IV)]
+    return float(np.concatenate(lengths).mean()) or 1.0
 
 
 def mapped(array: np.ndarray) -> torch.Tensor:

@@ -1,16 +1,18 @@
 """The spectrum of the text vectors, as a stage: E_LLM = U Sigma V^T (SpecTran §2.2.2), shared by all trials."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from trainables.data import synthetic
 from trainables.data import text as texts
 from trainables.data.config import Data
+from trainables.data.text import row_blocks
 from trainables.stages import Arrays, stage
 
 
-@stage(version=4)
+@stage(version=5)
 def spectrum(text: Mapping[str, np.ndarray], center: bool, normalise: bool) -> Arrays:
     """Stage: :func:`decompose` of the text stage's ``vectors``, (I, V) with a padding row 0."""
     left_IR, singular_R = decompose(text["vectors"], center=center, normalise=normalise)
@@ -34,24 +36,46 @@ def decompose(vectors_IV: np.ndarray, *, center: bool, normalise: bool) -> tuple
         ``singular_R`` float32 (R,), descending. R is the numerical rank: directions whose singular value is at most
         :func:`vanishing` carry no text and are cut.
     """
-    item_V = np.array(vectors_IV[1:], dtype=np.float64)
     held_N = has_text(vectors_IV)
-    if center:
-        item_V -= item_V.sum(axis=0) / max(held_N.sum(), 1)
-        item_V[~held_N] = 0
-    if normalise:
-        length = np.linalg.norm(item_V, axis=1, keepdims=True)
-        np.divide(item_V, length, out=item_V, where=length > 0)
-    wide = item_V.shape[0] < item_V.shape[1]
+    mean_V = mean_text(vectors_IV) if center else None
+
+    def prepared(rows: slice) -> np.ndarray:
+        item_NV = centred(vectors_IV, rows, mean_V)
+        if normalise:
+            length = np.linalg.norm(item_NV, axis=1, keepdims=True)
+            np.divide(item_NV, length, out=item_NV, where=length > 0)
+        return item_NV
+
     # The smaller Gram matrix in float64 gives what float32 can tell of the SVD for a tenth of its time and memory.
-    square, basis = principal_directions(item_V @ item_V.T if wide else item_V.T @ item_V)
+    items, width = len(held_N), vectors_IV.shape[1]
+    if items < width:
+        item_NV = prepared(slice(1, None))
+        square, basis = principal_directions(item_NV @ item_NV.T)
+    else:
+        grams = (item_NV.T @ item_NV for item_NV in map(prepared, row_blocks(vectors_IV)))
+        square, basis = principal_directions(total(grams))
     singular = np.sqrt(np.maximum(square, 0))
-    rank = int(np.sum(singular > singular[0] * vanishing(item_V.shape[1])))
-    singular, left = singular[:rank], basis[:, :rank] if wide else item_V @ (basis[:, :rank] / singular[:rank])
-    left_IR = np.zeros((len(left) + 1, rank), np.float32)
-    left_IR[1:] = left * signs(left)
+    rank = int(np.sum(singular > singular[0] * vanishing(width)))
+    singular, basis = singular[:rank], basis[:, :rank]
+    left_IR = np.zeros((items + 1, rank), np.float32)
+    if items < width:
+        left_IR[1:] = basis
+    else:
+        _project(vectors_IV, prepared, basis / singular, left_IR)
     left_IR[1:][~held_N] = 0  # of few items these are basis vectors, zero but for rounding
     return left_IR, singular.astype(np.float32)
+
+
+def _project(
+    vectors_IV: np.ndarray, prepared: Callable[[slice], np.ndarray], direction_VR: np.ndarray, out_IR: np.ndarray
+) -> None:
+    """Write the prepared rows times the directions, each column's largest entry positive."""
+    largest_R = np.zeros(direction_VR.shape[1])
+    for rows in row_blocks(vectors_IV):
+        left_NR = prepared(rows) @ direction_VR
+        out_IR[rows] = left_NR
+        largest_R = largest(np.stack([largest_R, largest(left_NR)]))
+    out_IR[1:] *= np.where(largest_R < 0, np.float32(-1), np.float32(1))
 
 
 def principal_directions(gram_VV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -61,13 +85,13 @@ def principal_directions(gram_VV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     eigenvalue_V, direction_VV = np.linalg.eigh(gram_VV)
     eigenvalue_V, direction_VV = eigenvalue_V[::-1], direction_VV[:, ::-1]
-    return eigenvalue_V, direction_VV * signs(direction_VV)
+    return eigenvalue_V, direction_VV * np.where(largest(direction_VV) < 0, -1.0, 1.0)
 
 
-def signs(columns_NR: np.ndarray) -> np.ndarray:
-    """What each column times is one whose largest entry is positive, (R,) of 1 and -1."""
-    largest_R = columns_NR[np.abs(columns_NR).argmax(axis=0), np.arange(columns_NR.shape[1])]
-    return np.where(largest_R < 0, -1.0, 1.0)
+def largest(columns_NR: np.ndarray) -> np.ndarray:
+    """The entry of each column that is the farthest from 0, (R,); the first of equals."""
+    entry_R: np.ndarray = columns_NR[np.abs(columns_NR).argmax(axis=0), np.arange(columns_NR.shape[1])]
+    return entry_R
 
 
 def vanishing(width: int) -> float:
@@ -79,10 +103,31 @@ def vanishing(width: int) -> float:
     return max(1e-6, float(np.finfo(np.float32).eps) * width**0.5)
 
 
+def mean_text(vectors_IV: np.ndarray) -> np.ndarray:
+    """The mean text vector of the items with text, float64 (V,)."""
+    sums = (np.array(vectors_IV[rows], dtype=np.float64).sum(axis=0) for rows in row_blocks(vectors_IV))
+    mean_V: np.ndarray = total(sums) / max(has_text(vectors_IV).sum(), 1)
+    return mean_V
+
+
+def centred(vectors_IV: np.ndarray, rows: slice, mean_V: np.ndarray | None) -> np.ndarray:
+    """Text vectors ``rows`` minus the mean, if there is one, in float64; those of items without text stay zero."""
+    item_NV = np.array(vectors_IV[rows], dtype=np.float64)
+    if mean_V is not None:
+        held_N = item_NV.any(axis=1)
+        item_NV -= mean_V
+        item_NV[~held_N] = 0
+    return item_NV
+
+
+def total(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of arrays of one shape, at least one."""
+    return functools.reduce(np.add, parts)
+
+
 def has_text(vectors_IV: np.ndarray) -> np.ndarray:
     """Which items, padding left out, have a text vector that is not zero, bool (I - 1,)."""
-    held_N: np.ndarray = np.asarray(vectors_IV[1:]).any(axis=1)
-    return held_N
+    return np.concatenate([np.asarray(vectors_IV[rows]).any(axis=1) for rows in row_blocks(vectors_IV)])
 
 
 def largest_rank(data: Data, *, center: bool) -> int | None:

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainables.data.text import row_blocks
 from trainables.seqrec.items import Items
 from trainables.seqrec.layers import normal
-from trainables.spectran.spectrum import has_text, principal_directions, vanishing
+from trainables.spectran.spectrum import centred, has_text, principal_directions, total, vanishing
 from trainables.stages import Arrays, stage
 
 
@@ -62,7 +63,7 @@ class AlphaFuseItems(nn.Module, Items):
         return torch.cat([frozen_NC[:, :kept], id_NZ], dim=1)
 
 
-@stage(version=3)
+@stage(version=4)
 def weighted_coordinates(text: Mapping[str, np.ndarray], met: Sequence[int]) -> Arrays:
     """Stage: :func:`standardise` of the text stage's ``vectors``, all directions, each item counted ``met`` times."""
     return {"coordinates_IR": standardise(text["vectors"], np.asarray(met, dtype=np.float64))}
@@ -78,14 +79,16 @@ def standardise(vectors_IV: np.ndarray, met_I: np.ndarray) -> np.ndarray:
         vectors_IV: text vectors, row 0 (padding) and other zero rows left out; these stay zero.
         met_I: weight of each item, at least 0; of those with text not all 0.
     """
-    held_N = has_text(vectors_IV)
-    weight_N = met_I[1:] * held_N
-    weight_N /= weight_N.sum()
-    item_V = np.asarray(vectors_IV[1:], dtype=np.float64)
-    item_V = item_V - weight_N @ item_V
-    item_V[~held_N] = 0
-    eigenvalue_V, direction_VV = principal_directions((item_V * weight_N[:, None]).T @ item_V)
+    weight_N = met_I[1:] * has_text(vectors_IV)
+    weight_I = np.concatenate([[0], weight_N / weight_N.sum()])
+    blocks = list(row_blocks(vectors_IV))
+    mean_V = total(weight_I[rows] @ np.asarray(vectors_IV[rows], dtype=np.float64) for rows in blocks)
+    parts = ((weight_I[rows, None], centred(vectors_IV, rows, mean_V)) for rows in blocks)
+    covariance_VV = total((item_NV * weight_N1).T @ item_NV for weight_N1, item_NV in parts)
+    eigenvalue_V, direction_VV = principal_directions(covariance_VV)
     rank = int(np.sum(eigenvalue_V > eigenvalue_V[0] * vanishing(len(eigenvalue_V)) ** 2))
     coordinates_IR = np.zeros((len(vectors_IV), rank), np.float32)
-    coordinates_IR[1:] = item_V @ (direction_VV[:, :rank] / np.sqrt(eigenvalue_V[:rank]))
+    matrix_VR = direction_VV[:, :rank] / np.sqrt(eigenvalue_V[:rank])
+    for rows in blocks:
+        coordinates_IR[rows] = centred(vectors_IV, rows, mean_V) @ matrix_VR
     return coordinates_IR

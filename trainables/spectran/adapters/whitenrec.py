@@ -6,6 +6,7 @@ full whitening and one of ``groups`` groups of neighbouring dimensions, each gro
 that directions without variance, as with fewer items than dimensions, stay zero instead of growing without bound.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -13,9 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainables.data.text import row_blocks
 from trainables.seqrec.items import Items
 from trainables.seqrec.text import Projection
-from trainables.spectran.spectrum import has_text, principal_directions
+from trainables.spectran.spectrum import centred, has_text, mean_text, principal_directions
 from trainables.stages import Arrays, stage
 
 
@@ -57,7 +59,7 @@ class WhitenRecItems(nn.Module, Items):
         return projected[0] if len(projected) == 1 else (projected[0] + projected[1]) / 2
 
 
-@stage(version=2)
+@stage(version=3)
 def whitening(text: Mapping[str, np.ndarray], rotation: Literal["pca", "zca"], groups: int, floor: float) -> Arrays:
     """Stage: :func:`whiten` of the text stage's ``vectors``, as ``whitened_IV``."""
     return {"whitened_IV": whiten(text["vectors"], rotation=rotation, groups=groups, floor=floor)}
@@ -74,17 +76,24 @@ def whiten(
         groups: how many groups of neighbouring dimensions are whitened, each apart; sizes differ by one at most.
         floor: least eigenvalue, as a share of the largest of its group. Weaker directions keep less than unit variance.
     """
-    item_V = np.asarray(vectors_IV[1:], dtype=np.float64)
-    held_N = has_text(vectors_IV)
-    count = max(held_N.sum(), 1)
-    item_V = item_V - item_V.sum(axis=0) / count
-    item_V[~held_N] = 0
-    parts = []
-    for group in np.array_split(item_V, groups, axis=1):
-        eigenvalue_G, direction_GG = principal_directions(group.T @ group / count)
+    mean_V, count = mean_text(vectors_IV), max(has_text(vectors_IV).sum(), 1)
+
+    def parts(rows: slice) -> list[np.ndarray]:
+        return np.array_split(centred(vectors_IV, rows, mean_V), groups, axis=1)
+
+    matrices = []
+    grams = ([part.T @ part for part in parts(rows)] for rows in row_blocks(vectors_IV))
+    for gram_GG in functools.reduce(_added, grams):
+        eigenvalue_G, direction_GG = principal_directions(gram_GG / count)
         least = max(eigenvalue_G[0] * floor, np.finfo(np.float64).tiny)
         matrix_GG = direction_GG / np.sqrt(np.maximum(eigenvalue_G, least))
-        parts.append(group @ (matrix_GG if rotation == "pca" else matrix_GG @ direction_GG.T))
+        matrices.append(matrix_GG if rotation == "pca" else matrix_GG @ direction_GG.T)
     whitened_IV = np.zeros(vectors_IV.shape, np.float32)
-    whitened_IV[1:] = np.concatenate(parts, axis=1)
+    for rows in row_blocks(vectors_IV):
+        turned = [part @ matrix_GG for part, matrix_GG in zip(parts(rows), matrices, strict=True)]
+        whitened_IV[rows] = np.concatenate(turned, axis=1)
     return whitened_IV
+
+
+def _added(first: list[np.ndarray], second: list[np.ndarray]) -> list[np.ndarray]:
+    return [one + other for one, other in zip(first, second, strict=True)]
