@@ -30,6 +30,13 @@ def test_good_data_have_no_problem(tmp_path: Path) -> None:
     assert check(data_set(tmp_path, text=str(tmp_path / "vectors.npy"))) == []
 
 
+def test_text_vectors_that_no_run_reads_need_not_be_there(tmp_path: Path) -> None:
+    data = data_set(tmp_path, INTER + "u\t3\n", text="nowhere.npy")
+    assert len(check(data)) == 2
+    (problem,) = check(data, text=False)
+    assert "an item_id must be one of the 2 of toy.item" in problem
+
+
 def test_missing_data_are_one_problem_that_says_where_it_looked(tmp_path: Path) -> None:
     (problem,) = check(Data(name="nowhere", root=str(tmp_path), text="nowhere.npy"))
     assert problem.startswith("data.name: a data set is a folder nowhere with nowhere.inter and nowhere.item")

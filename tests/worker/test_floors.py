@@ -148,6 +148,7 @@ def test_floors_are_found_by_name_and_check_their_data() -> None:
     assert "floors" in registry.names()
     assert check(Config()) == []
     assert "nowhere.inter" in check(Config(data=Data(name="nowhere")))[0]
+    assert check(Config(data=Data(text="/nowhere.npy"))) == [], "text vectors are not read"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from trainables.config import ConfigError, build
-from trainables.hatllm.config import METRICS, Config
+from trainables.hatllm.config import METRICS, Config, check
 from trainables.hatllm.run import run
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
@@ -131,3 +131,7 @@ def test_rules_across_fields():
         build(Config, {"method.cross": "sasrec", "method.order": "cr_or_in"})
     with pytest.raises(ConfigError, match="heads must divide width into even parts, but got heads 3 and width 64"):
         build(Config, {"llm.heads": 3})
+
+
+def test_text_vectors_are_not_asked_for():
+    assert check(build(Config, {**SMALL, "data.text": "/nowhere.npy"})) == []

@@ -124,6 +124,15 @@ def test_text_vectors_that_are_missing_or_of_another_length_are_found(tmp_path: 
     assert "11" in problem
 
 
+@pytest.mark.parametrize("values", [{"method.name": "id"}, {"method.name": "single", "method.phases": "bce"}])
+def test_methods_on_ids_alone_ask_for_no_text_vectors(tmp_path: Path, values: dict[str, Any]) -> None:
+    missing = SMALL | shop(tmp_path, 40, users=40, length=9) | {"data.text": "nowhere.npy"}
+    assert len(check(build(Config, missing | {"method.name": "single"}))) == 1
+    config = build(Config, missing | values)
+    assert check(config) == []
+    run(config, LocalTrial(tmp_path / "trial"))
+
+
 def test_a_data_set_that_is_not_there_is_told_once(tmp_path: Path) -> None:
     (problem,) = check(build(Config, {"data.name": "nowhere", "data.root": str(tmp_path)}))
     assert "nowhere" in problem

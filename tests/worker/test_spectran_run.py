@@ -208,6 +208,14 @@ def test_more_dimensions_than_the_text_has_are_refused_before_and_in_a_run(tmp_p
     assert check(build(Config, {"dim": 64, "data.text_width": 32, "adapter.name": "none"})) == []
 
 
+def test_without_an_adapter_text_vectors_are_not_asked_for(tmp_path: Path, stages: Stages) -> None:
+    values = {"dim": 16, "data.text": "/nowhere.npy", "fit.epochs": 1}
+    assert "/nowhere.npy is not there" in check(build(Config, values))[0]
+    config = build(Config, values | {"adapter.name": "none"})
+    assert check(config) == []
+    run(config, LocalTrial(tmp_path, stages=stages))
+
+
 def test_the_defaults_are_the_papers() -> None:
     config = Config()
     assert (config.dim, config.fit.batch_size, config.fit.learning_rate, config.fit.epochs) == (128, 256, 1e-3, 200)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainables.data import atomic, synthetic, text
+from trainables.data import atomic, synthetic
+from trainables.data import text as texts
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.splits import shortage
@@ -27,9 +28,10 @@ class Found(NamedTuple):
     problems: tuple[str, ...] = ()
 
 
-def problems(data: Data) -> list[str]:
-    """Every problem of the files and text vectors of ``data``, one line each; files that did not change are kept in
-    mind, so that a sweep's many checks read them once.
+def problems(data: Data, *, text: bool = True) -> list[str]:
+    """Every problem of the files of ``data`` and, with ``text``, of its text vectors, one line each.
+
+    Files that did not change are kept in mind, so that a sweep's many checks read them once.
     """
     found: list[str] = []
     items = synthetic.ITEMS if data.name == synthetic.NAME else None
@@ -44,8 +46,7 @@ def problems(data: Data) -> list[str]:
             items = files.items
             found.extend(files.problems)
             found.extend(_split_problems(data, files, paths[1]))
-    found.extend(_text_problems(data, items))
-    return found
+    return found + _text_problems(data, items) if text else found
 
 
 def item_count(data: Data) -> int | None:
@@ -71,15 +72,15 @@ def _split_problems(data: Data, files: Found, inter: Path) -> list[str]:
 
 
 def _text_problems(data: Data, items: int | None) -> list[str]:
-    if data.text == text.TFIDF:
+    if data.text == texts.TFIDF:
         return []
     if not data.text.endswith(".npy"):
-        problem = text.encoder_problem(data.text)
+        problem = texts.encoder_problem(data.text)
         return [problem] if problem else []
     if items is None:  # no catalogue to compare with; that was said already
         return []
     try:
-        path = text.locate_vectors(data)
+        path = texts.locate_vectors(data)
     except DataError as error:
         return list(error.problems)
     return list(_vectors(path, items, _signature(path)))
@@ -110,7 +111,7 @@ def _missing_times(inter: Path, signature: Signature) -> str:
 @functools.lru_cache(maxsize=8)
 def _vectors(path: Path, items: int, signature: Signature) -> tuple[str, ...]:
     try:
-        text.read_vectors(path, items)
+        texts.read_vectors(path, items)
     except DataError as error:
         return error.problems
     return ()

@@ -60,11 +60,15 @@ class Data:
             raise ValueError(f"text must lie beside the data or be an absolute path, but got {self.text!r}; write that")
 
 
-def check(data: Data) -> list[str]:
+def check(data: Data, *, text: bool = True) -> list[str]:
     """Say everything that would stop a run on ``data``: files, malformed lines, text vectors; [] if nothing would.
 
     Reads the files but imports no torch; quick enough to run before every sweep.
+
+    Args:
+        data: the data set.
+        text: whether the run reads the text vectors.
     """
     from trainables.data import checks
 
-    return checks.problems(data)
+    return checks.problems(data, text=text)

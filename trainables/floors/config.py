@@ -20,7 +20,7 @@ class Config:
     seed: int = 0
     """Changes nothing: counting is the same every time."""
     data: Data = field(default_factory=Data)
-    """Data set and split; text vectors are not read, and `train_rows` makes no difference."""
+    """Data set and split; text vectors are not read and need not be there, and `train_rows` makes no difference."""
     method: Literal["popularity", "transitions"] = "transitions"
     """`popularity`: how often an item was taken; `transitions`: what came right after the user's newest items."""
     window: Annotated[int, at_least(1)] = 5
@@ -33,4 +33,4 @@ def check(config: Config) -> list[str]:
     """Say what is wrong with the data before anything starts; [] if nothing is."""
     from trainables.data.config import check as check_data
 
-    return check_data(config.data)
+    return check_data(config.data, text=False)

@@ -189,4 +189,4 @@ def check(config: Config) -> list[str]:
     from trainables.hatllm.llm_config import check as check_llm
 
     engine = engine_problems(config.engine, learning_rate=config.fit.learning_rate, batch_size=config.fit.batch_size)
-    return check_data(config.data) + check_llm(config.llm) + engine
+    return check_data(config.data, text=False) + check_llm(config.llm) + engine

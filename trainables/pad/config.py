@@ -249,7 +249,8 @@ def check(config: Config) -> list[str]:
     from trainables.data.checks import item_count
     from trainables.data.config import check as check_data
 
-    found = check_data(config.data)
+    only_ids = isinstance(config.method, Id) or (isinstance(config.method, Single) and config.method.phases == "bce")
+    found = check_data(config.data, text=not only_ids)
     items = item_count(config.data)
     if items is None:
         return found

@@ -7,7 +7,7 @@ from trainables.backbones.config import HSTU, BERT4Rec, Caser, GRU4Rec, SASRec
 from trainables.config import at_least
 from trainables.data.config import Data
 from trainables.seqrec.config import METRICS, Fit, InfoNCE
-from trainables.spectran.adapters.config import LLMESR, Adapter, RLMRec, SpecTran, problems, refuse_widths
+from trainables.spectran.adapters.config import LLMESR, Adapter, NoAdapter, RLMRec, SpecTran, problems, refuse_widths
 
 __all__ = ["METRICS", "Config", "check", "micro_batches"]
 
@@ -69,4 +69,5 @@ def check(config: Config) -> list[str]:
     """
     from trainables.data.config import check as check_data
 
-    return check_data(config.data) or problems(config.adapter, config.dim, config.data)
+    text = not isinstance(config.adapter, NoAdapter)
+    return check_data(config.data, text=text) or problems(config.adapter, config.dim, config.data)
