@@ -13,7 +13,7 @@ from trainables.data.atomic import DataError
 from trainables.data.config import Data, check
 from trainables.data.sequences import load
 from trainables.data.splits import kept_ranges, leave_one_out, seen_items, split
-from trainables.data.text import text_vectors
+from trainables.data.text import text_stage
 from trainables.stages import Stages
 
 REPOSITORY = Path(__file__).parents[2]
@@ -87,11 +87,11 @@ def test_office_loads_and_is_checked_in_time(tmp_path: Path) -> None:
     started = time.perf_counter()
     sequences = load(data, stages)
     assert time.perf_counter() - started < 1
-    assert text_vectors(sequences, data, stages).shape == (2_415, 384)
+    assert text_stage(sequences, data, stages)["vectors"].shape == (2_415, 384)
     seconds = []
     for _ in range(5):
         started = time.perf_counter()
-        text_vectors(load(data, stages), data, stages)
+        text_stage(load(data, stages), data, stages)
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 0.05
     started = time.perf_counter()

@@ -9,7 +9,7 @@ from trainables.data import synthetic
 from trainables.data.config import Data
 from trainables.data.sequences import Sequences, load
 from trainables.data.splits import Rows, leave_one_out
-from trainables.data.text import text_vectors
+from trainables.data.text import text_stage
 from trainables.floors.counts import count, popularity_scores, transition_scores
 from trainables.stages import Stages
 
@@ -76,7 +76,7 @@ def test_titles_hold_the_category_and_the_series(sequences: Sequences) -> None:
 
 
 def test_its_text_vectors_are_wide_enough_for_the_usual_models(sequences: Sequences, stages: Stages) -> None:
-    vectors = text_vectors(sequences, Data(), stages)
+    vectors = text_stage(sequences, Data(), stages)["vectors"]
     assert vectors.shape == (401, 256)
     assert np.linalg.matrix_rank(vectors) == 256
 
@@ -96,7 +96,7 @@ def test_the_order_of_the_history_tells_more_than_popularity(sequences: Sequence
 
 def test_titles_tell_what_counts_of_ids_do_not(sequences: Sequences, stages: Stages, test_rows: Rows) -> None:
     """Transitions spread over items with similar titles hit more often than the transitions themselves."""
-    vectors = np.array(text_vectors(sequences, Data(), stages))
+    vectors = np.array(text_stage(sequences, Data(), stages)["vectors"])
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     likeness = np.clip(unit @ unit.T, 0, None) ** 2
     counts = count(sequences, leave_one_out(sequences, Data()).train)

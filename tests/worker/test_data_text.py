@@ -11,7 +11,7 @@ from trainables.data import text as texts
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.sequences import load
-from trainables.data.text import row_blocks, text_stage, text_vectors
+from trainables.data.text import row_blocks, text_stage
 from trainables.stages import Stages
 
 TITLES = ("red apple pie", "green apple pie", "desk lamp", "red desk lamp")
@@ -27,7 +27,7 @@ def data_set(root: Path, text: str = "tfidf", titles: tuple[str, ...] = TITLES, 
 
 
 def vectors_of(data: Data, stages: Stages) -> np.ndarray:
-    return text_vectors(load(data, stages), data, stages)
+    return text_stage(load(data, stages), data, stages)["vectors"]
 
 
 def stages_made(folder: Path, name: str) -> int:

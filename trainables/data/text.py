@@ -24,8 +24,10 @@ AT_ONCE = 2**23
 Arrays = dict[str, np.ndarray]
 
 
-def text_vectors(sequences: Sequences, data: Data, stages: Stages) -> np.ndarray:
-    """Return the items' text vectors, float32 (I, V), memory-mapped; neither centred nor normalised.
+def text_stage(sequences: Sequences, data: Data, stages: Stages) -> StageResult:
+    """The stage that holds the items' text vectors as `vectors`, float32 (I, V), neither centred nor normalised.
+
+    Stages that build on them take it as their input.
 
     Args:
         sequences: the items, from :func:`trainables.data.sequences.load`.
@@ -35,11 +37,6 @@ def text_vectors(sequences: Sequences, data: Data, stages: Stages) -> np.ndarray
     Raises:
         DataError: the file is missing, of the wrong shape or not finite; the encoder is not installed.
     """
-    return text_stage(sequences, data, stages)["vectors"]
-
-
-def text_stage(sequences: Sequences, data: Data, stages: Stages) -> StageResult:
-    """As :func:`text_vectors`, but the stage that holds them as `vectors`: the input of stages that build on them."""
     if data.text == TFIDF:
         return stages.get(tfidf_vectors, {"titles": catalogue(data, stages), "width": data.text_width})
     if data.text.endswith(".npy"):
