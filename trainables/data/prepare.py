@@ -68,7 +68,7 @@ def prepare(
 
     A user's lines are in order of time, ties in ascending order of item ids, as `data.sequences` keeps them; what has
     no time comes first, in the dump's order, and its `timestamp` stays empty. Users and items are in ascending order of
-    their ids. Repeated interactions are kept. An item's title is the last one given.
+    their ids. Repeated interactions are kept. An item's title is the last non-empty one given.
 
     Args:
         kind: a key of ``FORMATS``.
