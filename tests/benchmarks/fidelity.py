@@ -5,8 +5,9 @@
 200 learning curves are recorded first: a small network, trained by SGD on data with noisy labels, for each of
 10 x 5 x 4 settings (learning rate, weight decay, momentum), 27 epochs each, all seeded. Both searches then replay them:
 four workers, one epoch a turn, until the budget is used up; the same grid of settings, TPE, and successive halving with
-a first rung after one epoch and a third going on. Both TPE samplers have Optuna's own settings, so that what differs is
-how stopped trials are told and how each picks the third. Paired over seeds; nothing is trained twice.
+a first rung after one epoch and a third going on. Three things differ: how stopped trials are told, how each picks the
+third, and the TPE: ours draws all parameters together (`multivariate`), `OptunaSearch` each by itself, as is Optuna's
+default; both have Optuna's other settings. Paired over seeds; nothing is trained twice.
 """
 
 import argparse

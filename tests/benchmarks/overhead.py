@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+AT_ONCE = 2
 
 
 def ours(folder: Path, trials: int, reports: int) -> dict[str, float]:
@@ -39,6 +40,7 @@ name: overhead
 trainable: tests.trainables.curve
 metric: {{name: valid/ndcg_10, goal: maximize}}
 num_trials: {trials}
+max_concurrent_trials: {AT_ONCE}
 storage: {folder / "runs"}
 parameters:
   x: {{min: 0.0, max: 1.0}}
@@ -58,7 +60,7 @@ parameters:
     tracker = Tracker(destination, spec.name, sweep, {}, lambda sentence: None)
     tracker.start(study.id)
     ledger = Ledger(spec, study, sweep, folder / "stages", tracker)
-    tune.run(ledger, placement.capacity(spec.resources, None))
+    tune.run(ledger, placement.capacity(spec.resources, spec.max_concurrent_trials))
     ran = time.monotonic() - started
     assert tracker.finish({}, patience_s=120)
     tracked = time.monotonic() - started
@@ -86,7 +88,11 @@ def stock(folder: Path, trials: int, reports: int) -> dict[str, float]:
         train,
         param_space={"x": tune.uniform(0, 1), "width": tune.randint(16, 49)},
         tune_config=tune.TuneConfig(
-            metric="valid/ndcg_10", mode="max", num_samples=trials, search_alg=OptunaSearch(), max_concurrent_trials=2
+            metric="valid/ndcg_10",
+            mode="max",
+            num_samples=trials,
+            search_alg=OptunaSearch(),
+            max_concurrent_trials=AT_ONCE,
         ),
         run_config=tune.RunConfig(
             storage_path=str(folder / "runs"),

@@ -17,7 +17,7 @@ for old_name, meaning in (("bool8", np.bool_), ("float_", np.float64), ("complex
         setattr(np, old_name, meaning)
 
 
-def main(data_path: str, threads: int) -> None:
+def main(data_path: str, threads: int, dropout: float) -> None:
     """Serve requests until standard input ends. ``data_path`` holds ``office/office.inter``."""
     answers, sys.stdout = sys.stdout, sys.stderr  # RecBole prints
     import torch
@@ -42,8 +42,8 @@ def main(data_path: str, threads: int) -> None:
         "n_heads": 1,
         "hidden_act": "relu",
         "loss_type": "CE",
-        "hidden_dropout_prob": 0.5,
-        "attn_dropout_prob": 0.5,
+        "hidden_dropout_prob": dropout,
+        "attn_dropout_prob": dropout,
         "train_batch_size": 256,
         "eval_batch_size": 4096,
         "learning_rate": 1e-3,
@@ -77,4 +77,4 @@ def main(data_path: str, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

@@ -10,6 +10,7 @@ Prints the memory of data, text vectors and their spectrum in 8 processes (PSS: 
 import argparse
 import json
 import multiprocessing
+import queue
 import tempfile
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -53,7 +54,7 @@ def map_everything(values: dict[str, Any], folder: Path, barrier: Barrier, resul
 
 
 def train(values: dict[str, Any], folder: Path, stages: Path, barrier: Barrier, results: Any) -> None:
-    """Train on one thread once every other process is ready; give the best epoch's rows a second."""
+    """Train on one thread once every other process is ready; give the mean rows a second of all epochs but the first."""
     limit_threads(1)
     trial = LocalTrial(folder, stages=Stages(stages))
     barrier.wait()
@@ -69,10 +70,22 @@ def together(target: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
     processes = [context.Process(target=target, args=(*each, barrier, results)) for each in arguments]
     for process in processes:
         process.start()
-    found = [results.get() for _ in processes]
+    found = [_answer(results, processes) for _ in processes]
     for process in processes:
         process.join()
     return found
+
+
+def _answer(results: Any, processes: list[Any]) -> Any:
+    """What one of the processes put; where one has died, which leaves the others waiting, all end."""
+    while True:
+        try:
+            return results.get(timeout=1)
+        except queue.Empty:
+            if codes := [process.exitcode for process in processes if process.exitcode]:
+                for process in processes:
+                    process.kill()
+                raise SystemExit(f"a process ended with exit code {codes[0]}") from None
 
 
 def catalogue(folder: Path, items: int, width: int) -> dict[str, Any]:
@@ -111,7 +124,7 @@ def main() -> None:
             return
         training = {**values, "data.train_rows": "all", "fit.epochs": options.epochs, "fit.patience": options.epochs}
         speeds = {}
-        for count in (1, 2, 1):
+        for count in (1, 2, 2, 1):  # the better of two runs each
             trials = [(training, folder / f"{count}-{i}-{len(speeds)}", folder / "stages") for i in range(count)]
             speeds[count] = max(speeds.get(count, 0.0), sum(together(train, trials)))
         print(json.dumps({f"{count} at once, rows a second": round(speed) for count, speed in speeds.items()}))

@@ -51,8 +51,8 @@ def write_peer_data(folder: Path, sequences: Any, keep_last: int) -> None:
 class Peer:
     """The peer's process, idle until asked."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        command = [peer_python(), Path(__file__).with_name("recbole_peer.py"), folder, threads]
+    def __init__(self, folder: Path, threads: int, dropout: float) -> None:
+        command = [peer_python(), Path(__file__).with_name("recbole_peer.py"), folder, threads, dropout]
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         with (folder / "peer.log").open("w") as log:
             self.process = subprocess.Popen(
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=4, help="epochs of each, after one that is not counted")
     parser.add_argument("--adapter", default="none", choices=["none", "spectran"])
-    parser.add_argument("--dropout", type=float, default=0.5)
+    parser.add_argument("--dropout", type=float, default=0.5, help="of both")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     sys.path.insert(0, str(ROOT))
@@ -172,7 +172,7 @@ def main() -> None:
         sequences = load(config.data, trial.stages)
         splits = leave_one_out(sequences, config.data)
         write_peer_data(folder, sequences, config.data.keep_last or 0)
-        peer = Peer(folder, arguments.threads)
+        peer = Peer(folder, arguments.threads, arguments.dropout)
 
         def after_epoch(step: int, metrics: dict[str, float]) -> None:
             if "train/loss" not in metrics:
