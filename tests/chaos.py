@@ -192,8 +192,10 @@ def kill_ray(sweep: Sweep, kills: int, chance: random.Random) -> list[int]:
     return codes
 
 
-def send_signals(sweep: Sweep, signals: list[signal.Signals], chance: random.Random) -> list[tuple[int, list[str]]]:
-    """Send each signal to a driver at work; its exit code and what is left 10 seconds after the signal."""
+def send_signals(
+    sweep: Sweep, signals: list[signal.Signals], chance: random.Random, within: float = 10
+) -> list[tuple[int, list[str]]]:
+    """Send each signal to a driver at work; its exit code and what is left `within` seconds after the signal."""
     ends = []
     for signum in signals:
         driver = sweep.start()
@@ -203,9 +205,9 @@ def send_signals(sweep: Sweep, signals: list[signal.Signals], chance: random.Ran
         sweep.note_kill()
         sent = time.monotonic()
         driver.send_signal(signum)
-        until(lambda: not sweep.workers(), 10, "the workers to end")
+        until(lambda: not sweep.workers(), within, "the workers to end")
         driver.communicate(timeout=60)
-        ends.append((driver.returncode, sweep.left(max(0.0, sent + 10 - time.monotonic()))))
+        ends.append((driver.returncode, sweep.left(max(0.0, sent + within - time.monotonic()))))
     sweep.finish(sweep.start())
     return ends
 

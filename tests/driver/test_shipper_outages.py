@@ -1,6 +1,6 @@
 """Tracking when something dies: the driver, the server, both. Everything is there in the end, and once."""
 
-import time
+import socket
 
 from platform.journal import TrialFiles
 
@@ -116,9 +116,8 @@ def test_an_outage_is_said_once_the_sweep_goes_on_and_the_same_command_ships_the
     wait_for(lambda: bool(here.said), "the outage being said")
     here.end(files)
     first.changed(files)
-    began = time.monotonic()
-    assert not first.finish({"status": "FINISHED"})
-    assert time.monotonic() - began < 20
+    assert not first.finish({"status": "FINISHED"}, patience_s=120)
+    assert not first._thread.is_alive()  # it gave up by itself
     assert here.said == [f"MLflow at {line.uri} does not answer; the sweep goes on and ships later"]
     line.mend()
     second = here.started()
@@ -146,15 +145,29 @@ def test_a_server_that_comes_back_during_the_sweep_gets_everything(tracked, line
     assert here.history(0, "valid/ndcg_10") == [(1, 0.5), (2, 0.5)]
 
 
-def test_a_dead_address_is_said_and_costs_next_to_nothing_and_another_one_gets_all_later(tracked):
+def test_a_driver_does_not_wait_for_a_server_that_takes_its_time(tracked):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = tracked(f"http://127.0.0.1:{server.getsockname()[1]}")
+        shipper, files = here.started(), here.trial(0)
+        shipper.changed(files)
+        server.settimeout(60)
+        asked, _ = server.accept()
+        with asked:  # its request has no answer while the driver works
+            for step in range(1, 101):
+                here.report(files, range(step, step + 1))
+                shipper.changed(files)
+            here.end(files)
+            assert files.read("shipped.json") == {}
+    assert not shipper.finish({"status": "FINISHED"})
+
+
+def test_a_dead_address_is_said_and_another_one_gets_all_later(tracked):
     here = tracked()
     dead = here.started(uri="http://127.0.0.1:9")
     files = here.trial(0)
-    began = time.monotonic()
     for step in range(1, 101):
         here.report(files, range(step, step + 1))
         dead.changed(files)
-    assert time.monotonic() - began < 5
     here.end(files)
     dead.changed(files)
     assert not dead.finish({"status": "FINISHED"})

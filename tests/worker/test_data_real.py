@@ -1,9 +1,8 @@
-"""The public Amazon sets, where they are at hand: the papers' own counts, and how fast they load."""
+"""The public Amazon sets, where they are at hand: the papers' own counts, and what loading them takes."""
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -81,30 +80,25 @@ def test_sets_without_complete_times_are_not_split_by_time(tmp_path: Path, name:
         split(load(data, Stages(tmp_path)), data)
 
 
-def test_office_loads_and_is_checked_in_time(tmp_path: Path) -> None:
+def test_office_and_its_vectors_are_computed_once_and_found_again(tmp_path: Path) -> None:
     data = real("amazon-office-2014", text="amazon-office-2014.minilm-l6-v2.npy")
-    stages = Stages(tmp_path)
-    started = time.perf_counter()
-    sequences = load(data, stages)
-    assert time.perf_counter() - started < 1
-    assert text_stage(sequences, data, stages)["vectors"].shape == (2_415, 384)
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        text_stage(load(data, stages), data, stages)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.05
-    started = time.perf_counter()
     assert check(data) == []
-    assert time.perf_counter() - started < 0.7
+
+    def prepared() -> dict[Path, int]:
+        stages = Stages(tmp_path)
+        assert text_stage(load(data, stages), data, stages)["vectors"].shape == (2_415, 384)
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    first = prepared()
+    assert len(first) > 3
+    assert prepared() == first
 
 
-def test_a_check_in_a_new_process_takes_neither_long_nor_torch() -> None:
+def test_a_check_takes_no_torch() -> None:
     data = real("amazon-office-2014")
     code = (
-        "import sys, time\nstarted = time.perf_counter()\nfrom trainables.data.config import Data, check\n"
+        "import sys\nfrom trainables.data.config import Data, check\n"
         f"assert check(Data(name={data.name!r}, root={data.root!r})) == []\n"
-        "assert 'torch' not in sys.modules\nprint(time.perf_counter() - started)"
+        "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 0.7
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)

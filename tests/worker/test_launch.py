@@ -101,10 +101,8 @@ def test_a_trial_that_is_stopped_ends_all_its_ranks_and_what_they_started(tmp_pa
         if step == 4:
             raise TrialStopped
 
-    began = time.monotonic()
     with pytest.raises(TrialStopped):
         train(tmp_path, 2, wrong="children", send=stop)
-    assert time.monotonic() - began < 60
     assert no_rank_is_left()
     assert gone(int((tmp_path / "ranks" / "1" / "child").read_text()))
 
