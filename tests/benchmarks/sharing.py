@@ -54,7 +54,7 @@ def map_everything(values: dict[str, Any], folder: Path, barrier: Barrier, resul
 
 
 def train(values: dict[str, Any], folder: Path, stages: Path, barrier: Barrier, results: Any) -> None:
-    """Train on one thread once every other process is ready; give the mean rows a second of all epochs but the first."""
+    """Train on one thread once every other process is ready; give the rows a second from the second epoch on."""
     limit_threads(1)
     trial = LocalTrial(folder, stages=Stages(stages))
     barrier.wait()

@@ -103,7 +103,7 @@ def test_an_interpreter_without_our_root_has_the_standard_module(tmp_path: Path)
 
 
 def test_it_brings_in_no_module_that_the_standard_one_does_not(tmp_path: Path) -> None:
-    code = "import importlib.machinery, sys; before = {*sys.modules}; import platform; print(sorted({*sys.modules} - before))"
+    code = "import importlib.machinery, sys; had = {*sys.modules}; import platform; print(sorted({*sys.modules} - had))"
     ours = python("-c", code)
     assert "'platform'" in ours
     assert ours == python("-c", code, path=(), cwd=tmp_path)
