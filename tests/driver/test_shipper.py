@@ -7,7 +7,7 @@ import pytest
 from platform.destination import Destination
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "server"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("server", marks=pytest.mark.slow)])
 def test_a_sweep_is_a_parent_run_with_a_child_a_trial_and_every_report_once(tracked, request, kind):
     here = tracked(request.getfixturevalue("line").uri) if kind == "server" else tracked()
     shipper = here.started()

@@ -92,7 +92,7 @@ def test_a_large_file_is_sent_again_where_the_store_is_busy(store: Bucket, parts
     refusals = []
 
     def refuse(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
-        if len(refusals) == 2 * 2:  # boto3 itself asks twice
+        if len(refusals) == 2:  # boto3 itself asks twice, up to a second apart
             return None
         refusals.append(request.url)
         body = BytesIO(b"<Error><Code>SlowDown</Code></Error>")
@@ -104,7 +104,7 @@ def test_a_large_file_is_sent_again_where_the_store_is_busy(store: Bucket, parts
         assert store.write("large", parts) == store.fetch("large", parts.with_name("back"))
     finally:
         events.unregister("before-send.s3.CreateMultipartUpload", refuse)
-    assert len(refusals) == 4
+    assert len(refusals) == 2
     assert parts.with_name("back").read_bytes() == parts.read_bytes()
 
 
