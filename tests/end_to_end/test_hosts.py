@@ -5,10 +5,12 @@ or a bucket, with the study on PostgreSQL and an MLflow server, all three on thi
 Three raylets on two busy cores may take longer than Ray gives them, so this is run by hand: python -m pytest -m by_hand
 """
 
+import itertools
 import json
 import os
 import re
 import shutil
+import string
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -69,11 +71,14 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
+_LETTERS = itertools.cycle(string.ascii_lowercase)
+
+
 class Hosts:
     """Namespaces `<prefix>head`, `<prefix>one`, `<prefix>two` with addresses NET.1 to NET.3; this host is NET.4."""
 
     def __init__(self) -> None:
-        self.prefix = f"t{os.getpid() % 100000}-"
+        self.prefix = f"t{os.getpid() % 100000}{next(_LETTERS)}-"  # of its own: what a test leaves is in no other's way
         self.bridge = f"{self.prefix}net"
         self.names = {name: f"{self.prefix}{name}" for name in ("head", "one", "two")}
         ip("netns", "add", self.bridge)
