@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from rich.console import Console
 
@@ -44,6 +44,11 @@ def log_to(handler: logging.Handler) -> None:
     logging.captureWarnings(True)
 
 
+def console_on(stream: TextIO) -> Console:
+    """A console on `stream`, of a fixed width where that is no terminal."""
+    return Console(file=stream, width=None if stream.isatty() else _PLAIN_WIDTH)
+
+
 @contextmanager
 def clean_screen(log: Path) -> Iterator[Console]:
     """A console on the real terminal, while file descriptors 1 and 2 and all logging go to `log`."""
@@ -57,7 +62,7 @@ def clean_screen(log: Path) -> Iterator[Console]:
     log_to(handler)
     with os.fdopen(os.dup(screen), "w", encoding="utf-8") as stream:
         try:
-            yield Console(file=stream, width=None if os.isatty(screen) else _PLAIN_WIDTH)
+            yield console_on(stream)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

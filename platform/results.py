@@ -18,8 +18,6 @@ from trainables import places
 from trainables.objects import StoreError
 from trainables.redaction import redact
 
-_PLAIN_WIDTH = 160
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 where there is a table, 1 where no trial is complete, 2 for invalid input."""
@@ -89,11 +87,10 @@ def _load_all(requests: Sequence[tuple[Path, Sequence[str]]]) -> list[tuple[Swee
 
 
 def _show(sweeps: Sequence[tuple[SweepSpec, Path]]) -> int:
-    from rich.console import Console
-
     from platform import compare, pairs, report
+    from platform.console import console_on
 
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    console = console_on(sys.stdout)
     for _, folder in sweeps:
         bring_tables(folder)
     compared = compare.compare(sweeps)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 INLINE = "inline"
 _TURN_S = 1.0
-_PLAIN_WIDTH = 160
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,11 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _keys() -> int:
-    from rich.console import Console
-
+    from platform.console import console_on
     from platform.keys import table
 
-    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table())
+    console_on(sys.stdout).print(table())
     return 0
 
 
