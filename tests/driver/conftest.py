@@ -1,9 +1,11 @@
 """What the driver's tests share: a sweep file, a study, a ledger; a store, a server, a line to cut, a sweep to ship."""
 
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -71,6 +73,33 @@ class GoodSweep:
         lines = [line if old.startswith(f"{key}:") else old for old in GOOD.splitlines()]
         assert lines != GOOD.splitlines()
         return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[[int, bytes], str]]:
+    """Call with a status and a body for the address of a server that answers everything so."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(status: int, body: bytes) -> str:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_GET
+
+            def log_message(self, *arguments: object) -> None: ...
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Answer))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for each in servers:
+        each.shutdown()
+        each.server_close()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,6 @@
 """A cluster's token is found and never shown; what does not answer as it must is refused."""
 
-import http.server
 import socket
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,30 +61,6 @@ def test_an_address_where_nothing_listens_is_refused():
         address = f"http://127.0.0.1:{probe.getsockname()[1]}"
         with pytest.raises(InvalidSweep, match=f"must be the job server .* but {address} gave .*refused.*; start the"):
             access.headers(address)
-
-
-@pytest.fixture
-def server() -> Iterator[Callable[[int, bytes], str]]:
-    """Call with a status and a body for the address of a server that answers everything so."""
-    servers: list[http.server.HTTPServer] = []
-
-    def start(status: int, body: bytes) -> str:
-        class Answer(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: object) -> None: ...
-
-        servers.append(http.server.HTTPServer(("127.0.0.1", 0), Answer))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}"
-
-    yield start
-    for each in servers:
-        each.shutdown()
-        each.server_close()
 
 
 def test_another_version_of_ray_is_refused(server):

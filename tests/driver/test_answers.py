@@ -3,9 +3,6 @@
 import importlib
 import shutil
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from mlflow import MlflowClient
@@ -27,45 +24,19 @@ def refused(here, uri: str) -> str:
     return said.removeprefix(start).removesuffix(end)
 
 
-@pytest.fixture
-def answering() -> Iterator[Callable[[int], str]]:
-    """Call with a status for the address of a server, such as a proxy, that answers every request with it."""
-    servers: list[ThreadingHTTPServer] = []
-
-    def begin(status: int) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                page = b"<html>\n<h1>no</h1>\n</html>\n"
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(page)))
-                self.end_headers()
-                self.wfile.write(page)
-
-            do_POST = do_GET
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}"
-
-    yield begin
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+PAGE = b"<html>\n<h1>no</h1>\n</html>\n"
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_server_that_lets_nobody_in_is_told_with_the_variables_to_set(tracked, answering, status):
-    said = refused(tracked(), answering(status))
+def test_a_server_that_lets_nobody_in_is_told_with_the_variables_to_set(tracked, server, status):
+    said = refused(tracked(), server(status, PAGE))
     assert f"failed with error code {status}" in said
     assert said.endswith("; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of a user who may write")
     assert "\n" not in said
 
 
-def test_a_proxy_whose_server_is_gone_does_not_answer(tracked, answering):
-    here, uri = tracked(), answering(503)
+def test_a_proxy_whose_server_is_gone_does_not_answer(tracked, server):
+    here, uri = tracked(), server(503, PAGE)
     shipper = here.started(uri=uri)
     assert not shipper.finish({"status": "FINISHED"}, patience_s=60)
     assert here.said == [f"MLflow at {uri} does not answer; the sweep goes on and ships later"]
