@@ -19,7 +19,7 @@ CLOSENESS = "valid/neg_discrepancy"
 """What stands for recommendation where a phase aligns without it: minus the alignment loss of items drawn once."""
 
 COMPARED = 4096
-"""Most items of such a draw."""
+"""Most items of :func:`drawn_once`."""
 
 
 def text_to_ids(items: FusedItems, method: PAD) -> Penalty:
@@ -42,13 +42,18 @@ def discrepancy(items: FusedItems, method: PAD, index_N: torch.Tensor) -> torch.
 
 def closeness(items: FusedItems, method: PAD, seed: int) -> Callable[[], dict[str, float]]:
     """An evaluation by :data:`CLOSENESS`, over at most :data:`COMPARED` items."""
-    drawn_N = torch.randperm(items.num_items - 1, generator=generator_for(seed, "closeness"))[:COMPARED] + 1
+    drawn_N = drawn_once(items.num_items, seed, "closeness")
 
     def evaluate() -> dict[str, float]:
         with torch.no_grad():
             return {CLOSENESS: -float(discrepancy(items, method, drawn_N.to(next(items.parameters()).device)))}
 
     return evaluate
+
+
+def drawn_once(num_items: int, seed: int, purpose: str) -> torch.Tensor:
+    """The items that an evaluation without rankings looks at, int64, at most :data:`COMPARED`, the same each time."""
+    return torch.randperm(num_items - 1, generator=generator_for(seed, purpose))[:COMPARED] + 1
 
 
 def step_items(batch: Batch, num_items: int, rows: int, generator: torch.Generator) -> torch.Tensor:

@@ -22,14 +22,13 @@ from trainables.config import build, settings_of
 from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
-from trainables.pad.alignment import COMPARED, step_items
+from trainables.pad.alignment import drawn_once, step_items
 from trainables.pad.config import CTRL, Config
 from trainables.pad.contrast import info_nce
 from trainables.pad.experts import FusedItems
 from trainables.pad.phases import TEXT_READS, id_expert, shared, text_items
 from trainables.pad.training import Penalty, Training
 from trainables.seqrec.items import IdItems
-from trainables.seqrec.randomness import generator_for
 from trainables.seqrec.text import TextItems
 from trainables.stages import Arrays, StageResult, stage
 from trainables.trial import Trial
@@ -72,7 +71,7 @@ def matched(
     ids, _ = id_expert(config, sequences.num_items)
     texts = text_items(config, text["vectors"], "aligned text")
     model = nn.ModuleDict({"item": ids, "text": texts}).to(trial.device)
-    drawn_N = torch.randperm(ids.num_items - 1, generator=generator_for(config.seed, "match"))[:COMPARED] + 1
+    drawn_N = drawn_once(ids.num_items, config.seed, "match")
     return Training(config, config.pretrain, sequences, splits, trial, purpose="match").fit(
         model,
         both_ways(ids, texts, rows=method.rows, temperature=method.temperature),
