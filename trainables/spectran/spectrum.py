@@ -37,7 +37,7 @@ def decompose(vectors_IV: np.ndarray, *, center: bool, normalise: bool) -> tuple
         :func:`vanishing` carry no text and are cut.
     """
     held_N = has_text(vectors_IV)
-    mean_V = mean_text(vectors_IV) if center else None
+    mean_V = mean_text(vectors_IV, held_N) if center else None
 
     def prepared(rows: slice) -> np.ndarray:
         item_NV = centred(vectors_IV, rows, mean_V)
@@ -103,10 +103,10 @@ def vanishing(width: int) -> float:
     return max(1e-6, float(np.finfo(np.float32).eps) * width**0.5)
 
 
-def mean_text(vectors_IV: np.ndarray) -> np.ndarray:
-    """The mean text vector of the items with text, float64 (V,)."""
+def mean_text(vectors_IV: np.ndarray, held_N: np.ndarray) -> np.ndarray:
+    """The mean text vector of the items with text, which :func:`has_text` tells, float64 (V,)."""
     sums = (np.array(vectors_IV[rows], dtype=np.float64).sum(axis=0) for rows in row_blocks(vectors_IV))
-    mean_V: np.ndarray = total(sums) / max(has_text(vectors_IV).sum(), 1)
+    mean_V: np.ndarray = total(sums) / max(held_N.sum(), 1)
     return mean_V
 
 

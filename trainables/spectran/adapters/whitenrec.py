@@ -76,7 +76,8 @@ def whiten(
         groups: how many groups of neighbouring dimensions are whitened, each apart; sizes differ by one at most.
         floor: least eigenvalue, as a share of the largest of its group. Weaker directions keep less than unit variance.
     """
-    mean_V, count = mean_text(vectors_IV), max(has_text(vectors_IV).sum(), 1)
+    held_N = has_text(vectors_IV)
+    mean_V, count = mean_text(vectors_IV, held_N), max(held_N.sum(), 1)
 
     def parts(rows: slice) -> list[np.ndarray]:
         return np.array_split(centred(vectors_IV, rows, mean_V), groups, axis=1)
