@@ -5,7 +5,8 @@
 * an optimiser step with a mask a layer ÷ one without masks, the same model, rows and engine, steps interleaved;
 * a second trial's start on a warm worker (to its first report: one step, a few rows ranked) ÷ the first one's;
 * memory that the head's loss takes beside its table, over the number of items ÷ the same for the fewest;
-* with CUDA: tokens a second and model FLOPs utilisation of Llama 3.2 1B and 3B with random weights in bf16.
+* with CUDA: tokens a second and model FLOPs utilisation of Llama 3.2 1B and 3B with random weights in bf16, with masks
+  (PyTorch's kernel, and FlexAttention's block masks) and without.
 
 Exits with 1 where a bound does not hold.
 """
@@ -62,19 +63,21 @@ START = {"llm.pretrain_steps": 20, "sasrec.epochs": 1, "fit.steps": 1, "fit.eval
          "data.split": "time", "data.keep_last": None, "diagnostics.rows": 0, "fit.batch_size": 4}  # fmt: skip
 
 
-def case(shape: str, masked: bool, device: str, folder: Path) -> Engine:
-    """An engine over a model of ``shape`` with random weights, with or without a mask a layer."""
+def case(shape: str, masks: str, device: str, folder: Path) -> Engine:
+    """An engine over a model of ``shape`` with random weights; ``masks``: `sdpa` or `flex`, one a layer, or `none`."""
     torch.manual_seed(0)
-    base = LlamaModel(LlamaConfig(**SHAPES[shape])).requires_grad_(False).to(device)
+    with torch.device(device):  # billions of random numbers are a GPU's work
+        base = LlamaModel(LlamaConfig(**SHAPES[shape])).requires_grad_(False)
     if device != "cpu":
         base = base.to(torch.bfloat16)
     use_layered(base)
     layers, width = base.config.num_hidden_layers, base.config.hidden_size
-    shallow, deep = (layers // 4, layers // 8) if masked else (0, 0)
+    shallow, deep = (0, 0) if masks == "none" else (layers // 4, layers // 8)
     generator = torch.Generator().manual_seed(0)
     head = ItemTableHead(torch.randn(12_087, 128, generator=generator), width, generator=generator)
     plan = layer_plan(layers, shallow=shallow, deep=deep)
-    model = Recommender(adapted(base, Lora(), seed=0), plan=plan, reader=LastToken(width), head=head).to(device)
+    llm, flex = adapted(base, Lora(), seed=0), masks == "flex"
+    model = Recommender(llm, plan=plan, reader=LastToken(width), head=head, flex=flex).to(device)
     trial = LocalTrial(folder, device=device)
     return make_engine(model, EngineConfig(name="torch"), learning_rate=1e-4, steps=1000, trial=trial)
 
@@ -98,17 +101,19 @@ def step(engine: Engine, prompt: Prompt, target_B: torch.Tensor) -> float:
     return time.perf_counter() - began
 
 
-def steps(shape: str, rows: int, rounds: int, device: str, folder: Path) -> tuple[list[float], list[float], int]:
-    """Seconds of steps with masks and without, interleaved in turn, and tokens of a step."""
+def steps(
+    shape: str, kinds: Sequence[str], rows: int, rounds: int, device: str, folder: Path
+) -> tuple[dict[str, list[float]], int]:
+    """Seconds of steps with each of ``kinds`` of masks, interleaved in turn, and tokens of a step."""
     prompt, target_B = batch(folder, rows, device)
-    engines = [case(shape, masked, device, folder) for masked in (True, False)]
-    for engine in engines * 2:
+    engines = {masks: case(shape, masks, device, folder) for masks in kinds}
+    for engine in [*engines.values()] * 2:
         step(engine, prompt, target_B)
-    seconds: tuple[list[float], list[float]] = ([], [])
+    seconds: dict[str, list[float]] = {masks: [] for masks in kinds}
     for number in range(rounds):
-        for which in (0, 1) if number % 2 else (1, 0):
-            seconds[which].append(step(engines[which], prompt, target_B))
-    return *seconds, int(prompt.spans.real_BT.sum())
+        for masks in kinds if number % 2 else reversed(kinds):
+            seconds[masks].append(step(engines[masks], prompt, target_B))
+    return seconds, int(prompt.spans.real_BT.sum())
 
 
 def starts(engine: str) -> list[float]:
@@ -120,7 +125,7 @@ def starts(engine: str) -> list[float]:
     return [float(word) for word in done.stdout.split()]
 
 
-def start(folder: Path, engine: str, began: float) -> None:
+def start(folder: Path, engine: str, device: str, began: float) -> None:
     """Three trials in this process; prints the seconds to each one's first report, the first's from ``began``."""
     from trainables.worker import run_trial
 
@@ -129,6 +134,7 @@ def start(folder: Path, engine: str, began: float) -> None:
         trial = LocalTrial(
             Path(tempfile.mkdtemp(dir=folder)),
             stages=Stages(folder / "stages"),
+            device=device,
             send=lambda step, metrics, seconds=seconds, began=began: seconds.append(time.time() - began),
         )
         run_trial("hatllm", {**START, "engine.name": engine, "fit.learning_rate": 1e-3 * (1 + seed)}, trial)
@@ -175,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     if options.start:
-        start(options.start, options.engine, psutil.Process(os.getpid()).create_time())
+        start(options.start, options.engine, device, psutil.Process(os.getpid()).create_time())
         return 0
     table = Table("what", "result", "bound")
     broken = []
@@ -185,7 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         broken.extend([name] if ratio > BOUNDS[name] else [])
 
     with tempfile.TemporaryDirectory() as folder:
-        masked, plain, _ = steps("tiny", options.rows, options.rounds, device, Path(folder))
+        seconds, _ = steps("tiny", ["sdpa", "none"], options.rows, options.rounds, device, Path(folder))
+        masked, plain = seconds["sdpa"], seconds["none"]
         ratio = statistics.median(one / other for one, other in zip(masked, plain, strict=True))
         more = f"{1e3 * statistics.median(masked):.1f} and {1e3 * statistics.median(plain):.1f} ms"
         line("masks", "a step with a mask a layer ÷ one without", ratio, more)
@@ -196,11 +203,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line("head", "the head's memory, 1,000,000 items ÷ 20,000", sizes[1_000_000] / sizes[20_000],
              ", ".join(f"{mib:.1f} MiB" for mib in sizes.values()))  # fmt: skip
         for shape in [name for name in SHAPES if name != "tiny"] if device != "cpu" else []:
-            both = steps(shape, 4 * options.rows, options.rounds // 6, device, Path(folder))
-            for name, seconds in (("masks", both[0]), ("no masks", both[1])):
-                took = statistics.median(seconds)
-                speed = f"{both[2] / took:,.0f} tokens a second, {utilisation(shape, both[2], took)}"
-                table.add_row(f"{shape}, random weights, {name}", speed, "")
+            kinds = ["sdpa", "flex", "none"]
+            seconds, tokens = steps(shape, kinds, 4 * options.rows, options.rounds // 6, device, Path(folder))
+            for masks, times in seconds.items():
+                took = statistics.median(times)
+                speed = f"{tokens / took:,.0f} tokens a second, {utilisation(shape, tokens, took)}"
+                table.add_row(f"{shape}, random weights, masks: {masks}", speed, "")
+            torch.cuda.empty_cache()
     console = Console()
     console.print(table)
     if device == "cpu":
