@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.worker.histories import DIM, LENGTH, histories, shaken
-from trainables.backbones.sasrec import SASRec
+from trainables.backbones.sasrec import Block, SASRec
 from trainables.seqrec.items import IdItems
 
 
@@ -43,6 +43,22 @@ def test_equals_torchs_pre_norm_encoder_with_the_same_weights(heads: int) -> Non
         x_BLD = layer(x_BLD, src_mask=hidden_SLL)
     expected_BLD = ours.norm(x_BLD)
     torch.testing.assert_close(ours(vectors_BLD, mask_BL)[mask_BL], expected_BLD[mask_BL], atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3])
+def test_attention_in_one_kernel_as_on_a_gpu_is_attention_in_groups(
+    heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors_BLD, mask_BL = histories()
+    found = []
+    for attend in (Block._in_groups, Block._at_once):
+        monkeypatch.setattr(Block, "_in_groups", attend)
+        ours = backbone(heads)
+        state_BLD = ours(vectors_BLD, mask_BL)
+        (state_BLD.square().sum() + ours.last(vectors_BLD, mask_BL).sum()).backward()
+        found.append([state_BLD.detach(), *(parameter.grad for parameter in ours.parameters())])
+    assert all(part is not None and part.isfinite().all() for part in found[1])
+    torch.testing.assert_close(found[1], found[0], atol=2e-4, rtol=1e-4)
 
 
 def test_without_scale_the_input_is_the_plain_vectors() -> None:

@@ -1,5 +1,7 @@
 """Which positions of a batch hold an item: only those are computed, so padding costs nothing and can change nothing."""
 
+import functools
+
 import torch
 
 from trainables.backbones.slots import Slots
@@ -20,6 +22,13 @@ class Layout:
         self.index_T = self.held_BL.flatten().nonzero().squeeze(1)
         self.last_B = self.held_BL.sum(dim=1).cumsum(dim=0) - 1
         self._slots: dict[int, Slots] = {}
+
+    @functools.cached_property
+    def open_B1LL(self) -> torch.Tensor:  # noqa: N802
+        """bool, True where a position, third axis, may read another: one of an item, not later; and each itself."""
+        causal_LL = torch.ones(self.length, self.length, dtype=torch.bool, device=self.held_BL.device).tril()
+        itself_LL = torch.eye(self.length, dtype=torch.bool, device=self.held_BL.device)
+        return ((causal_LL & self.held_BL[:, None]) | itself_LL)[:, None]
 
     def slots(self, heads: int) -> Slots:
         """Where the attention of ``heads`` heads puts the tokens; made once."""

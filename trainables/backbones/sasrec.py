@@ -4,7 +4,8 @@ Departs from the original as its maintained ports do: a fused projection, an out
 each sub-layer and once at the end. Three things are computed differently with the same result:
 
 * only positions that hold an item are computed (packed to T tokens), so padding costs nothing and can change nothing;
-  attention alone is padded, rows of like length together (:mod:`trainables.backbones.slots`);
+  attention alone is padded: on a CPU rows of like length together (:mod:`trainables.backbones.slots`), elsewhere all
+  alike in one fused kernel, as a GPU waits for kernels to begin and not for padding;
 * where only the last position is read, the last block computes only that one, and since its single query meets keys
   and values linearly, their projections are applied to it instead of to every position;
 * the key bias adds the same to every score of a query, which the softmax takes out again, so ``last`` leaves it out.
@@ -80,8 +81,13 @@ class Block(nn.Module):
 
     def forward(self, x_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
         """The T tokens after this block, (T, D)."""
-        slots, width = layout.slots(self.heads), x_TD.shape[1] // self.heads
         normed_TD = self.norm_attention(x_TD)
+        attend = self._in_groups if x_TD.device.type == "cpu" else self._at_once
+        return self._feed(x_TD + self.out(attend(normed_TD, layout)))
+
+    def _in_groups(self, normed_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """What the tokens read of each other, (T, D), a few kernels for each group of rows of like length."""
+        slots, width = layout.slots(self.heads), normed_TD.shape[1] // self.heads
         project = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
         spread = [slots.spread(functional.linear(normed_TD, weight, bias)) for weight, bias in project]
         contexts = []
@@ -91,7 +97,17 @@ class Block(nn.Module):
             # A position without an item may see nothing; a finite bound keeps its unused row of weights finite.
             weight_GHLL = (score_GHLL / math.sqrt(width)).masked_fill(group.hidden_G1LL, -1e9).softmax(dim=-1)
             contexts.append(torch.bmm(self.dropout(weight_GHLL).flatten(0, 1), v_XLC).flatten(0, 1))
-        return self._feed(x_TD + self.out(slots.gather(contexts)))
+        return slots.gather(contexts)
+
+    def _at_once(self, normed_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """The same in one kernel over all rows."""
+        part_BL3HC = layout.unpack(self.project(normed_TD)).unflatten(-1, (3, self.heads, -1))
+        q_BHLC, k_BHLC, v_BHLC = part_BL3HC.permute(2, 0, 3, 1, 4)
+        rate = self.dropout.rate if self.training else 0.0
+        context_BHLC = functional.scaled_dot_product_attention(
+            q_BHLC, k_BHLC, v_BHLC, attn_mask=layout.open_B1LL, dropout_p=rate
+        )
+        return layout.pack(context_BHLC.transpose(1, 2).flatten(2))
 
     def last(self, x_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
         """The last token of each row after this block, (B, D)."""

@@ -29,15 +29,15 @@ def draw_negatives(
     sorted_BE = excluded_BE.sort(dim=1).values
     idle_BE = sorted_BE == 0
     idle_BE[:, 1:] |= sorted_BE[:, 1:] == sorted_BE[:, :-1]
-    taken_BE = sorted_BE.masked_fill(idle_BE, num_items).sort(dim=1).values
+    taken_BE = sorted_BE.masked_fill(idle_BE, 2 * num_items).sort(dim=1).values
     left_B1 = num_items - 1 - (~idle_BE).sum(dim=1, keepdim=True)
     uniform_BK = torch.rand(
         len(excluded_BE), negatives, dtype=torch.float64, device=excluded_BE.device, generator=generator
     )
     drawn_BK = 1 + (uniform_BK * left_B1).long()
-    for column in taken_BE.unbind(dim=1):  # each excluded item moves what stands at or above it one up
-        drawn_BK += drawn_BK >= column[:, None]
-    return drawn_BK
+    # The n-th excluded item (from 0) moves what stands at or above it one up, n having moved what stood there before.
+    place_BE = taken_BE - torch.arange(taken_BE.shape[1], device=taken_BE.device)
+    return drawn_BK + torch.searchsorted(place_BE, drawn_BK, right=True)
 
 
 def info_nce(score_NS: torch.Tensor, *, temperature: float = 1.0) -> torch.Tensor:
