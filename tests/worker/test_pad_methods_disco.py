@@ -115,13 +115,13 @@ def test_the_likelihood_is_that_of_a_gaussian() -> None:
 
 
 def by_hand(items: DisCoItems, rows: Batch, negatives: int, seed: int) -> tuple[float, float]:
-    """Sum of the bounds and of the discriminators' losses, row by row."""
+    """Sum of the bounds, none below zero, and of the discriminators' losses, row by row."""
     met = torch.cat([rows.history_BL, rows.target_B[:, None]], dim=1)
     negative = draw_negatives(ITEMS, negatives, met, seeded(seed))
     parts = [part.detach() for part in items.parts()]
     distinct = sorted(set(met.flatten().tolist()) - {0})
     bound = sum(
-        float(club.bound(parts[a][distinct], parts[b][distinct]))
+        max(0.0, float(club.bound(parts[a][distinct], parts[b][distinct])))
         for (a, b), club in zip([(0, 2), (1, 3), (0, 1), (2, 3)], items.bounds, strict=True)
     )
     telling = 0.0
@@ -173,6 +173,23 @@ def test_the_networks_learn_at_one_pace_whatever_the_weight_of_the_bounds() -> N
         penalty(batch(), seeded(8)).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in items.bounds.parameters() if p.grad is not None]))
     assert torch.equal(*gradients)
+
+
+def test_a_network_that_lags_behind_drives_no_parts_away() -> None:
+    items = made()
+    penalty = apart_and_sufficient(items, disentanglement=0.2, sufficiency=0.0, negatives=4)
+    optimiser = torch.optim.SGD([*items.sources.parameters(), *items.dense.parameters()], lr=1.0)  # networks stay
+    values = []
+    for _ in range(200):
+        optimiser.zero_grad()
+        value = penalty(batch(), seeded(8))
+        value.backward()
+        optimiser.step()
+        values.append(value.item())
+    assert values[0] > 0
+    assert min(values) >= 0
+    assert values[-1] == 0
+    assert max(float(part.detach().abs().max()) for part in items.parts()) < 50
 
 
 def test_a_discriminator_is_bilinear() -> None:

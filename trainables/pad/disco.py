@@ -15,7 +15,9 @@ over from DisCo's own code, which predicts ratings and has no sequence:
 A bound holds under a network that predicts one part from the other. DisCo trains these networks by Adams of their own
 (learning rate 1e-3, the model's 1e-4), after each step of the model's, which moves them too. Here one optimiser trains
 all, at one learning rate and weight decay: a bound's gradient stops at the network, the likelihood's at the parts, and
-the likelihood is left out of the reported loss.
+the likelihood is left out of the reported loss. A network that lags behind makes no bound: its estimate can fall below
+zero, where no information is, and without end (the loss of Prime Pantry reached -10^23). Such an estimate counts as
+zero and moves no part until its network has caught up.
 """
 
 from collections.abc import Sequence
@@ -146,7 +148,7 @@ def apart_and_sufficient(items: DisCoItems, *, disentanglement: float, sufficien
             for (one, other), club in zip(APART, items.bounds, strict=True):
                 learning = club.unlikelihood(apart[one], apart[other])  # type: ignore[operator]
                 bound = club.bound(apart[one], apart[other])  # type: ignore[operator]
-                total = total + disentanglement * bound + (learning - learning.detach())
+                total = total + disentanglement * bound.clamp_min(0) + (learning - learning.detach())
         if sufficiency:
             held_BL1 = (batch.history_BL != 0)[:, :, None]
             for part_ND, tell in zip(parts, items.tellers, strict=True):
