@@ -114,6 +114,14 @@ def test_leave_one_out_serves_data_without_times(trained):
     assert 0 <= trial.reports[-1][1]["test/hr_10"] <= 1
 
 
+def test_flex_attention_needs_heads_of_16():
+    assert check(build(Config, {"attention": "flex", "llm.width": 64, "llm.heads": 4})) == []
+    (problem,) = check(build(Config, {"attention": "flex", "llm.width": 64, "llm.heads": 8}))
+    assert problem.startswith(
+        "attention: flex needs heads that are 16 wide or more, but got llm.width 64 over llm.heads"
+    )
+
+
 def test_flex_attention_needs_a_gpu(trained):
     with pytest.raises(ValueError, match="attention: flex needs a GPU, but this trial runs on cpu; take sdpa"):
         trained(attention="flex")

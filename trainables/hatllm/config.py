@@ -130,6 +130,9 @@ class Fit:
     """Items whose scores the loss holds at once; changes memory, not results."""
 
 
+_FLEX_WIDTH = 16
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diagnostics:
     """Figure 2, on a sample of validation rows after training, and how often tokens meet in all training rows (§3)."""
@@ -189,4 +192,17 @@ def check(config: Config) -> list[str]:
     from trainables.hatllm.llm_config import check as check_llm
 
     engine = engine_problems(config.engine, learning_rate=config.fit.learning_rate, batch_size=config.fit.batch_size)
-    return check_data(config.data, text=False) + check_llm(config.llm) + engine
+    return check_data(config.data, text=False) + check_llm(config.llm) + engine + _attention_problems(config)
+
+
+def _attention_problems(config: Config) -> list[str]:
+    """What FlexAttention's kernel would refuse, which no trial on a CPU would see."""
+    if config.attention == "sdpa" or not isinstance(config.llm, Tiny):
+        return []  # heads of pretrained models are 64 wide or more
+    width = config.llm.width // config.llm.heads
+    if width >= _FLEX_WIDTH:
+        return []
+    return [
+        f"attention: flex needs heads that are {_FLEX_WIDTH} wide or more, but got llm.width {config.llm.width} over "
+        f"llm.heads {config.llm.heads}, {width}; lower llm.heads or take sdpa"
+    ]
