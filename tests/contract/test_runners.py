@@ -39,7 +39,7 @@ parameters:
 Play = Callable[..., SimpleNamespace]
 
 
-@pytest.fixture(scope="module", params=["inline", "tune"])
+@pytest.fixture(scope="module", params=["inline", pytest.param("tune", marks=pytest.mark.slow)])
 def runner(request: pytest.FixtureRequest) -> str:
     """The runner of a test."""
     if request.param == "tune":

@@ -198,9 +198,8 @@ def test_a_signal_that_the_trial_makes_an_error_of_its_own_ends_it_too_and_is_no
 
 
 @pytest.mark.usefixtures("store_is_there")
-@pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_after_the_last_trial_ends_it_too_and_the_same_command_completes_it(
     start, ended, tmp_path, signum, code
 ):
