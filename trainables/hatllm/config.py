@@ -31,6 +31,9 @@ CONSTRAINTS = (
     "method.student_layers <= llm.num_layers",
 )
 
+_FLEX_WIDTH = 16
+"""Of an attention head, the least that FlexAttention's kernel takes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
@@ -128,9 +131,6 @@ class Fit:
     """Rows that are ranked at once; changes memory, not results."""
     chunk: Annotated[int, at_least(1)] = 8192
     """Items whose scores the loss holds at once; changes memory, not results."""
-
-
-_FLEX_WIDTH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
