@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 
 from trainables.redaction import redact
 
@@ -15,22 +16,40 @@ def is_silent(error: BaseException | None) -> bool:
     from sqlalchemy.exc import OperationalError
 
     no_answer = (ConnectionError, TimeoutError, exceptions.ConnectionError, exceptions.Timeout, exceptions.RetryError)
-    while error is not None:
-        if isinstance(error, OperationalError):
-            file = error.orig if isinstance(error.orig, sqlite3.Error) else None
+    for cause in _causes(error):
+        if isinstance(cause, OperationalError):
+            file = cause.orig if isinstance(cause.orig, sqlite3.Error) else None
             return file is None or file.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-        if isinstance(error, no_answer):
+        if isinstance(cause, no_answer):
             return True
-        error = error.__cause__ or error.__context__
     return False
 
 
 def told(error: Exception) -> str:
     """What a user is told that the store does, and the remedy where there is one."""
     if is_silent(error):
-        return "does not answer"
+        said = _said_by_server(error)  # such as that it does not know this user
+        return f"does not answer ({_first_line(said)})" if said else "does not answer"
+    return f"refuses ({_first_line(error)}); {_remedy(error)}"
+
+
+def _first_line(error: BaseException) -> str:
     first, *_ = redact(str(error)).strip().splitlines() or [type(error).__name__]
-    return f"refuses ({first[:_SHOWN]}); {_remedy(error)}"
+    return first[:_SHOWN]
+
+
+def _said_by_server(error: Exception) -> BaseException | None:
+    """What a database's driver raised under SQLAlchemy's error; None of a file, which is just locked."""
+    from sqlalchemy.exc import OperationalError
+
+    raised = next((cause.orig for cause in _causes(error) if isinstance(cause, OperationalError)), None)
+    return None if isinstance(raised, sqlite3.Error) else raised
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _remedy(error: Exception) -> str:

@@ -31,12 +31,12 @@ PAD = [file for file in TABLES if "/pad_" in file]
 
 SHARED = """
 import json, sys
-from trainables.config import build
+from trainables.config import build, settings_of
 from trainables.pad.config import Config
-from trainables.pad.phases import align_settings, pretrain_settings
+from trainables.pad.phases import PRETRAIN_READS, align_settings
 
 points = [build(Config, point) for point in json.load(sys.stdin)]
-for read in (pretrain_settings, align_settings):
+for read in (lambda point: settings_of(point, PRETRAIN_READS), align_settings):
     print(len({json.dumps(read(point), sort_keys=True) for point in points}))
 """
 

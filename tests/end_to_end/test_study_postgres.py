@@ -6,7 +6,10 @@ import threading
 import time
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 
+from platform.answers import told
 from platform.check import space_of
 from platform.errors import Busy, InvalidSweep
 from platform.lease import hold
@@ -60,6 +63,15 @@ def test_a_database_that_is_started_again_is_waited_for(opened, postgres, caplog
     assert "the study's database does not answer, tried again in 0.5 s" in caplog.text
     study.complete(number, [0.5], END)
     assert [(t.state.name, t.intermediate_values) for t in opened().trials()] == [("COMPLETE", {1: 0.5})]
+
+
+def test_a_user_whom_the_tracking_database_does_not_know_is_told(postgres):
+    url = postgres.database().replace("//sweeps@", "//nobody@")
+    with pytest.raises(OperationalError) as refused:
+        create_engine(url).connect()
+    said = told(refused.value)
+    assert said.startswith("does not answer (connection failed: ")
+    assert said.endswith('FATAL:  role "nobody" does not exist)')
 
 
 def test_a_study_of_another_space_is_refused_with_what_differs(opened):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.config import build
+from trainables.config import build, settings_of
 from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.pad import phases
@@ -139,5 +139,5 @@ def test_a_text_expert_that_is_trained_before_starts_where_makes_does(tmp_path: 
 
 def test_the_text_experts_phase_1_reads_the_text_fields_too_and_the_id_experts_does_not() -> None:
     config, other = build(Config, SMALL), build(Config, SMALL | {"text.layers": 3})
-    assert phases.settings_of(config, phases.TEXT_READS) != phases.settings_of(other, phases.TEXT_READS)
-    assert phases.pretrain_settings(config) == phases.pretrain_settings(other)
+    assert settings_of(config, phases.TEXT_READS) != settings_of(other, phases.TEXT_READS)
+    assert settings_of(config, phases.PRETRAIN_READS) == settings_of(other, phases.PRETRAIN_READS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.config import ConfigError, build, field_names, flatten
+from trainables.config import ConfigError, build, field_names, flatten, settings_of
 from trainables.data.sequences import Sequences, load
 from trainables.data.splits import split
 from trainables.data.text import text_stage
@@ -74,7 +74,7 @@ def changed(name: str, config: Config) -> Config | None:
 
 def test_each_key_changes_with_every_field_that_its_phase_reads_and_with_no_other() -> None:
     config = build(Config, {})
-    first, second = phases.pretrain_settings(config), phases.align_settings(config)
+    first, second = settings_of(config, phases.PRETRAIN_READS), phases.align_settings(config)
     walked = set()
     for name in flatten(config):
         altered = changed(name, config)
@@ -83,7 +83,7 @@ def test_each_key_changes_with_every_field_that_its_phase_reads_and_with_no_othe
         walked.add(name)
         reads_1 = any(name == field or name.startswith(f"{field}.") for field in phases.PRETRAIN_READS)
         reads_2 = any(name == field or name.startswith(f"{field}.") for field in phases.ALIGN_READS)
-        assert (phases.pretrain_settings(altered) != first) == reads_1, name
+        assert (settings_of(altered, phases.PRETRAIN_READS) != first) == reads_1, name
         if name != "method.name":
             assert (phases.align_settings(altered) != second) == reads_2, name
     assert len(walked) > 40
@@ -250,5 +250,5 @@ def test_no_phase_shuffles_as_another_or_as_the_last_one(tmp_path: Path, stages:
 
 def test_phases_hand_on_their_best_epoch_also_where_the_last_ones_last_is_tested() -> None:
     best, last = (build(Config, {"fit.keep": keep}) for keep in ("best", "last"))
-    assert phases.pretrain_settings(best) == phases.pretrain_settings(last)
+    assert settings_of(best, phases.PRETRAIN_READS) == settings_of(last, phases.PRETRAIN_READS)
     assert phases.align_settings(best) == phases.align_settings(last)

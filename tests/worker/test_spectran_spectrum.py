@@ -174,3 +174,8 @@ def test_the_rank_is_bounded_by_a_files_shape(tmp_path: Path) -> None:
     data = Data(text=str(tmp_path / "few.npy"))
     assert largest_rank(data, center=True) == 9
     assert largest_rank(data, center=False) == 10
+
+
+def test_items_without_a_text_do_not_count_in_the_mean_length() -> None:
+    assert mean_length(np.array([[0, 0], [3, 4], [0, 0], [6, 8]], np.float32)) == pytest.approx(7.5)
+    assert mean_length(np.zeros((3, 2), np.float32)) == 1.0

@@ -180,11 +180,6 @@ def shared(
     return result
 
 
-def pretrain_settings(config: Config) -> dict[str, Any]:
-    """The values of ``config`` that phase 1 of the ID expert reads."""
-    return settings_of(config, PRETRAIN_READS)
-
-
 def align_settings(config: Config) -> dict[str, Any]:
     """The values of ``config`` that phase 2 reads; without an alignment loss PAD is SMEM and reads no more than it."""
     plain = isinstance(config.method, SMEM) or (isinstance(config.method, PAD) and not config.method.gamma)

@@ -94,9 +94,10 @@ def scaled_linear(text_NV: torch.Tensor, layer: nn.Linear, scale: float) -> torc
 
 
 def mean_length(vectors_IV: np.ndarray) -> float:
-    """Mean length of the items' text vectors, padding's left out; 1 where all are zero."""
-    lengths = [np.linalg.norm(vectors_IV[rows], axis=1) for rows in row_blocks(vectors_IV)]
-    return float(np.concatenate(lengths).mean()) or 1.0
+    """Mean length of the vectors of those items that have a text, whose vector is not zero; 1 where none has."""
+    lengths_I = np.concatenate([np.linalg.norm(vectors_IV[rows], axis=1) for rows in row_blocks(vectors_IV)])
+    with_text = np.count_nonzero(lengths_I)
+    return float(lengths_I.sum() / with_text) if with_text else 1.0
 
 
 def mapped(array: np.ndarray) -> torch.Tensor:
