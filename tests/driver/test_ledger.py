@@ -2,21 +2,12 @@
 
 import json
 import math
-from typing import Any
 
 import pytest
 
 from platform.journal import TrialFiles
-from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
-
-
-def start(ledger: Ledger) -> dict[str, Any] | None:
-    return ledger.next_task(cpus=1.0, gpus=0.0)
-
-
-def report(ledger: Ledger, number: int, step: int, value: float) -> bool:
-    return ledger.report(number, step, {"train/loss": 1.0, "valid/ndcg_10": value})
+from tests.driver.ledgers import report, start
 
 
 def journal(folder, number: int = 0) -> list[tuple[int, float | None]]:

@@ -1,0 +1,167 @@
+"""The ledger: limits of a trial and of the sweep, and a search that is used up."""
+
+from platform import room
+from platform.journal import TrialFiles
+from platform.runners import ledger as ledgers
+from platform.runners.live import Ended
+from tests.driver.ledgers import report, start
+
+
+def test_too_many_failed_trials_close_the_sweep(begin):
+    here = begin("limits.max_failed_trials=1", "limits.max_failures_per_trial=0")
+    for number in range(2):
+        start(here.ledger)
+        here.ledger.fail(number, "exception", "no")
+    assert start(here.ledger) is None
+    assert here.ledger.closing == "limits.max_failed_trials 1 is exceeded"
+    assert here.ledger.left == 0
+
+
+def test_a_closing_sweep_ends_what_runs_and_leaves_what_waits_to_be_taken_up(begin):
+    here = begin("limits.max_failed_trials=1", "limits.max_failures_per_trial=0")
+    for _ in range(4):
+        start(here.ledger)
+    here.ledger.fail(3, "worker retired", "")  # waits
+    for number in (0, 1):
+        here.ledger.fail(number, "exception", "no")
+    assert not report(here.ledger, 2, 1, 0.5)
+    here.ledger.interrupt()
+    states = [trial.state.name for trial in here.study.trials()[:3]]
+    assert states == ["FAIL", "FAIL", "PRUNED"]
+    assert here.ended[-1].reason == "limits.max_failed_trials 1 is exceeded"
+    assert TrialFiles(here.folder, 3).read("end.json")["state"] == "INTERRUPTED"
+
+
+def test_the_hours_of_a_sweep_end_what_runs_and_start_nothing_more(begin, monkeypatch):
+    here = begin("limits.max_hours=1")
+    start(here.ledger)
+    now = ledgers.time.monotonic()
+    monkeypatch.setattr(ledgers.time, "monotonic", lambda: now + 3601)
+    assert not report(here.ledger, 0, 1, 0.5)
+    assert here.ended == [Ended(0, "PRUNED", "limits.max_hours 1 is reached", (0.5,))]
+    assert start(here.ledger) is None
+
+
+def test_the_minutes_of_a_trial_end_it_and_not_the_sweep(begin, monkeypatch):
+    here = begin("limits.max_minutes_per_trial=2")
+    start(here.ledger)
+    assert report(here.ledger, 0, 1, 0.5)
+    now = ledgers.time.monotonic()
+    monkeypatch.setattr(ledgers.time, "monotonic", lambda: now + 121)
+    assert not report(here.ledger, 0, 2, 0.6)
+    assert here.ended == [Ended(0, "PRUNED", "time limit (max_minutes_per_trial 2)", (0.6,))]
+    assert here.study.trials()[0].intermediate_values == {1: 0.5, 2: 0.6}
+    assert start(here.ledger)["number"] == 1
+
+
+class Clock:
+    """In place of the clock: `pass_` lets it go on."""
+
+    def __init__(self, monkeypatch) -> None:
+        self._now = ledgers.time.monotonic()
+        monkeypatch.setattr(ledgers.time, "monotonic", lambda: self._now)
+
+    def pass_(self, seconds: float) -> None:
+        self._now += seconds
+
+
+def test_a_trial_that_hangs_is_ended_a_little_after_its_minutes(begin, monkeypatch):
+    clock = Clock(monkeypatch)
+    here = begin("limits.max_minutes_per_trial=2")
+    start(here.ledger)
+    assert report(here.ledger, 0, 1, 0.5)
+    clock.pass_(125)
+    assert here.ledger.end_silent() == []  # it may yet report, which spares its worker
+    clock.pass_(6)
+    assert here.ledger.end_silent() == [0]
+    assert here.ended == [Ended(0, "PRUNED", "time limit (max_minutes_per_trial 2)", (0.5,))]
+    assert not report(here.ledger, 0, 2, 0.6)
+    assert here.ledger.end_silent() == []
+
+
+def test_minutes_for_which_a_trial_waits_for_anothers_stage_are_not_its_own(begin, monkeypatch):
+    clock = Clock(monkeypatch)
+    here = begin("limits.max_minutes_per_trial=2")
+    status = here.folder / "trials" / str(start(here.ledger)["number"]) / "status"
+    status.write_text("phase1: waits for pretrained, computed by trial 7")
+    for _ in range(100):
+        clock.pass_(2)
+        assert here.ledger.end_silent() == []
+    assert report(here.ledger, 0, 1, 0.5)
+    status.write_text("epoch 3, which waits for nothing")
+    clock.pass_(125)
+    assert not report(here.ledger, 0, 2, 0.6)
+
+
+def test_trials_that_hang_are_ended_with_the_hours_of_the_sweep(begin, monkeypatch):
+    clock = Clock(monkeypatch)
+    here = begin("limits.max_hours=1")
+    start(here.ledger), start(here.ledger)
+    clock.pass_(3601)
+    assert here.ledger.end_silent() == []
+    clock.pass_(11)
+    assert here.ledger.end_silent() == [0, 1]
+    assert {ended.reason for ended in here.ended} == {"limits.max_hours 1 is reached"}
+    assert here.ledger.left == 0
+
+
+GRID = ("method=grid", "parameters={x: {values: [0.1, 0.2, 0.3]}}", "constraints=[]")
+
+
+def used_up(begin, *overrides):
+    """A sweep over a grid whose points have all been started, and that has found out that there is none more."""
+    here = begin(*GRID, *overrides)
+    for _ in range(3):
+        start(here.ledger)
+    assert start(here.ledger) is None
+    assert here.ledger.is_exhausted
+    return here
+
+
+def test_the_hours_of_a_sweep_end_what_runs_after_a_grid_is_used_up_too(begin, monkeypatch):
+    clock = Clock(monkeypatch)
+    here = used_up(begin, "limits.max_hours=1")
+    assert report(here.ledger, 0, 1, 0.5)
+    clock.pass_(3601)
+    assert not report(here.ledger, 0, 2, 0.6)
+    assert here.ledger.end_silent() == []
+    clock.pass_(11)
+    assert here.ledger.end_silent() == [1, 2]
+    assert {ended.reason for ended in here.ended} == {"limits.max_hours 1 is reached"}
+
+
+def test_failed_trials_close_a_sweep_after_its_grid_is_used_up_too(begin):
+    here = used_up(begin, "limits.max_failed_trials=0", "limits.max_failures_per_trial=0")
+    here.ledger.fail(0, "exception", "no")
+    here.ledger.fail(1, "worker retired", "")  # waits
+    assert start(here.ledger) is None
+    assert here.ledger.closing == "limits.max_failed_trials 0 is exceeded"
+    assert here.ledger.left == 0
+
+
+def test_a_trial_that_comes_back_after_a_grid_is_used_up_waits_for_room_and_no_trial_does_where_none_is_left(
+    begin, monkeypatch
+):
+    monkeypatch.setattr(room, "_has_room", lambda folder, size: False)
+    here = used_up(begin)
+    here.ledger.fail(0, "worker lost", "")
+    here.ledger.fail(1, "disk full", "OSError")
+    assert here.ledger.is_full
+    assert start(here.ledger) is None
+    monkeypatch.setattr(room, "_has_room", lambda folder, size: True)
+    monkeypatch.setattr(room, "_PAUSE_S", 0.0)
+    assert start(here.ledger)["number"] == 0
+    monkeypatch.setattr(room, "_has_room", lambda folder, size: False)
+    here.ledger.fail(2, "disk full", "OSError")
+    assert not here.ledger.is_full
+
+
+def test_the_budget_counts_trials_of_earlier_drivers_and_may_grow(begin):
+    first = begin("num_trials=2")
+    for number in range(2):
+        start(first.ledger)
+        report(first.ledger, number, 1, 0.5)
+        first.ledger.finish(number, {})
+    assert start(first.ledger) is None
+    assert begin("num_trials=2").ledger.left == 0
+    assert begin("num_trials=3").ledger.left == 1
