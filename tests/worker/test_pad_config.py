@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from trainables.config import ConfigError, build, field_names
+from trainables.data.atomic import DataError
 from trainables.pad.config import METRICS, Config, check
 from trainables.pad.run import run
 from trainables.stages import Stages
@@ -57,6 +58,14 @@ def refusal(values: dict[str, Any]) -> str:
         (
             {"method.arm": "non_anchored", "method.gamma": 0.0},
             "method: gamma must be above 0 under arm non_anchored, which has no other loss, but got 0.0",
+        ),
+        (
+            {"method.arm": "frozen", "method.gamma": 0.0},
+            "method: gamma must be above 0 under arm frozen, which holds IDs fixed for that loss, but got 0.0",
+        ),
+        (
+            {"data.train_rows": "all"},
+            "data.train_rows must be last, as every position of a row is a target already, but got 'all'",
         ),
     ],
 )
@@ -112,6 +121,13 @@ def test_the_bound_on_max_history_is_where_training_fails(tmp_path: Path, histor
         assert len(check(config)) == 1
         with pytest.raises(ValueError, match="negatives need more items than a row excludes"):
             run(config, trial)
+
+
+def test_a_bucket_that_gets_no_item_is_found_before_anything_is_trained(tmp_path: Path, stages: Stages) -> None:
+    trial = LocalTrial(tmp_path, stages=stages)
+    with pytest.raises(DataError, match=r"each of 120 buckets needs an item, but bucket 102 gets none"):
+        run(build(Config, SMALL | {"method.buckets": 120}), trial)
+    assert trial.reports == []
 
 
 def test_text_vectors_that_are_missing_or_of_another_length_are_found(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainables import places
 from trainables.pad.curve import Curve, Once, replay, steps
 from trainables.trial import LocalTrial, TrialStopped
 
@@ -54,3 +55,23 @@ def test_a_line_is_written_down_before_the_trial_may_be_stopped_by_it(tmp_path: 
     with pytest.raises(TrialStopped):
         curve.report(1, {"valid/hr_10": 0.1})
     assert steps(curve.arrays()) == 1
+
+
+def test_on_another_node_who_takes_over_finds_the_lines_in_the_bucket(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_node(name: str) -> tuple[Curve, LocalTrial]:
+        monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / name))
+        folder = places.local(f"{bucket}/stages/phase")
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = LocalTrial(tmp_path / f"trial-{name}")
+        return Curve(folder, trial), trial
+
+    first, _ = on_node("first")
+    for epoch in (1, 2):
+        first.report(epoch, {"valid/hr_10": epoch / 10})
+        first.save({"epoch": epoch})
+    second, heir = on_node("second")
+    assert second.load() == {"epoch": 2}
+    assert heir.reports == [(1, {"valid/hr_10": 0.1}), (2, {"valid/hr_10": 0.2})]
+    assert steps(second.arrays()) == 2

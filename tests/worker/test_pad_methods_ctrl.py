@@ -100,6 +100,13 @@ def test_match_counts_items_whose_text_is_nearest_to_their_own_id() -> None:
     assert ctrl.match(ids, text, item_N) == pytest.approx(0.6)
 
 
+def material(values: dict[str, Any], folder: Path, stages: Stages) -> Material:
+    config = build(Config, values)
+    trial = LocalTrial(folder, stages=stages)
+    sequences = load(config.data, trial.stages)
+    return Material(config, trial, sequences, split(sequences, config.data))
+
+
 def numbers(trial: LocalTrial) -> list[tuple[int, dict[str, float]]]:
     return [(step, {k: v for k, v in line.items() if "trial/" not in k}) for step, line in trial.reports]
 
@@ -133,11 +140,9 @@ def test_trials_share_the_matching_and_then_train_the_ids_from_it(
 
 
 def test_the_last_phase_starts_from_matched_ids_a_fresh_backbone_and_no_text(tmp_path: Path, stages: Stages) -> None:
-    config = build(Config, SMALL)
-    trial = LocalTrial(tmp_path, stages=stages)
-    sequences = load(config.data, stages)
-    made = compose(Material(config, trial, sequences, split(sequences, config.data)))
-    (items, backbone), fresh = made.experts["id"], ctrl.id_expert(config, sequences.num_items)
+    given = material(SMALL, tmp_path, stages)
+    made = compose(given)
+    (items, backbone), fresh = made.experts["id"], ctrl.id_expert(given.config, given.sequences.num_items)
     assert isinstance(items, IdItems)
     assert made.first is not None
     np.testing.assert_array_equal(items.table_ID.detach(), made.first["item.table_ID"])
@@ -160,9 +165,26 @@ def test_the_joint_class_trains_fused_items_once(tmp_path: Path, stages: Stages)
     assert 0.02 < losses[0][0] - losses[1][0] < 0.1  # a hundredth of InfoNCE over 672 rows, at most log 672 at random
 
 
+def test_the_matched_text_is_read_without_dropout(tmp_path: Path, stages: Stages) -> None:
+    deep = SMALL | {"text.layers": 2, "text.dropout": 0.5, "pretrain.epochs": 1}
+    made = compose(material(deep, tmp_path, stages))
+    assert made.text is not None
+    torch.testing.assert_close(made.text.rows(), made.text.rows(), rtol=0, atol=0)
+
+
+def test_the_matching_is_shared_by_trials_that_differ_in_validation_rows_alone(tmp_path: Path, stages: Stages) -> None:
+    found = [
+        compose(material(SMALL | values, tmp_path / str(number), stages)).first
+        for number, values in enumerate(({}, {"data.eval_rows": 50}, {"data.split_seed": 1}, {"data.keep_last": 6}))
+    ]
+    folders = [first.folder for first in found if first is not None]
+    assert folders[0] == folders[1] == folders[2] != folders[3]
+
+
 def test_the_key_of_the_matching_holds_what_it_reads() -> None:
     settings = settings_of(build(Config, SMALL), ctrl.READS)
     assert {"method.temperature", "method.rows", "text.layers", "pretrain.epochs", "dim", "seed"} <= settings.keys()
     unread = {"backbone.blocks", "fit.dropout", "fit.epochs", "method.weight", "method.joint", "data.mask_seen"}
+    unread |= {"data.eval_rows", "data.split_seed", "data.held_out_rows"}
     assert unread <= flatten(build(Config, SMALL)).keys()
     assert not unread & settings.keys()

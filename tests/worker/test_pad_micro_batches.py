@@ -97,6 +97,9 @@ def test_losses_that_compare_items_of_a_batch_do_not_add_up(tmp_path, stages, mo
     [
         ({"name": "pad"}, False),
         ({"name": "pad", "gamma": 0}, True),
+        ({"name": "pad", "experts": "no_aligned"}, True),
+        ({"name": "pad", "experts": "id"}, True),
+        ({"name": "pad", "experts": "no_text"}, False),
         ({"name": "single"}, True),
         ({"name": "single", "phases": "align_tune"}, False),
         ({"name": "single", "phases": "align_tune", "gamma": 0}, True),

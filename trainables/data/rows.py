@@ -73,6 +73,11 @@ class Splits:
         """
         return _digest(self.origin, self.train, self.valid)
 
+    @cached_property
+    def train_fingerprint(self) -> str:
+        """The same of the training rows alone, for keys of what is trained without a look at the validation rows."""
+        return _digest(self.origin, self.train)
+
 
 def _digest(origin: str, *splits: Rows) -> str:
     digest = hashlib.sha256(origin.encode())

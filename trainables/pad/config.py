@@ -37,7 +37,8 @@ class Phase:
     epochs: Annotated[int, at_least(1)] = 200
     """Most passes over the training rows (released: 400)."""
     patience: Annotated[int, at_least(1)] = 10
-    """Epochs without a better valid/hr_10 after which the phase ends (Appendix A; released: more than 20)."""
+    """Epochs without a better valid/hr_10, or what else the phase is chosen by, after which it ends (Appendix A;
+    released: more than 20)."""
     learning_rate: Annotated[float, between(0, 1, open_low=True)] = 1e-5
     """AdamW's step size (released; the paper does not say)."""
     weight_decay: Annotated[float, between(0, 1)] = 0.1
@@ -154,12 +155,12 @@ class PAD:
     arm: Literal["anchored", "non_anchored", "frozen"] = "anchored"
     """Alignment loss with the recommendation loss beside it, without, or with and held-fixed ID embeddings (§4.4)."""
     gamma: Annotated[float, at_least(0)] = 0.2
-    """Weight of the alignment loss, eq. 4 (Appendix A); 0 is SMEM."""
+    """Weight of the alignment loss, eq. 4 (Appendix A); 0 is SMEM, under arm anchored."""
     kernel: Literal["gaussian", "laplacian", "linear", "cosine", "info_nce"] = "gaussian"
     """What compares both embeddings: MK-MMD with one of four kernels, or InfoNCE (§4.5)."""
     bandwidths: Literal["adaptive", "literal"] = "adaptive"
-    """sigma^2 of eq. 12: 2^k times the mean squared distance, k = -3..1 (released), or sigma = -3..1 as printed, but
-    for 0."""
+    """Of gaussian and laplacian, sigma^2 of eq. 12: 2^k times the mean squared distance, k = -3..1 (released), or
+    sigma = -3..1 as printed, but for 0."""
     mmd_rows: Annotated[int, at_least(2)] = 672
     """Positions of a step that the alignment loss compares (released: 16 sequences of 21 positions, two items each)."""
     experts: Literal["all", "no_id", "no_aligned", "no_text", "id", "aligned", "text"] = "all"
@@ -174,9 +175,10 @@ class PAD:
     it is not; the paper does not say)."""
 
     def __post_init__(self) -> None:
-        if self.arm == "non_anchored" and not self.gamma:
+        if self.arm != "anchored" and not self.gamma:
+            why = "has no other loss" if self.arm == "non_anchored" else "holds IDs fixed for that loss"
             raise ValueError(
-                f"gamma must be above 0 under arm non_anchored, which has no other loss, but got {self.gamma}; "
+                f"gamma must be above 0 under arm {self.arm}, which {why}, but got {self.gamma}; "
                 "raise gamma, or take method smem"
             )
 
@@ -209,6 +211,11 @@ class Config:
     """The last phase, or the only one (Appendix A; released: learning rate 1e-4 after two phases of 1e-5)."""
 
     def __post_init__(self) -> None:
+        if self.data.train_rows != "last":
+            raise ValueError(
+                f"data.train_rows must be last, as every position of a row is a target already, but got "
+                f"{self.data.train_rows!r}, which would count items once for every later one; leave it out"
+            )
         heads = getattr(self.backbone, "heads", 1)
         if self.dim % heads:
             raise ValueError(
@@ -229,6 +236,8 @@ def micro_batches(config: Config) -> bool:
     BCE is one; MK-MMD, InfoNCE and the losses of DisCo compare a batch's items with each other.
     """
     match config.method:
+        case PAD(experts="id" | "text" | "no_aligned"):
+            return True
         case PAD(gamma=gamma) | Single(phases="align_tune", gamma=gamma):
             return gamma == 0
         case CTRL() | DisCo():

@@ -33,18 +33,19 @@ from trainables.seqrec.text import TextItems
 from trainables.stages import Arrays, StageResult, stage
 from trainables.trial import Trial
 
-READS = (
-    *(name for name in TEXT_READS if name not in ("backbone", "fit.dropout", "data.eval_rows", "data.mask_seen")),
-    "method.temperature",
-    "method.rows",
+_UNREAD = (
+    "backbone",
+    "fit.dropout",
+    *(f"data.{name}" for name in ("split_seed", "held_out_rows", "eval_rows", "mask_seen")),
 )
-"""Fields that the matching reads; text vectors reach it as their stage."""
+READS = (*(name for name in TEXT_READS if name not in _UNREAD), "method.temperature", "method.rows")
+"""Fields that the matching reads, which looks at no validation row; text vectors reach it as their stage."""
 
 MATCHED = "valid/match_1"
 """The metric whose best epoch is kept: see :func:`match`."""
 
 
-@stage(version=2)
+@stage(version=3)
 def matched(
     data: str,
     settings: dict[str, Any],
@@ -57,7 +58,7 @@ def matched(
     """Stage: CTRL's first phase, ID embeddings and a text network matched by InfoNCE.
 
     Args:
-        data: fingerprint of ``sequences`` and of what is trained on.
+        data: fingerprint of ``sequences`` and of the training rows.
         settings: values of :data:`READS`.
         text: the text stage's ``vectors``.
         trial: where it reports, device and checkpoints.
@@ -72,7 +73,7 @@ def matched(
     texts = text_items(config, text["vectors"], "aligned text")
     model = nn.ModuleDict({"item": ids, "text": texts}).to(trial.device)
     drawn_N = drawn_once(ids.num_items, config.seed, "match")
-    return Training(config, config.pretrain, sequences, splits, trial, purpose="match").fit(
+    return Training(config, "pretrain", sequences, splits, trial, purpose="match").fit(
         model,
         both_ways(ids, texts, rows=method.rows, temperature=method.temperature),
         lambda: {MATCHED: match(ids, texts, drawn_N.to(trial.device))},
@@ -85,7 +86,7 @@ def matching(
     config: Config, trial: Trial, sequences: Sequences, splits: Splits, text: StageResult
 ) -> tuple[tuple[IdItems, nn.Module], StageResult]:
     """The ID expert with matched embeddings and a fresh backbone, and the phase that matched them."""
-    inputs = {"settings": settings_of(config, READS), "text": text}
+    inputs = {"data": splits.train_fingerprint, "settings": settings_of(config, READS), "text": text}
     first = shared(matched, inputs, trial.phase("phase1"), sequences, splits)
     ids, backbone = id_expert(config, sequences.num_items)
     with torch.no_grad():
@@ -94,10 +95,10 @@ def matching(
 
 
 def matched_text(config: Config, text: StageResult, first: StageResult) -> TextItems:
-    """The text vectors that the phase before matched IDs with; recommendation does without them."""
+    """The text vectors that the phase before matched IDs with, without dropout; recommendation does without them."""
     items = text_items(config, text["vectors"], "aligned text")
     items.load_state_dict({name: torch.from_numpy(np.array(first[f"text.{name}"])) for name in items.state_dict()})
-    return items
+    return items.eval()
 
 
 def both_ways(

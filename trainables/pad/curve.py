@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trainables import checkpoint
+from trainables import checkpoint, places
 from trainables.stages import Arrays
 from trainables.trial import Metrics, Trial
 
@@ -17,7 +17,7 @@ STEPS, NAMES, VALUES = "curve_steps", "curve_names", "curve_values"
 class Curve:
     """A trial that writes down what it reports, and keeps its checkpoints beside that.
 
-    Who carries on the work of a trial that died finds its lines, and reports those too.
+    Who carries on the work of a trial that died, on this node or another, finds its lines, and reports those too.
 
     Args:
         folder: of the work that is not done.
@@ -28,6 +28,7 @@ class Curve:
         self._trial = trial
         self._file = folder / "curve.jsonl"
         self._checkpoints = folder / "checkpoints"
+        places.pull_file(self._file)
         lines = _read(self._file)
         if lines:  # written anew, as the crash may have torn the last one
             draft = self._file.with_suffix(".draft")
@@ -43,6 +44,7 @@ class Curve:
         """See :meth:`Trial.report`; written down first, so that a line is never reported and then forgotten."""
         with self._file.open("a") as stream:
             stream.write(_line(step, metrics))
+        places.push(self._file)
         self._trial.report(step, metrics)
 
     def save(self, state: dict[str, Any]) -> None:

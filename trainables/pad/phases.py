@@ -49,8 +49,11 @@ ALIGN_READS = (
 )
 """Fields that phase 2 reads, phase 1's among them; text vectors reach it as their stage."""
 
+WITH_BANDWIDTHS = ("gaussian", "laplacian")
+"""Kernels that read `method.bandwidths`."""
 
-@stage(version=2)
+
+@stage(version=3)
 def pretrained(
     data: str,
     settings: dict[str, Any],
@@ -74,10 +77,10 @@ def pretrained(
     config = build(Config, settings)
     items, backbone = id_expert(config, sequences.num_items) if text is None else text_expert(config, text["vectors"])
     purpose = "pretrain" if text is None else "pretrain text"
-    return Training(config, config.pretrain, sequences, splits, trial, purpose=purpose).run(items, backbone, folder)
+    return Training(config, "pretrain", sequences, splits, trial, purpose=purpose).run(items, backbone, folder)
 
 
-@stage(version=2)
+@stage(version=3)
 def aligned(
     data: str,
     settings: dict[str, Any],
@@ -105,7 +108,7 @@ def aligned(
     """
     config = build(Config, settings)
     items, backbone = aligned_expert(config, sequences.num_items, text["vectors"], phase1)
-    training, method = Training(config, config.align, sequences, splits, trial, purpose="align"), config.method
+    training, method = Training(config, "align", sequences, splits, trial, purpose="align"), config.method
     if not isinstance(method, PAD):
         return training.run(items, backbone, folder)
     if method.arm == "non_anchored":
@@ -163,7 +166,7 @@ def shared(
 
     Args:
         compute: the stage.
-        inputs: what its key depends on, the data aside.
+        inputs: what its key depends on; the data as well, where that is less than ``splits.trained_on``.
         phase: the trial's phase that it reports as.
         sequences: all interactions.
         splits: of these.
@@ -181,11 +184,16 @@ def shared(
 
 
 def align_settings(config: Config) -> dict[str, Any]:
-    """The values of ``config`` that phase 2 reads; without an alignment loss PAD is SMEM and reads no more than it."""
+    """The values of ``config`` that phase 2 reads.
+
+    Without an alignment loss PAD is SMEM and reads no more than it; a kernel without bandwidths does not read those.
+    """
     plain = isinstance(config.method, SMEM) or (isinstance(config.method, PAD) and not config.method.gamma)
     settings = settings_of(config, ALIGN_READS)
     if plain:
         settings = {name: value for name, value in settings.items() if not name.startswith("method.")}
+    elif settings.get("method.kernel") not in WITH_BANDWIDTHS:
+        settings.pop("method.bandwidths", None)
     return {**settings, "method.name": "smem" if plain else "pad"}
 
 

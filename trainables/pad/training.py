@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ class Training:
 
     Args:
         config: seed, dropout, batch size, optimiser and data settings are read.
-        phase: epochs, patience, learning rate and weight decay.
+        phase: the part of ``config`` that has epochs, patience, learning rate and weight decay.
         sequences: all interactions.
         splits: training and validation rows.
         trial: where it reports, device and checkpoints.
@@ -40,7 +41,14 @@ class Training:
     """
 
     def __init__(
-        self, config: Config, phase: Phase, sequences: Sequences, splits: Splits, trial: Trial, *, purpose: str
+        self,
+        config: Config,
+        phase: Literal["pretrain", "align"],
+        sequences: Sequences,
+        splits: Splits,
+        trial: Trial,
+        *,
+        purpose: str,
     ) -> None:
         self.config, self.phase, self.sequences, self.splits, self.trial = config, phase, sequences, splits, trial
         self.seed = seed_for(config.seed, purpose)
@@ -95,22 +103,24 @@ class Training:
             folder: checkpoints and the curve so far.
         """
         recorded = Curve(folder, self.trial)
+        phase: Phase = getattr(self.config, self.phase)
         fit(
             model,
             loss=loss,
             rows=self.splits.train,
             evaluate=evaluate,
             trial=recorded,
-            epochs=self.phase.epochs,
-            patience=self.phase.patience,
+            epochs=phase.epochs,
+            patience=phase.patience,
             batch_size=self.config.fit.batch_size,
-            learning_rate=self.phase.learning_rate,
-            weight_decay=self.phase.weight_decay,
+            learning_rate=phase.learning_rate,
+            weight_decay=phase.weight_decay,
             decoupled=self.config.fit.optimiser == "adamw",
             objective=objective,
             matmul=self.config.fit.matmul,
             examples=positions,
             seed=self.seed,
+            settings=self.phase,
         )
         weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
         return weights | recorded.arrays()

@@ -63,6 +63,7 @@ def fit(
     matmul: Matmul = "highest",
     examples: Callable[[Batch], int] = len,
     seed: int | None = None,
+    settings: str = "fit",
 ) -> Progress:
     """Train ``model`` in place and leave it at its best epoch, or the last.
 
@@ -89,6 +90,7 @@ def fit(
         matmul: how exactly training multiplies matrices; ``evaluate`` is not touched.
         examples: how many a batch has; its rows, unless said otherwise.
         seed: of shuffling, negatives and dropout; the trial's, unless said otherwise.
+        settings: the part of the configuration that these come from, for errors.
 
     Raises:
         ValueError: there is no training row, or the trial has several ranks.
@@ -110,7 +112,8 @@ def fit(
         if not math.isfinite(mean_loss):
             trial.report(epoch, {"train/loss": mean_loss, objective: math.nan})
             raise FloatingPointError(
-                f"the training loss must stay finite, but got {mean_loss} in epoch {epoch}; lower fit.learning_rate"
+                f"the training loss must stay finite, but got {mean_loss} in epoch {epoch}; "
+                f"lower {settings}.learning_rate"
             )
         model.eval()
         metrics = evaluate()

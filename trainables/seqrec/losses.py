@@ -24,7 +24,7 @@ def draw_negatives(
     if num_items - 1 <= excluded_BE.shape[1]:
         raise ValueError(
             f"negatives need more items than a row excludes, but got {num_items - 1} items and {excluded_BE.shape[1]} "
-            "exclusions; lower data.max_history or set objective.exclude to target"
+            "exclusions; lower data.max_history or use a larger data set"
         )
     sorted_BE = excluded_BE.sort(dim=1).values
     idle_BE = sorted_BE == 0
