@@ -67,6 +67,7 @@ def item_table(
         batch_size=BATCH_SIZE,
         learning_rate=table.learning_rate,
         objective=OBJECTIVE,
+        settings="sasrec",
     )
     return {"table": items.rows().detach().cpu().numpy()}
 
