@@ -1,5 +1,6 @@
 """How many trials fit on which nodes, there or to be added, and what stays idle."""
 
+import functools
 import itertools
 import re
 from dataclasses import replace
@@ -147,6 +148,7 @@ def test_a_trial_over_more_nodes_than_there_are_or_can_be_is_refused_with_their_
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(1, 4))
 def test_as_many_trials_fit_as_can_be_laid_out_one_by_one(room, nodes):
+    @functools.cache
     def laid_out(room: tuple[int, ...]) -> int:
         found = [0]
         for chosen in itertools.combinations(range(len(room)), nodes):

@@ -177,6 +177,7 @@ def test_a_dead_address_is_said_and_another_one_gets_all_later(tracked):
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == list(range(1, 101))
 
 
+@pytest.mark.slow
 def test_another_store_gets_the_whole_sweep_though_the_first_has_it(tracked, tmp_path):
     here = tracked()
     files = here.trial(0)

@@ -220,6 +220,7 @@ def test_a_signal_after_the_last_trial_ends_it_too_and_the_same_command_complete
     check_complete(tmp_path / "runs", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store_is_there")
 def test_a_storage_that_stops_answering_ends_it_with_the_rule_and_the_same_command_carries_on(start, ended, tmp_path):
     arguments = ("--address", "inline", "--set", "num_trials=1", "--set", "early_stopping=none")

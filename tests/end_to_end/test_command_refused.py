@@ -26,6 +26,7 @@ def test_a_trial_over_several_nodes_needs_a_cluster(start, ended, tmp_path, opti
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store_is_there")
 def test_resources_that_do_not_fit_exit_1_before_a_trial_starts(start, ended, tmp_path):
     done = ended(start("--set", "resources.cpu=999"))
