@@ -2,6 +2,8 @@
 
 import socket
 
+import pytest
+
 from platform.journal import TrialFiles
 
 
