@@ -5,14 +5,16 @@ import dataclasses
 import pytest
 from torch import nn
 
-from tests.worker.test_hatllm_run import SMALL
+from tests.worker.test_hatllm_run import SMALL, metrics_of
 from trainables.config import build
 from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.hatllm.compose import Material
 from trainables.hatllm.config import Config
 from trainables.hatllm.llm import borrowed, pieces
+from trainables.hatllm.run import run
 from trainables.hatllm.slmrec import as_teacher, teacher_settings, trained_teacher
+from trainables.stages import Stages
 from trainables.trial import LocalTrial
 
 
@@ -95,3 +97,13 @@ def test_a_teacher_that_is_trained_is_read_without_a_language_model(tmp_path):
     assert any("lora_B" in name for name in first)
     again = trained_teacher(dataclasses.replace(material, base=nn.Identity()), config.method)
     assert again.folder == first.folder
+
+
+def test_the_same_trial_on_the_warm_worker_is_the_same(tmp_path):
+    stages, found = Stages(tmp_path / "stages"), []
+    for folder in ("cold", "warm", "again"):
+        trial = LocalTrial(tmp_path / folder, stages=stages)
+        run(config_of(fit__steps=2, fit__evaluate_every=1), trial)
+        found.append(metrics_of(trial))
+    assert found[1] == found[0]
+    assert found[2] == found[0]

@@ -148,9 +148,18 @@ def _warm(key: tuple[str, ...], load: Callable[[], nn.Module]) -> nn.Module:
         gc.collect()
         model = load()
         use_layered(model)
+        _record_once(model)
         model.requires_grad_(False)
         _kept[key] = model.eval()
     return _kept[key]
+
+
+def _record_once(model: nn.Module) -> None:
+    """Hang in now what records the layers' states: where a copy without this mark does, on layers that the copies
+    share, the next copy does so again, and each state is recorded twice."""
+    from transformers.utils.output_capturing import maybe_install_capturing_hooks
+
+    maybe_install_capturing_hooks(model)  # type: ignore[arg-type]
 
 
 def _from_stage(llm: Tiny, result: StageResult) -> nn.Module:
