@@ -1,4 +1,4 @@
-"""The same trial under every engine."""
+"""The same trial under every engine and number format."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,50 @@ from trainables.hatllm.run import run
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
 
+HATLLM = {name: value for name, value in SMALL.items() if name.startswith("method.")}
+SHARED = {name: value for name, value in SMALL.items() if name not in HATLLM} | {
+    "data.eval_rows": 8,
+    "fit.evaluate_every": 1,
+    "fit.patience": 99,
+    "lora.dropout": 0.0,
+    "sasrec.dropout": 0.0,
+}
+METHODS = {
+    "hatllm": HATLLM,
+    "cross_sasrec": HATLLM | {"method.cross": "sasrec"},
+    "bigrec": {"method.name": "bigrec"},
+    "e4srec": {"method.name": "e4srec"},
+    "llara": {"method.name": "llara", "method.curriculum": False},
+    "lite_llm4rec": {"method.name": "lite_llm4rec"},
+    "slmrec": {"method.name": "slmrec", "method.student_layers": 2, "method.blocks": 2},
+}
+
+
+def losses_of(values, folder, stages):
+    """The training losses of a trial, one a step."""
+    trial = LocalTrial(folder, stages=stages)
+    run(build(Config, SHARED | values), trial)
+    return [line["train/loss"] for _, line in trial.reports if "train/loss" in line]
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    return Stages(tmp_path_factory.mktemp("stages"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("name", METHODS)
+def test_bf16_under_deepspeed_is_that_of_torch_for_every_method_and_stage(name, stage, tmp_path, stages):
+    values = METHODS[name] | {"head.name": "linear", "fit.steps": 3}
+    torch, deepspeed = (
+        values | {"engine.precision": "bf16", **engine}
+        for engine in ({"engine.name": "torch"}, {"engine.name": "deepspeed", "engine.zero_stage": stage})
+    )
+    plain = losses_of(torch, tmp_path / "torch", stages)
+    assert plain != losses_of(torch | {"engine.precision": "fp32"}, tmp_path / "fp32", stages)
+    np.testing.assert_allclose(losses_of(deepspeed, tmp_path / "deepspeed", stages), plain, atol=1e-4, rtol=0)
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -20,18 +64,14 @@ from trainables.trial import LocalTrial
         {"head.name": "item_table", "method.cross": "sasrec"},
     ],
 )
-def test_twenty_steps_have_the_same_losses_under_every_engine_and_the_base_stays(settings, tmp_path):
-    stages, losses = Stages(tmp_path / "stages"), {}
-    fit = {"fit.steps": 20, "fit.evaluate_every": 1, "fit.patience": 99, "lora.dropout": 0.0, "sasrec.dropout": 0.0}
+def test_twenty_steps_have_the_same_losses_under_every_engine_and_the_base_stays(settings, tmp_path, stages):
     engines = [{"engine.name": "torch"}]
     engines += [{"engine.name": "deepspeed", "engine.zero_stage": stage} for stage in range(4)]
-    for engine in [*engines, engines[0]]:  # torch again at the end, on the base that ZeRO 3 took apart
-        trial = LocalTrial(tmp_path / str(len(losses)) / str(engine), stages=stages)
-        run(build(Config, {**SMALL, "data.eval_rows": 8, **fit, **settings, **engine}), trial)
-        *steps, _ = [line for _, line in trial.reports]
-        losses.setdefault(str(engine), []).append([line["train/loss"] for line in steps])
-    first = losses[str(engines[0])][0]
+    first, *others = [
+        losses_of(HATLLM | {"fit.steps": 20} | settings | engine, tmp_path / str(number), stages)
+        for number, engine in enumerate([*engines, engines[0]])  # torch again, on the base that ZeRO 3 took apart
+    ]
     assert len(first) == 20
-    assert losses[str(engines[0])][1] == first
-    for engine in engines:
-        np.testing.assert_allclose(losses[str(engine)][0], first, atol=1e-4, rtol=0)
+    assert others.pop() == first
+    for found in others:
+        np.testing.assert_allclose(found, first, atol=1e-4, rtol=0)

@@ -1,12 +1,11 @@
 """A module lent to DeepSpeed and taken back as it was.
 
-DeepSpeed works on the module itself: bf16 casts every parameter, ZeRO 1 and 2 make the trained ones views of flat
-buffers, ZeRO 3 empties all of them and hangs a dictionary of its own into each part. The frozen base model outlives the
-trial, so all of it is undone; the trained parameters keep the values that they have in the end.
+DeepSpeed works on the module itself: ZeRO 1 and 2 make the trained parameters views of flat buffers, ZeRO 3 empties all
+of them and hangs a dictionary of its own into each part. The frozen base model outlives the trial, so all of it is
+undone; the trained parameters keep the values that they have in the end.
 """
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 _HOOKS = ("_hooks", "_hooks_with_kwargs", "_hooks_always_called")
 """Ends of the names under which a module keeps its hooks."""
@@ -17,36 +16,27 @@ class Lent:
 
     Args:
         module: to be lent.
-        cast: whether parameters will be cast to bf16; frozen ones of another format are then kept beside the cast ones.
     """
 
-    def __init__(self, module: nn.Module, *, cast: bool) -> None:
+    def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._names = {id(parameter): set(vars(parameter)) for parameter in module.parameters()}
-        self._dtypes = {id(parameter): parameter.dtype for parameter in module.parameters()}
         self._parts = [
             (part, set(vars(part)), {name: dict(value) for name, value in vars(part).items() if name.endswith(_HOOKS)})
             for part in module.modules()
         ]
         self._buffers = [(part, dict(part._buffers)) for part in module.modules()]
-        self._frozen: list[tuple[nn.Parameter, Tensor]] = []
-        if cast:
-            self._frozen = [
-                (p, p.data) for p in module.parameters() if not p.requires_grad and p.dtype != torch.bfloat16
-            ]
 
     def take_back(self) -> None:
         """Put everything back; DeepSpeed's engine must be destroyed already. A second call does nothing."""
         partitioned = [p for p in self._module.parameters() if hasattr(p, "ds_id")]
         if partitioned:
             self._gather(partitioned)
-        for parameter, data in self._frozen:
-            parameter.data = data
         for part, buffers in self._buffers:
             part._buffers.update(buffers)
         for parameter in self._module.parameters():
             if parameter.requires_grad:
-                parameter.data = parameter.data.to(self._dtypes[id(parameter)], copy=True)
+                parameter.data = parameter.data.clone()
             parameter.grad = None
             for name in set(vars(parameter)) - self._names[id(parameter)]:
                 delattr(parameter, name)
@@ -59,7 +49,7 @@ class Lent:
                 now.update(before)
             for name in set(vars(part)) - names:
                 delattr(part, name)
-        self._frozen, self._buffers = [], []
+        self._buffers = []
 
     def _gather(self, partitioned: list[nn.Parameter]) -> None:
         """Make the parameters whole again that ZeRO 3 emptied."""

@@ -1,7 +1,9 @@
 """The engine with DeepSpeed: ZeRO over the ranks of the trial, from a standard DeepSpeed JSON.
 
 DeepSpeed works in the trial's own process; AdamW is torch's, on a GPU and on offloaded state alike, so that nothing is
-compiled. Its own checkpoints hold pickled objects; ours hold tensors by name, gathered over the ranks here.
+compiled. bf16 is autocast at every stage, as without DeepSpeed: its own bf16 would cast the parameters and leave the
+buffers, which then do not multiply. Its own checkpoints hold pickled objects; ours hold tensors by name, gathered over
+the ranks here.
 """
 
 import functools
@@ -19,6 +21,7 @@ from trainables.hatllm.engine import State
 from trainables.hatllm.engine_config import EngineConfig
 from trainables.hatllm.lending import Lent
 from trainables.hatllm.schedule import learning_rate_at
+from trainables.hatllm.torch_engine import Bfloat16
 from trainables.hatllm.trained import (
     MOMENTS,
     adamw_moments,
@@ -61,7 +64,7 @@ class ZeroEngine:
             learning_rate_at, peak=learning_rate, steps=steps, warm_up=settings.warm_up, schedule=settings.schedule
         )
         process_group.join_alone(trial.device)
-        self._lent = Lent(module, cast=found.config["bf16"]["enabled"])
+        self._lent = Lent(module)
         self._optimiser = torch.optim.AdamW(
             self._trained.values(),
             lr=learning_rate,
@@ -154,10 +157,9 @@ class ZeroEngine:
 def _initialise(module: nn.Module, optimiser: torch.optim.Optimizer, found: Merged, device: str) -> Any:
     """DeepSpeed's engine over ``module``."""
     deepspeed = _import_deepspeed(device)
-    config = dict(found.config)
-    if config["bf16"]["enabled"] and not config["zero_optimization"]["stage"]:
-        config["bf16"] = {"enabled": False}  # stage 0 would keep no fp32 parameters: autocast does
-        config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    if found.config["bf16"]["enabled"]:
+        module = Bfloat16(module, torch.device(device).type)
+    config = {**found.config, "bf16": {"enabled": False}}
     try:
         return deepspeed.initialize(model=module, optimizer=optimiser, config=config)[0]
     except (ValueError, AssertionError, deepspeed.runtime.config.DeepSpeedConfigError) as error:
