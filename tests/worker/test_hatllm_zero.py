@@ -119,6 +119,29 @@ def test_a_module_comes_back_whole_in_its_own_format_with_nothing_hung_into_it(t
     torch.testing.assert_close(module.head.weight, state["parameters"]["head.weight"], atol=0.01, rtol=0.01)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_what_a_forward_pass_under_zero_3_dies_of_is_what_is_told_and_the_module_comes_back(tmp_path, training):
+    class Failing(Layered):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.frozen.register_forward_pre_hook(self._fail)  # after DeepSpeed fetched its parameters
+            return super().forward(x)
+
+        def _fail(self, *_: object) -> None:
+            raise torch.OutOfMemoryError("out of memory in the middle")
+
+    module, before = Failing(), Layered()
+    engine = engine_of(module, tmp_path, zero_stage=3)
+    engine.module.train(training)
+    with pytest.raises(torch.OutOfMemoryError, match="out of memory in the middle"):  # noqa: PT012
+        try:
+            engine.module(torch.zeros(2, 6))
+        finally:
+            engine.close()
+    for parameter, untouched in zip(module.parameters(), before.parameters(), strict=True):
+        assert torch.equal(parameter, untouched)
+        assert not vars(parameter)
+
+
 def test_a_state_before_the_first_step_restores_the_parameters(tmp_path, plain_losses):
     for settings in STAGES:
         module = Layered()

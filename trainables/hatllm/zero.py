@@ -134,6 +134,8 @@ class ZeroEngine:
 
     def close(self) -> None:
         """See :meth:`Engine.close`."""
+        if self._stage == 3:
+            self.module.empty_partition_cache()  # a forward pass that failed holds parameters, which could not go back
         self.module.destroy()
         self.module.optimizer = self.module.basic_optimizer = (
             None  # else its __del__ takes the next engine's parameters
