@@ -74,7 +74,10 @@ def test_what_only_the_file_says_is_taken(written):
         "gradient_clipping": 0.3,
         "gradient_accumulation_steps": 2,
         "zero_optimization": {"stage": 1, "reduce_bucket_size": 7, "allgather_bucket_size": AUTO},
-        "optimizer": {"type": "Adam", "params": {"betas": [0.8, 0.9], "eps": 1e-6, "lr": 1e-3}},
+        "optimizer": {
+            "type": "Adam",
+            "params": {"betas": [0.8, 0.9], "eps": 1e-6, "lr": 1e-3, "torch_adam": True, "adam_w_mode": True},
+        },
     }
     result = merge(written(content))
     assert result.config["zero_optimization"] == {"stage": 1, "reduce_bucket_size": 7}
@@ -134,6 +137,21 @@ def test_a_conflict_is_refused_by_both_names(written, content, settings, says):
         ({"scheduler": {"type": "WarmupLR"}}, "must have no scheduler, but got one; set engine.warm_up"),
         ({"fp16": {"enabled": True}}, "must leave out fp16, as nothing here scales losses, but got enabled; take bf16"),
         ({"optimizer": {"type": "Lion"}}, "must have optimizer.type AdamW, but got 'Lion'; write AdamW"),
+        (
+            {"torch_autocast": {"enabled": True}},
+            "must leave out torch_autocast, as bf16 stands for it, but got enabled",
+        ),
+        ({"bf16": {"bf16_optimizer_states": True}}, "must have only enabled as bf16, whose parameters stay in fp32"),
+        ({"optimizer": {"type": "Adam", "parms": {}}}, "as optimizer, but got 'parms'; did you mean 'params'?"),
+        (
+            {"optimizer": {"type": "AdamW", "params": {"bettas": [0.5, 0.9]}}},
+            "weight_decay, torch_adam, adam_w_mode as optimizer.params, but got 'bettas'; did you mean 'betas'?",
+        ),
+        ({"optimizer": {"type": "AdamW", "params": {"amsgrad": True}}}, "but got 'amsgrad'; leave it out"),
+        (
+            {"optimizer": {"type": "Adam", "params": {"adam_w_mode": False}}},
+            "must have true as optimizer.params.adam_w_mode, as engine.weight_decay is AdamW's, but got False; leave",
+        ),
         ({"optimizer": {"type": "Adam", "params": {"betas": [1]}}}, "two optimizer.params.betas from 0 to below 1"),
         ({"optimizer": {"type": "Adam", "params": {"eps": -1}}}, "an optimizer.params.eps of at least 0, but got -1"),
         (

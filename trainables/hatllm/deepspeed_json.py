@@ -27,6 +27,9 @@ _KEYS = (
 )  # fmt: skip
 """Top-level keys of the DeepSpeed 0.19 documentation that mean something for one optimiser over local ranks."""
 
+_PARAMS = ("lr", "betas", "eps", "weight_decay", "torch_adam", "adam_w_mode")
+"""Of the optimiser; the last two choose among DeepSpeed's own, of which torch's AdamW is the one that is taken."""
+
 _OFFLOAD = {"none": (), "optimiser": ("offload_optimizer",), "all": ("offload_optimizer", "offload_param")}
 
 
@@ -149,16 +152,26 @@ class _Merging:
         return Merged(config, betas, eps, accumulation * divisor)
 
     def _refuse_keys(self) -> None:
-        for key in self._found:
-            if key not in _KEYS:
-                near = difflib.get_close_matches(key, _KEYS, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "leave it out"
-                self._say("file", f"must have DeepSpeed's keys for training on local ranks, but got {key!r}; {hint}")
+        self._refuse_others(self._found, _KEYS, "DeepSpeed's keys for training on local ranks")
+        self._refuse_others(self._part("optimizer"), ("type", "params"), "only type and params as optimizer")
+        self._refuse_others(self._part("optimizer.params"), _PARAMS, f"only {', '.join(_PARAMS)} as optimizer.params")
+        self._refuse_others(self._part("bf16"), ("enabled",), "only enabled as bf16, whose parameters stay in fp32")
         if "scheduler" in self._found:
             self._say("file", "must have no scheduler, but got one; set engine.warm_up and engine.schedule instead")
-        for key in ("fp16", "amp"):
+        for key, why in (
+            ("fp16", "nothing here scales losses"),
+            ("amp", "nothing here scales losses"),
+            ("torch_autocast", "bf16 stands for it"),
+        ):
             if self._part(key).get("enabled") is True:
-                self._say("file", f"must leave out {key}, as nothing here scales losses, but got enabled; take bf16")
+                self._say("file", f"must leave out {key}, as {why}, but got enabled; take bf16")
+
+    def _refuse_others(self, part: Mapping[str, Any], allowed: tuple[str, ...], rule: str) -> None:
+        for key in part:
+            if key not in allowed:
+                near = difflib.get_close_matches(key, allowed, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "leave it out"
+                self._say("file", f"must have {rule}, but got {key!r}; {hint}")
 
     def _adamw(self, learning_rate: float) -> tuple[tuple[float, float], float]:
         """Betas and eps of the JSON's optimiser; its learning rate and weight decay must be ours."""
@@ -166,6 +179,12 @@ class _Merging:
         if optimizer and str(optimizer.get("type")).lower() not in ("adam", "adamw"):
             self._say("file", f"must have optimizer.type AdamW, but got {optimizer.get('type')!r}; write AdamW")
         params = self._part("optimizer.params")
+        if params.get("adam_w_mode", True) not in (True, AUTO):
+            self._say(
+                "file",
+                "must have true as optimizer.params.adam_w_mode, as engine.weight_decay is AdamW's, but got "
+                f"{params['adam_w_mode']!r}; leave it out",
+            )
         for key, name, ours in (
             ("lr", "fit.learning_rate", learning_rate),
             ("weight_decay", "engine.weight_decay", self._settings.weight_decay),
