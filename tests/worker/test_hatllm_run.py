@@ -141,5 +141,14 @@ def test_rules_across_fields():
         build(Config, {"llm.heads": 3})
 
 
+def test_sasrec_in_place_of_all_layers_is_refused_and_other_methods_may_have_as_many():
+    all_deep = {"llm.num_layers": 3, "method.shallow_layers": 0, "method.deep_layers": 3}
+    with pytest.raises(ConfigError, match=r"^method.deep_layers must leave a layer .* 3 of llm.num_layers 3; lower"):
+        build(Config, {**all_deep, "method.cross": "sasrec"})
+    build(Config, {**all_deep, "method.cross": "sasrec", "method.deep_layers": 2})
+    build(Config, all_deep)
+    build(Config, {"llm.num_layers": 1, "method.name": "bigrec"})
+
+
 def test_text_vectors_are_not_asked_for():
     assert check(build(Config, {**SMALL, "data.text": "/nowhere.npy"})) == []

@@ -172,6 +172,14 @@ class Config:
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     """Figure 2."""
 
+    def __post_init__(self) -> None:
+        method, layers = self.method, self.llm.num_layers
+        if isinstance(method, HatLLM) and method.cross == "sasrec" and method.deep_layers >= layers:
+            raise ValueError(
+                "method.deep_layers must leave a layer where cross: sasrec takes their place, but got "
+                f"{method.deep_layers} of llm.num_layers {layers}; lower method.deep_layers"
+            )
+
 
 def micro_batches(config: Config) -> bool:
     """Whether a batch may be trained in parts: its loss is a mean over rows, each of which adds by itself."""
