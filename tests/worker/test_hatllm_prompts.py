@@ -145,3 +145,16 @@ def test_a_tokenizer_is_read_from_a_file_as_from_bytes(tokenizer, tmp_path):
     for name, array in pieces_of(tokenizer).items():
         np.testing.assert_array_equal(array, read[name])
     assert read_tokenizer(tmp_path / "tokenizer.json").get_vocab_size() == tokenizer.get_vocab_size()
+
+
+def test_padding_and_truncation_saved_with_a_tokenizer_do_not_change_a_prompt(tokenizer, tmp_path):
+    packed = Packed.of(["", *TITLES])
+    titles = {"titles": packed.content, "title_ends": packed.ends}
+    plain = pieces_of(tokenizer)
+    saved = type(tokenizer).from_str(tokenizer.to_str())
+    for change in (lambda: saved.enable_padding(length=40), lambda: saved.enable_truncation(3)):
+        change()
+        saved.save(str(tmp_path / "tokenizer.json"))
+        read = tokenised(titles, tmp_path / "tokenizer.json", "products", "bought")
+        for name, array in plain.items():
+            np.testing.assert_array_equal(array, read[name])

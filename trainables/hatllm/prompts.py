@@ -55,7 +55,7 @@ class Prompt:
         return len(self.token_BT)
 
 
-@stage(version=1)
+@stage(version=2)
 def tokenised(
     titles: Mapping[str, np.ndarray], tokenizer: Mapping[str, np.ndarray] | Path, noun: str, verb: str
 ) -> Arrays:
@@ -91,12 +91,19 @@ def tokenised(
 
 
 def read_tokenizer(tokenizer: Mapping[str, np.ndarray] | Path) -> "Tokenizer":
-    """The tokenizer in a `tokenizer.json`, given as a file or as the bytes `tokenizer`."""
+    """The tokenizer in a `tokenizer.json`, given as a file or as the bytes `tokenizer`.
+
+    It neither pads nor cuts, whatever was saved with it: a piece of a prompt is as long as it is.
+    """
     from tokenizers import Tokenizer
 
     if isinstance(tokenizer, Path):
-        return Tokenizer.from_file(str(tokenizer))
-    return Tokenizer.from_str(bytes(np.asarray(tokenizer["tokenizer"])).decode())
+        found = Tokenizer.from_file(str(tokenizer))
+    else:
+        found = Tokenizer.from_str(bytes(np.asarray(tokenizer["tokenizer"])).decode())
+    found.no_padding()
+    found.no_truncation()
+    return found
 
 
 class Prompts:

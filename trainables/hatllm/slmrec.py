@@ -132,7 +132,7 @@ def _apart(material: Material) -> Material:
     return dataclasses.replace(material, base=copy.deepcopy(material.base))
 
 
-@stage(version=3)
+@stage(version=4)
 def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Material, folder: Path) -> Arrays:
     """Stage: the trained parameters of E4SRec on all layers, by name, at the best evaluation.
 
