@@ -107,3 +107,12 @@ def test_tables_and_summary_are_written(tmp_path):
     assert fewer["trial/attention_ratio"] != summary["trial/attention_ratio"]
     for kind in ("intra", "inter"):  # over all training rows
         assert fewer[f"trial/cooccurrence_{kind}"] == summary[f"trial/cooccurrence_{kind}"]
+
+
+def test_items_of_one_token_have_no_ratio(tmp_path):
+    rows = rows_of([[0, 3, 3], [3, 3, 3]])
+    splits, trial = Splits(train=rows, valid=rows, test=rows, origin=""), LocalTrial(tmp_path)
+    assert set(write_diagnostics(made_of(("or",)), splits, 2, trial)) == {
+        "trial/distance_inter",
+        "trial/cooccurrence_inter",
+    }

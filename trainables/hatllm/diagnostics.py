@@ -36,7 +36,8 @@ def write_diagnostics(made: Composition, splits: Splits, rows: int, trial: Trial
     Returns:
         ``trial/attention_ratio`` (inter over intra, totals of all layers; §3 has about a third), ``trial/distance_*``
         (mean tokens between the two of a pair; §3: 5.6 and 30) and ``trial/cooccurrence_*`` (how often a pair of token
-        numbers is met, over all such pairs; §3: 6.8 and 2.3), each ``intra`` and ``inter``.
+        numbers is met, over all such pairs; §3: 6.8 and 2.3), each ``intra`` and ``inter``. What has no pair to be
+        taken over, such as the ratio where each item is one token, is left out.
     """
     if not rows or trial.world_size > 1:  # weights of several ranks may lie apart
         return {}
@@ -48,7 +49,8 @@ def write_diagnostics(made: Composition, splits: Splits, rows: int, trial: Trial
     names = ("intra", "inter", "itself", "other")
     write_curves(trial.artifact("attention_total.csv"), layers, dict(zip(names, totals_LK.T, strict=True)))
     write_curves(trial.artifact("attention_pair.csv"), layers, dict(zip(names, pairs_LK.T, strict=False)))
-    summary = {"trial/attention_ratio": float(totals_LK[:, 1].sum() / max(totals_LK[:, 0].sum(), 1e-12))}
+    intra, inter = totals_LK[:, 0].sum(), totals_LK[:, 1].sum()
+    summary = {"trial/attention_ratio": float(inter / intra) if intra else np.nan}
     distances = distance(made.prompts, valid)
     counts = cooccurrence(made.prompts, splits.train)
     for name, values in (("distance", distances), ("cooccurrence", counts)):
