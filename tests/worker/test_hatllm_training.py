@@ -118,6 +118,16 @@ def test_a_batch_too_small_for_its_micro_batches_is_refused(tmp_path):
         job.run()
 
 
+def test_a_batch_that_can_not_be_divided_further_after_a_lack_of_memory_says_so(tmp_path):
+    job = Job(LocalTrial(tmp_path, micro_batch_divisor=4), accumulation=4, batch_size=8)
+    with pytest.raises(
+        ValueError,
+        match=r"must fit in memory, but it ran out of it with 8 micro-batches a step, and 8 rows a rank do not fill 16; "
+        r"lower prompt.max_tokens, data.max_history",
+    ):
+        job.run()
+
+
 def test_ranks_that_can_not_share_a_batch_and_an_empty_split_are_refused(tmp_path):
     job = Job(LocalTrial(tmp_path), batch_size=9)
     job.trial.world_size = 2

@@ -114,6 +114,13 @@ def _train_until(
         for step in range(done + 1, last + 1):
             torch.manual_seed(seed_for(trial.seed, "dropout", step, trial.rank))
             chosen = step_rows(len(rows), batch_size, step, trial.seed)[trial.rank :: trial.world_size]
+            if len(chosen) < engine.micro_batches and trial.micro_batch_divisor > 1:
+                raise ValueError(
+                    f"a trial must fit in memory, but it ran out of it with {engine.micro_batches // 2} micro-batches "
+                    f"a step, and {len(chosen)} rows a rank do not fill {engine.micro_batches}; lower "
+                    "prompt.max_tokens, data.max_history or (where an evaluation was too large) fit.eval_batch_size, "
+                    "take a smaller llm, or set engine.zero_stage: 3 and engine.offload: all"
+                )
             if len(chosen) < engine.micro_batches:
                 raise ValueError(
                     f"fit.batch_size must hold {engine.micro_batches} micro-batches a rank, but got {len(chosen)} "
