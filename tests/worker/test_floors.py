@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from trainables import registry
 from trainables.config import build
@@ -90,6 +91,14 @@ def test_transition_scores_are_decayed_shares_and_popularity_only_breaks_ties(
         fill = scores[row] - shares
         assert (fill <= smallest / 2 + 1e-12).all()
         assert np.allclose(fill / max(fill.max(), 1e-300), counts.taken_I / max(counts.taken_I.max(), 1), atol=1e-6)
+
+
+def test_popularity_breaks_ties_also_where_a_long_window_has_decayed_to_next_to_nothing() -> None:
+    follows_II = sparse.csr_array(np.array([[0, 0, 0, 0], [0, 0, 0.5, 0.5], [0, 0, 0, 0], [0, 1, 0, 0]]))
+    counts = Counts(taken_I=np.array([0, 4, 2, 3]), follows_II=follows_II)
+    (score_I,) = transition_scores(counts, np.array([[3] * 19 + [1]]), window=20, decay=0.1)
+    assert score_I[3] > score_I[2]
+    assert score_I[2:] == pytest.approx(0.5, abs=1e-9)
 
 
 def test_popularity_is_the_same_for_everyone(sequences_of: MakeSequences) -> None:

@@ -122,8 +122,8 @@ def test_a_batch_that_can_not_be_divided_further_after_a_lack_of_memory_says_so(
     job = Job(LocalTrial(tmp_path, micro_batch_divisor=4), accumulation=4, batch_size=8)
     with pytest.raises(
         ValueError,
-        match=r"must fit in memory, but it ran out of it with 8 micro-batches a step, and 8 rows a rank do not fill 16; "
-        r"lower prompt.max_tokens, data.max_history",
+        match=r"must fit in memory, but it ran out of it with 8 micro-batches a step, and 8 rows a rank do not "
+        r"fill 16; lower prompt.max_tokens, data.max_history",
     ):
         job.run()
 

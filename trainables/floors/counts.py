@@ -14,6 +14,9 @@ from scipy import sparse
 from trainables.data.sequences import Sequences
 from trainables.data.splits import Rows, covered_ranges
 
+_LEAST = 1e-9
+"""Shares that a long window decays to less than this are no more than a tie."""
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -55,7 +58,8 @@ def transition_scores(counts: Counts, history_BL: np.ndarray, window: int, decay
     """(B, I) float64 scores: decayed shares of what followed the newest items, and a little popularity.
 
     The item that stands ``age`` steps back (the newest: 0) adds ``decay**age * follows[item]``. Popularity is scaled to
-    below half the smallest share, so that it orders what no transition reaches and what transitions leave tied.
+    below half the smallest share, so that it orders what no transition reaches and what transitions leave tied; but
+    not below :data:`_LEAST` / 2, or adding it to a share would change nothing.
 
     Args:
         counts: of the training parts.
@@ -68,6 +72,6 @@ def transition_scores(counts: Counts, history_BL: np.ndarray, window: int, decay
     weight_BW = decay ** np.arange(width)[::-1] * (newest_BW > 0)
     shape = (rows, len(counts.taken_I))
     history_BI = sparse.csr_array((weight_BW.ravel(), (np.repeat(np.arange(rows), width), newest_BW.ravel())), shape)
-    smallest = counts.follows_II.data.min(initial=1.0) * decay ** (width - 1)
+    smallest = max(counts.follows_II.data.min(initial=1.0) * decay ** (width - 1), _LEAST)
     fill_I = counts.taken_I * (smallest / 2 / max(counts.taken_I.max(), 1))
     return (history_BI @ counts.follows_II).toarray() + fill_I
