@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 
+from trainables.exceptions import causes, first_line
 from trainables.redaction import redact
 
 _SHOWN = 300  # characters of a server's answer, which may be a page
@@ -16,7 +16,7 @@ def is_silent(error: BaseException | None) -> bool:
     from sqlalchemy.exc import OperationalError
 
     no_answer = (ConnectionError, TimeoutError, exceptions.ConnectionError, exceptions.Timeout, exceptions.RetryError)
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, OperationalError):
             file = cause.orig if isinstance(cause.orig, sqlite3.Error) else None
             return file is None or file.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
@@ -29,27 +29,20 @@ def told(error: Exception) -> str:
     """What a user is told that the store does, and the remedy where there is one."""
     if is_silent(error):
         said = _said_by_server(error)  # such as that it does not know this user
-        return f"does not answer ({_first_line(said)})" if said else "does not answer"
-    return f"refuses ({_first_line(error)}); {_remedy(error)}"
+        return f"does not answer ({_shown(said)})" if said else "does not answer"
+    return f"refuses ({_shown(error)}); {_remedy(error)}"
 
 
-def _first_line(error: BaseException) -> str:
-    first, *_ = redact(str(error)).strip().splitlines() or [type(error).__name__]
-    return first[:_SHOWN]
+def _shown(error: BaseException) -> str:
+    return redact(first_line(error))[:_SHOWN]
 
 
 def _said_by_server(error: Exception) -> BaseException | None:
     """What a database's driver raised under SQLAlchemy's error; None of a file, which is just locked."""
     from sqlalchemy.exc import OperationalError
 
-    raised = next((cause.orig for cause in _causes(error) if isinstance(cause, OperationalError)), None)
+    raised = next((cause.orig for cause in causes(error) if isinstance(cause, OperationalError)), None)
     return None if isinstance(raised, sqlite3.Error) else raised
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _remedy(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from platform import access
 from platform.errors import Busy, SweepError
+from trainables.exceptions import first_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -42,7 +43,7 @@ def _answered() -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ClientError, AuthenticationError) as error:
         raise NoAnswer(
-            f"the job server must answer, but got {_first_line(error)!r}; a sweep that runs there goes on: see "
+            f"the job server must answer, but got {first_line(error)!r}; a sweep that runs there goes on: see "
             "`--status`"
         ) from error
 
@@ -113,9 +114,7 @@ def submit(client: JobSubmissionClient, name: str, command: str, environment: di
         )
     except RuntimeError as error:
         refuse_second(client, name)  # another submit was quicker
-        raise SweepError(
-            f"the job server must take the sweep, but it said {_first_line(error)!r}; try again"
-        ) from error
+        raise SweepError(f"the job server must take the sweep, but it said {first_line(error)!r}; try again") from error
     return submission_id
 
 
@@ -235,7 +234,3 @@ def run(
             f"the cluster must run a small job, but {submission_id} ended with {last!r}; see its dashboard"
         )
     return str(said)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -19,6 +19,7 @@ from platform.batches import requests_of
 from platform.destination import Destination, make_database
 from platform.journal import TrialFiles
 from trainables import places
+from trainables.exceptions import first_line
 from trainables.redaction import redact, redact_values
 
 REFUSED_TAG = "tracking.refused"
@@ -205,7 +206,7 @@ class Runs:
                 raise _DeletedError from error
             names = sorted({(kind, each.key) for kind, entities in request.items() for each in entities})
             if len(names) == 1:
-                return {names[0][1]: str(error).splitlines()[0]}
+                return {names[0][1]: first_line(error)}
         found: dict[str, str] = {}
         for half in (names[: len(names) // 2], names[len(names) // 2 :]):
             part = {kind: [e for e in entities if (kind, e.key) in half] for kind, entities in request.items()}

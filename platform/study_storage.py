@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from platform.errors import SweepError
 from platform.room import when_there_is_room
+from trainables.exceptions import first_line
 
 PATIENCE_S = 45.0
 """For how long a database may not answer while a sweep runs: less than it takes for the lease to be lost."""
@@ -79,10 +80,9 @@ def _repeated(operation: Callable[..., Any], *arguments: Any, **named: Any) -> A
             return operation(*arguments, **named)
         except StorageInternalError as error:
             if time.monotonic() + pause > deadline:
-                cause = str(error.__cause__ or error).splitlines()[0]
                 raise SweepError(
                     f"study: must answer while a sweep runs, but its database did not for {PATIENCE_S:.0f} seconds: "
-                    f"{cause}; the same command carries on when it is back"
+                    f"{first_line(error.__cause__ or error)}; the same command carries on when it is back"
                 ) from error
             logger.warning("the study's database does not answer, tried again in %.1f s: %s", pause, error.__cause__)
         time.sleep(pause)

@@ -3,9 +3,9 @@
 import contextlib
 import errno
 import traceback
-from collections.abc import Iterator
 
 from trainables.disk import is_full
+from trainables.exceptions import causes
 from trainables.launch import RankFailed
 from trainables.redaction import redact
 from trainables.trial import DISK_FULL, EXCEPTION, NON_FINITE, OUT_OF_MEMORY, TRACEBACK, Trial
@@ -21,7 +21,7 @@ _LONGEST_TEXT = 2000
 
 def classify(error: BaseException) -> str:
     """The reason that ``error`` stands for, by it or by what caused it: a word of :mod:`trainables.trial`."""
-    for each in _causes(error):
+    for each in causes(error):
         text = str(each)
         if isinstance(each, RankFailed):
             return each.reason
@@ -50,13 +50,3 @@ def describe(error: BaseException, trial: Trial | None) -> tuple[str, str]:
             trial.artifact(TRACEBACK).write_text(redact("".join(traceback.format_exception(error))))
     text = redact(f"{type(error).__name__}: {error}")
     return classify(error), text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """``error``, then what it was raised from or while handling, each once."""
-    seen: set[int] = set()
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)

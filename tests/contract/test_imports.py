@@ -52,7 +52,7 @@ SIDE = {
 """Driver modules beside the layers: they may be imported from anywhere above `spec`."""
 
 WORKER = (
-    ("disk", "fields", "objects"),
+    ("disk", "exceptions", "fields", "objects"),
     ("object_lease", "places"),
     ("segments", "stage_copies"),
     ("cache",),
@@ -72,7 +72,7 @@ WORKER = (
 ACROSS = {"registry", "worker", "on_ray", "config", "trial", "stages", "failure"}
 """What the driver may import of the worker, and only `platform.check` and `platform.runners` may."""
 
-BOTH = {"disk", "redaction", "objects", "object_lease", "places", "segments"}
+BOTH = {"disk", "exceptions", "redaction", "objects", "object_lease", "places", "segments"}
 """What both sides need alike: any driver module may import it."""
 
 HOMES = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables import cache
+from trainables.exceptions import first_line
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
@@ -116,8 +117,8 @@ def _from_hub(name: str, wanted: str, turn: int) -> Path | str:
     try:
         return Path(hf_hub_download(name, wanted, etag_timeout=_ANSWER_S))
     except Exception as error:  # the hub's client has many kinds: no such name, no access, no network
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return (
             f"llm.path: must be a folder or a name on the hub that can be reached, but {wanted} of {name!r} can not be "
-            f"had ({reason}); correct the name, log in where access is asked for, or save the model to a folder"
+            f"had ({first_line(error)}); correct the name, log in where access is asked for, or save the model to a "
+            "folder"
         )
