@@ -114,18 +114,8 @@ def _train_until(
         for step in range(done + 1, last + 1):
             torch.manual_seed(seed_for(trial.seed, "dropout", step, trial.rank))
             chosen = step_rows(len(rows), batch_size, step, trial.seed)[trial.rank :: trial.world_size]
-            if len(chosen) < engine.micro_batches and trial.micro_batch_divisor > 1:
-                raise ValueError(
-                    f"a trial must fit in memory, but it ran out of it with {engine.micro_batches // 2} micro-batches "
-                    f"a step, and {len(chosen)} rows a rank do not fill {engine.micro_batches}; lower "
-                    "prompt.max_tokens, data.max_history or (where an evaluation was too large) fit.eval_batch_size, "
-                    "take a smaller llm, or set engine.zero_stage: 3 and engine.offload: all"
-                )
             if len(chosen) < engine.micro_batches:
-                raise ValueError(
-                    f"fit.batch_size must hold {engine.micro_batches} micro-batches a rank, but got {len(chosen)} "
-                    "rows; raise fit.batch_size or lower engine.accumulation"
-                )
+                raise ValueError(_too_few(len(chosen), engine.micro_batches, divided=trial.micro_batch_divisor > 1))
             for taken in np.array_split(chosen, engine.micro_batches):
                 [part] = batches(rows.take(taken), len(taken), device=device)
                 part_loss = loss(part, step)
@@ -133,6 +123,20 @@ def _train_until(
                 total += part_loss.detach() * (len(part) / len(chosen))
             engine.step()
     return float(total) / (last - done)
+
+
+def _too_few(rows: int, parts: int, *, divided: bool) -> str:
+    """That a rank's rows of a step do not fill its micro-batches, which may be ``divided`` for a lack of memory."""
+    if divided:
+        return (
+            f"a trial must fit in memory, but it ran out of it with {parts // 2} micro-batches a step, and {rows} rows "
+            f"a rank do not fill {parts}; lower prompt.max_tokens, data.max_history or (where an evaluation was too "
+            "large) fit.eval_batch_size, take a smaller llm, or set engine.zero_stage: 3 and engine.offload: all"
+        )
+    return (
+        f"fit.batch_size must hold {parts} micro-batches a rank, but got {rows} rows; "
+        "raise fit.batch_size or lower engine.accumulation"
+    )
 
 
 def step_rows(num_rows: int, batch_size: int, step: int, seed: int) -> np.ndarray:

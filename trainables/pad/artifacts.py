@@ -12,8 +12,8 @@ import torch
 
 from trainables.data.splits import Rows
 from trainables.pad.buckets import buckets, groups
-from trainables.pad.compose import ALIGNED, ID, TEXT, Composition
-from trainables.pad.config import BUCKETS, GROUPS
+from trainables.pad.compose import Composition
+from trainables.pad.config import ALIGNED, BUCKETS, GROUPS, ID, TEXT
 from trainables.pad.diagnostics import distance_histograms, gate_weights, history_pairs, kendall_tau
 from trainables.pad.experts import FusedItems, JoinedItems
 from trainables.seqrec.curves import write_curves

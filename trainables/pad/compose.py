@@ -8,7 +8,22 @@ from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
 from trainables.data.text import text_stage
 from trainables.pad import ctrl, phases
-from trainables.pad.config import CTRL, MAKE, PAD, SMEM, Config, DisCo, Hybrid, Id, MoRec, Single
+from trainables.pad.config import (
+    ALIGNED,
+    CHOSEN,
+    CTRL,
+    ID,
+    MAKE,
+    PAD,
+    SMEM,
+    TEXT,
+    Config,
+    DisCo,
+    Hybrid,
+    Id,
+    MoRec,
+    Single,
+)
 from trainables.pad.curve import steps
 from trainables.pad.disco import DisCoItems, apart_and_sufficient
 from trainables.pad.experts import FusedItems
@@ -20,19 +35,6 @@ from trainables.seqrec.randomness import generator_for
 from trainables.seqrec.text import TextItems
 from trainables.stages import StageResult
 from trainables.trial import Trial
-
-ID, ALIGNED, TEXT = "id", "aligned", "text"
-
-CHOSEN = {
-    "all": (ID, ALIGNED, TEXT),
-    "no_id": (ALIGNED, TEXT),
-    "no_aligned": (ID, TEXT),
-    "no_text": (ID, ALIGNED),
-    "id": (ID,),
-    "aligned": (ALIGNED,),
-    "text": (TEXT,),
-}
-"""Experts of the last phase, by the setting `method.experts` (Figure 5b)."""
 
 Expert = tuple[IdItems | TextItems | FusedItems | DisCoItems, nn.Module]
 """Item vectors, and the backbone that reads them."""

@@ -19,6 +19,19 @@ OBJECTIVE = "valid/hr_10"
 BUCKETS = 10
 """B, buckets of items of equal interaction mass (released)."""
 
+ID, ALIGNED, TEXT = "id", "aligned", "text"
+
+CHOSEN = {
+    "all": (ID, ALIGNED, TEXT),
+    "no_id": (ALIGNED, TEXT),
+    "no_aligned": (ID, TEXT),
+    "no_text": (ID, ALIGNED),
+    "id": (ID,),
+    "aligned": (ALIGNED,),
+    "text": (TEXT,),
+}
+"""Experts of the last phase, by the setting `method.experts` (Figure 5b)."""
+
 GROUPS = ("warm", "median", "cold")
 
 METRICS = (
@@ -236,7 +249,7 @@ def micro_batches(config: Config) -> bool:
     BCE is one; MK-MMD, InfoNCE and the losses of DisCo compare a batch's items with each other.
     """
     match config.method:
-        case PAD(experts="id" | "text" | "no_aligned"):
+        case PAD(experts=experts) if ALIGNED not in CHOSEN[experts]:
             return True
         case PAD(gamma=gamma) | Single(phases="align_tune", gamma=gamma):
             return gamma == 0

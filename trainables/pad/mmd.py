@@ -8,12 +8,16 @@ are summed, not averaged; a sample's own mean leaves out each vector with itself
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch.nn import functional
 
 Kernel = Literal["gaussian", "laplacian", "linear", "cosine", "cosine_distance"]
+Radial = Literal["gaussian", "laplacian"]
+
+RADIAL: tuple[Radial, ...] = get_args(Radial)
+"""Kernels of the distance alone, which have bandwidths."""
 
 EXPONENTS = (-3, -2, -1, 0, 1)
 """Of two, on the mean distance of all pairs: the widths of the summed kernels (§4.1.4)."""
@@ -64,7 +68,7 @@ def mmd(
         ValueError: a sample of fewer than 2 vectors, differing widths, no kernel, or a bandwidth of zero.
     """
     _refuse(source_ND, target_MD, exponents, bandwidths)
-    if kernel == "gaussian" or kernel == "laplacian":
+    if kernel in RADIAL:
         value = _radial(source_ND, target_MD, kernel, exponents, bandwidths, biased)
     elif kernel == "linear":
         value = _linear(source_ND, target_MD, biased)
@@ -111,7 +115,7 @@ def _linear(source_ND: torch.Tensor, target_MD: torch.Tensor, biased: bool) -> t
 def _radial(
     source_ND: torch.Tensor,
     target_MD: torch.Tensor,
-    kernel: Literal["gaussian", "laplacian"],
+    kernel: Radial,
     exponents: Sequence[float],
     bandwidths: Sequence[float] | None,
     biased: bool,

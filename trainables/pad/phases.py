@@ -21,6 +21,7 @@ from trainables.pad.alignment import CLOSENESS, closeness, text_to_ids
 from trainables.pad.config import PAD, SMEM, Config
 from trainables.pad.curve import Once, replay, steps
 from trainables.pad.experts import FusedItems
+from trainables.pad.mmd import RADIAL
 from trainables.pad.training import Training
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.randomness import generator_for
@@ -48,9 +49,6 @@ ALIGN_READS = (
     *(f"method.{name}" for name in ("arm", "gamma", "kernel", "bandwidths", "mmd_rows")),
 )
 """Fields that phase 2 reads, phase 1's among them; text vectors reach it as their stage."""
-
-WITH_BANDWIDTHS = ("gaussian", "laplacian")
-"""Kernels that read `method.bandwidths`."""
 
 
 @stage(version=3)
@@ -192,7 +190,7 @@ def align_settings(config: Config) -> dict[str, Any]:
     settings = settings_of(config, ALIGN_READS)
     if plain:
         settings = {name: value for name, value in settings.items() if not name.startswith("method.")}
-    elif settings.get("method.kernel") not in WITH_BANDWIDTHS:
+    elif settings.get("method.kernel") not in RADIAL:
         settings.pop("method.bandwidths", None)
     return {**settings, "method.name": "smem" if plain else "pad"}
 
