@@ -76,11 +76,12 @@ class RayCluster:
         self._wait_for_dashboard()
 
     def add_node(self, *arguments: str, cpus: int = 1, through: tuple[str, ...] = ()) -> None:
-        """Start a worker node; `through` is a command that runs another, such as `unshare`.
+        """Start a worker node and wait until it is there; `through` is a command that runs another, such as `unshare`.
 
-        Nodes that share a temporary folder count their sockets there: wait for one before the next is added.
+        One after another, as nodes that share a temporary folder count their sockets there.
         """
         self._start(f"--address={self.host}:{self.port}", f"--num-cpus={cpus}", *arguments, through=through)
+        self.wait_for_nodes(len(self._started), 240)
 
     def listed(self, what: str) -> list[dict[str, Any]]:
         """The `nodes` or `actors` that the cluster knows, ended ones too."""

@@ -183,7 +183,6 @@ def cluster(hosts: Hosts, storage: Folder | InBucket, tmp_path: Path) -> Iterato
             own = f"--temp-dir={cluster.folder}/{name}"  # a node that starts clears it
             through = (*hosts.on(name), "env", caches[name], *KEEP_UP)
             cluster.add_node(f"--node-ip-address={NET}.{number}", own, through=through)
-        cluster.wait_for_nodes(3, 240)
         yield cluster
     finally:
         cluster.end()

@@ -157,7 +157,6 @@ def test_a_storage_that_a_worker_does_not_see_is_refused(cluster, submit, tmp_pa
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     cluster.add_node(through=("unshare", "-m", "sh", "-c", f'mount -t tmpfs none {hidden} && exec "$@"', "sh"))
-    cluster.wait_for_nodes(2)
     code, out, err = submit("--set", "name=unseen", storage=hidden / "runs")
     assert code == 2, out
     assert "does not see it (No such file or directory); mount it everywhere, or name another" in err

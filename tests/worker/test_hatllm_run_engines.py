@@ -41,18 +41,22 @@ def stages(tmp_path_factory):
     return Stages(tmp_path_factory.mktemp("stages"))
 
 
+@pytest.fixture(scope="module", params=METHODS)
+def in_bf16(request, stages, tmp_path_factory):
+    """A method's settings in bf16, and its losses under torch, which those of fp32 are not."""
+    values = METHODS[request.param] | {"head.name": "linear", "fit.steps": 3, "engine.precision": "bf16"}
+    torch, folder = values | {"engine.name": "torch"}, tmp_path_factory.mktemp(request.param)
+    plain = losses_of(torch, folder / "bf16", stages)
+    assert plain != losses_of(torch | {"engine.precision": "fp32"}, folder / "fp32", stages)
+    return values, plain
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", range(4))
-@pytest.mark.parametrize("name", METHODS)
-def test_bf16_under_deepspeed_is_that_of_torch_for_every_method_and_stage(name, stage, tmp_path, stages):
-    values = METHODS[name] | {"head.name": "linear", "fit.steps": 3}
-    torch, deepspeed = (
-        values | {"engine.precision": "bf16", **engine}
-        for engine in ({"engine.name": "torch"}, {"engine.name": "deepspeed", "engine.zero_stage": stage})
-    )
-    plain = losses_of(torch, tmp_path / "torch", stages)
-    assert plain != losses_of(torch | {"engine.precision": "fp32"}, tmp_path / "fp32", stages)
-    np.testing.assert_allclose(losses_of(deepspeed, tmp_path / "deepspeed", stages), plain, atol=1e-4, rtol=0)
+def test_bf16_under_deepspeed_is_that_of_torch_for_every_method_and_stage(in_bf16, stage, tmp_path, stages):
+    values, plain = in_bf16
+    deepspeed = values | {"engine.name": "deepspeed", "engine.zero_stage": stage}
+    np.testing.assert_allclose(losses_of(deepspeed, tmp_path, stages), plain, atol=1e-4, rtol=0)
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ HATLLM = test_hatllm_run.SMALL | {
     "head.name": "linear",  # over the small table of SASRec the losses would hardly move
 }
 NO_MASKS = {name: value for name, value in HATLLM.items() if not name.startswith("method.")} | {"method.name": "bigrec"}
-FP32, BF16 = 2e-3, 0.02
+FP32, BF16 = 1e-3, 0.02
 """Largest difference of a loss from the CPU's: less than what masks change, and less than what learning changes."""
 PAD = test_pad_config.SMALL | {"fit.dropout": 0.0}
 
@@ -123,4 +123,4 @@ def test_block_masks_give_the_scores_and_gradients_of_dense_ones() -> None:
 def test_a_trial_trains_under_block_masks(stages: Stages) -> None:
     wide = HATLLM | {"engine.name": "torch", "llm.width": 32}
     ours = losses("hatllm", wide | {"attention": "flex"}, stages)
-    np.testing.assert_allclose(ours, losses("hatllm", wide, stages), atol=FP32, rtol=0)
+    np.testing.assert_allclose(ours, losses("hatllm", wide, stages), atol=2e-3, rtol=0)
