@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.worker.pad_material import material
 from trainables.config import build, flatten, settings_of
 from trainables.data.batches import Batch
-from trainables.data.sequences import load
-from trainables.data.splits import split
 from trainables.pad import ctrl
-from trainables.pad.compose import Material, compose
+from trainables.pad.compose import compose
 from trainables.pad.config import CTRL, Config
 from trainables.pad.experts import FusedItems
 from trainables.pad.run import run
@@ -100,13 +99,6 @@ def test_match_counts_items_whose_text_is_nearest_to_their_own_id() -> None:
     assert ctrl.match(ids, text, item_N) == pytest.approx(0.6)
 
 
-def material(values: dict[str, Any], folder: Path, stages: Stages) -> Material:
-    config = build(Config, values)
-    trial = LocalTrial(folder, stages=stages)
-    sequences = load(config.data, trial.stages)
-    return Material(config, trial, sequences, split(sequences, config.data))
-
-
 def numbers(trial: LocalTrial) -> list[tuple[int, dict[str, float]]]:
     return [(step, {k: v for k, v in line.items() if "trial/" not in k}) for step, line in trial.reports]
 
@@ -140,7 +132,7 @@ def test_trials_share_the_matching_and_then_train_the_ids_from_it(
 
 
 def test_the_last_phase_starts_from_matched_ids_a_fresh_backbone_and_no_text(tmp_path: Path, stages: Stages) -> None:
-    given = material(SMALL, tmp_path, stages)
+    given = material(build(Config, SMALL), tmp_path, stages)
     made = compose(given)
     (items, backbone), fresh = made.experts["id"], ctrl.id_expert(given.config, given.sequences.num_items)
     assert isinstance(items, IdItems)
@@ -167,14 +159,14 @@ def test_the_joint_class_trains_fused_items_once(tmp_path: Path, stages: Stages)
 
 def test_the_matched_text_is_read_without_dropout(tmp_path: Path, stages: Stages) -> None:
     deep = SMALL | {"text.layers": 2, "text.dropout": 0.5, "pretrain.epochs": 1}
-    made = compose(material(deep, tmp_path, stages))
+    made = compose(material(build(Config, deep), tmp_path, stages))
     assert made.text is not None
     torch.testing.assert_close(made.text.rows(), made.text.rows(), rtol=0, atol=0)
 
 
 def test_the_matching_is_shared_by_trials_that_differ_in_validation_rows_alone(tmp_path: Path, stages: Stages) -> None:
     found = [
-        compose(material(SMALL | values, tmp_path / str(number), stages)).first
+        compose(material(build(Config, SMALL | values), tmp_path / str(number), stages)).first
         for number, values in enumerate(({}, {"data.eval_rows": 50}, {"data.split_seed": 1}, {"data.keep_last": 6}))
     ]
     folders = [first.folder for first in found if first is not None]

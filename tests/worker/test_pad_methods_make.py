@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.worker.pad_material import material
 from trainables.config import build, settings_of
-from trainables.data.sequences import load
-from trainables.data.splits import split
 from trainables.pad import phases
-from trainables.pad.compose import Composition, Material, compose
+from trainables.pad.compose import Composition, compose
 from trainables.pad.config import Config
 from trainables.pad.gate import FrequencyGate
 from trainables.pad.make import ComplementGate
@@ -39,9 +38,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
 
 
 def composed(values: dict[str, Any], folder: Path, stages: Stages) -> Composition:
-    config = build(Config, SMALL | values)
-    sequences = load(config.data, stages)
-    return compose(Material(config, LocalTrial(folder, stages=stages), sequences, split(sequences, config.data)))
+    return compose(material(build(Config, SMALL | values), folder, stages))
 
 
 def trained(values: dict[str, Any], folder: Path, stages: Stages) -> list[tuple[int, dict[str, float]]]:

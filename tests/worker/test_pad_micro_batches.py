@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.worker.pad_material import material
 from tests.worker.test_pad_config import SMALL
 from tests.worker.test_spectran_micro_batches import fixed_negatives
 from trainables.config import build
 from trainables.data.batches import Batch
-from trainables.data.sequences import load
-from trainables.data.splits import split
 from trainables.data.text import text_stage
 from trainables.pad import phases
 from trainables.pad.compose import Material, compose
@@ -25,7 +24,6 @@ from trainables.seqrec.fit import micro_batches
 from trainables.seqrec.objectives import bce_loss, every_position, positions
 from trainables.seqrec.randomness import generator_for
 from trainables.stages import Stages
-from trainables.trial import LocalTrial
 
 
 @pytest.fixture(scope="module")
@@ -33,29 +31,27 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
     return Stages(tmp_path_factory.mktemp("stages"))
 
 
-def experts(material: Material) -> tuple[list[Any], nn.Module | None, Any]:
+def experts(given: Material) -> tuple[list[Any], nn.Module | None, Any]:
     """The experts of the method, its gate and its penalty; phases before the last are left out."""
-    config, num_items = material.config, material.sequences.num_items
+    config, num_items = given.config, given.sequences.num_items
     if not isinstance(config.method, SMEM | MAKE):
-        made = compose(material)
+        made = compose(given)
         return list(made.experts.values()), made.gate, made.penalty
-    vectors_IV = text_stage(material.sequences, config.data, material.trial.stages)["vectors"]
+    vectors_IV = text_stage(given.sequences, config.data, given.trial.stages)["vectors"]
     both = [phases.id_expert(config, num_items), phases.text_expert(config, vectors_IV)]
     return both, FrequencyGate(("id", "text"), 4), None
 
 
 def gradients(config: Config, folder: Path, stages: Stages, divisor: int, weigh: Any) -> tuple[float, torch.Tensor]:
     """The loss of 24 rows of different lengths and its gradients, in ``divisor`` parts as `fit` takes them."""
-    trial = LocalTrial(folder, stages=stages)
-    sequences = load(config.data, stages)
-    splits = split(sequences, config.data)
-    made, gate, penalty = experts(Material(config, trial, sequences, splits))
-    items = JoinedItems([each[0] for each in made], torch.arange(sequences.num_items) % 4, gate)
+    given = material(config, folder, stages)
+    made, gate, penalty = experts(given)
+    items = JoinedItems([each[0] for each in made], torch.arange(given.sequences.num_items) % 4, gate)
     backbone = JoinedBackbone([each[1] for each in made])
     model = nn.ModuleDict({"item": items, "backbone": backbone}).double()
     model.eval()  # without dropout, whose draws fall otherwise
     recommend, total = bce_loss(items, backbone, every_position(backbone)), 0.0
-    rows = splits.train
+    rows = given.splits.train
     history_BL = torch.from_numpy(rows.history_NL[:24]).long()
     history_BL[:12, :-1] = 0  # the first rows have one item each
     batch = Batch(history_BL, torch.from_numpy(rows.target_N[:24]).long(), torch.from_numpy(rows.user_N[:24]).long())

@@ -1,0 +1,15 @@
+"""What the parts of a PAD trial work on, for tests of single parts."""
+
+from pathlib import Path
+
+from trainables.data.sequences import load
+from trainables.data.splits import split
+from trainables.pad.compose import Material
+from trainables.pad.config import Config
+from trainables.stages import Stages
+from trainables.trial import LocalTrial
+
+
+def material(config: Config, folder: Path, stages: Stages) -> Material:
+    sequences = load(config.data, stages)
+    return Material(config, LocalTrial(folder, stages=stages), sequences, split(sequences, config.data))
