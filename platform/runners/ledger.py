@@ -75,12 +75,13 @@ class Ledger:
         self._room = Room(folder, say)
         self._check = check
         self._watch = Watch(spec.limits)
+        left = study.take_up()  # first: one that was asked for and not started counts from here on
         self._counted = len(study.trials())
         self._failed = sum(1 for trial in study.trials() if trial.state.name == "FAIL")
         self._waiting: deque[Live] = deque()
         self._kept = Kept(folder, spec.metrics, spec.tracking, tracker.changed if tracker else lambda trial: None)
         self._kept.begin((t.number, t.state.name, t.values) for t in study.trials() if t.state.is_finished())
-        for asked in study.take_up():
+        for asked in left:
             self._take_up(asked)
 
     def next_task(self, *, cpus: float, gpus: float) -> dict[str, Any] | None:

@@ -41,6 +41,14 @@ def test_a_trial_that_is_taken_up_with_nothing_left_to_report_ends_with_what_it_
     assert [line["step"] for line in TrialFiles(here.folder, 0).lines()] == [1, 1]
 
 
+def test_a_trial_that_was_asked_for_and_not_started_when_its_driver_died_is_one_of_those_asked_for(begin):
+    begin("num_trials=2").study.optuna.ask()  # the driver dies here
+    here = begin("num_trials=2")
+    assert here.ledger.left == 2
+    assert [start(here.ledger)["number"] for _ in range(2)] == [0, 1]
+    assert start(here.ledger) is None
+
+
 def test_a_trial_whose_last_journalled_objective_is_not_finite_fails_when_it_is_taken_up(begin):
     first = begin()
     start(first.ledger)
