@@ -14,10 +14,10 @@ from typing import Annotated, Any, get_args, get_origin
 
 from platform import points
 from platform.errors import did_you_mean
-from platform.expression import parse
-from platform.parameters import IntRange, ends
 from platform.space import Space
-from platform.spec import SweepSpec, invalid, read
+from platform.sweepfile.expression import parse
+from platform.sweepfile.parameters import IntRange, ends
+from platform.sweepfile.spec import SweepSpec, invalid, read
 from trainables import config as configs
 from trainables import registry
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from platform.journal import TrialFiles, all_trials, last_values
-from platform.parameters import Choice, Constant, occurrences
-from platform.published import Published, as_text
 from platform.space import Space
-from platform.spec import SweepSpec
+from platform.sweepfile.parameters import Choice, Constant, occurrences
+from platform.sweepfile.published import Published, as_text
+from platform.sweepfile.spec import SweepSpec
 
 SEED = "seed"
 NAME = "comparison.csv"

@@ -8,7 +8,7 @@ from typing import Any
 
 from platform.errors import InvalidSweep
 from platform.space import Space
-from platform.spec import SweepSpec
+from platform.sweepfile.spec import SweepSpec
 
 
 def identity(spec: SweepSpec, space: Space) -> str:

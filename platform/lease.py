@@ -21,7 +21,7 @@ import psutil
 
 from platform.errors import Busy, SweepError
 from platform.lease_places import Found, InDatabase, Owner, Place, in_storage
-from platform.spec import SweepSpec
+from platform.sweepfile.spec import SweepSpec
 from trainables.object_lease import BEAT_S, STALE_S
 
 _BIRTH_TOLERANCE_S = 2.0

@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from platform.expression import ExpressionError, parse
-from platform.parameters import Choice, FloatRange, Occurrence, ends, steps
 from platform.space import UNBUILDABLE, Space
-from platform.spec import SweepSpec
+from platform.sweepfile.expression import ExpressionError, parse
+from platform.sweepfile.parameters import Choice, FloatRange, Occurrence, ends, steps
+from platform.sweepfile.spec import SweepSpec
 
 Build: TypeAlias = Callable[[Mapping[str, Any]], Sequence[str]]
 Problem: TypeAlias = tuple[str, str]

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from platform import jobs, probe
 from platform.destination import Destination
 from platform.errors import InvalidSweep, SweepError
-from platform.spec import SweepSpec
 from platform.storage import folder_of
+from platform.sweepfile.spec import SweepSpec
 from trainables.objects import SCHEME
 
 if TYPE_CHECKING:

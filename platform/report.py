@@ -18,10 +18,10 @@ from rich.text import Text
 
 from platform.compare import Cell, Comparison, Spread, difference
 from platform.pairs import LEVEL, PairedTests
-from platform.published import as_text
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
-from platform.spec import SweepSpec
+from platform.sweepfile.published import as_text
+from platform.sweepfile.spec import SweepSpec
 from platform.trials import Row
 
 _OF_ALL_ROWS = re.compile(r"test/[a-z]+_\d+")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import optuna
 
-    from platform.spec import EarlyStopping, SweepSpec
+    from platform.sweepfile.spec import EarlyStopping, SweepSpec
     from platform.tpe import Memory
 
 

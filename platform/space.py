@@ -13,8 +13,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from platform.expression import Expression, ExpressionError, parse
-from platform.parameters import (
+from platform.sweepfile.expression import Expression, ExpressionError, parse
+from platform.sweepfile.parameters import (
     Choice,
     Constant,
     FloatRange,
@@ -33,7 +33,7 @@ from platform.parameters import (
     stored,
     varies,
 )
-from platform.spec import SweepSpec
+from platform.sweepfile.spec import SweepSpec
 
 Values: TypeAlias = dict[str, Any]
 Resolve: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]

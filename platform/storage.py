@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from platform.errors import InvalidSweep
-from platform.spec import SweepSpec
+from platform.sweepfile.spec import SweepSpec
 from trainables import places
 from trainables.objects import Bucket, StoreError, parse
 

@@ -24,8 +24,8 @@ from platform import kept, search
 from platform.errors import SweepError
 from platform.pruning import Pruned, judge
 from platform.space import Space
-from platform.spec import SweepSpec
 from platform.study_storage import open_storage
+from platform.sweepfile.spec import SweepSpec
 from platform.tpe import Memory
 
 IDENTITY = "identity"

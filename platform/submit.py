@@ -20,7 +20,7 @@ from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
 from platform.identity import commit
 from platform.runners.placement import capacity, nodes_of
-from platform.spec import SweepSpec, load
+from platform.sweepfile.spec import SweepSpec, load
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from platform.console import Signals
     from platform.destination import Destination
     from platform.space import Space
-    from platform.spec import SweepSpec
     from platform.study import Study
+    from platform.sweepfile.spec import SweepSpec
     from platform.trials import Row
 
 INLINE = "inline"
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _keys() -> int:
     from platform.console import console_on
-    from platform.keys import table
+    from platform.sweepfile.keys import table
 
     console_on(sys.stdout).print(table())
     return 0

@@ -132,8 +132,8 @@ def real_data() -> Path:
 def sweep(curve_file: Path) -> Callable[..., Any]:
     """Call with overrides (`num_trials=3`) for the spec, the space and the storage folder of the sweep `curve`."""
     from platform.check import space_of
-    from platform.spec import load
     from platform.storage import open_folder
+    from platform.sweepfile.spec import load
 
     def make(*overrides: str) -> SimpleNamespace:
         spec = load(curve_file, overrides)

@@ -22,8 +22,8 @@ from platform.runners.failures import Attempts
 from platform.runners.kept import Kept
 from platform.runners.limits import Watch
 from platform.runners.live import Ended, Live
-from platform.spec import SweepSpec
 from platform.study import Asked, Study
+from platform.sweepfile.spec import SweepSpec
 from platform.tracking import Tracker
 from trainables import places
 from trainables.redaction import redact

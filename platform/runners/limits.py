@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterable
 
-from platform.fields import Limits
 from platform.runners.live import Live
+from platform.sweepfile.fields import Limits
 from trainables.stages import WAITING
 
 TIME_LIMIT = "time limit"

@@ -12,8 +12,8 @@ from typing import Any
 
 from platform import probe
 from platform.errors import SweepError
-from platform.spec import Resources
-from platform.yaml_lines import read as read_yaml
+from platform.sweepfile.spec import Resources
+from platform.sweepfile.yaml_lines import read as read_yaml
 
 _SHORT = 200  # characters
 _GROUP = "ray.io/node-group"

@@ -73,8 +73,8 @@ def ours(curves: np.ndarray, seed: int, budget: int, folder: Path) -> tuple[floa
     """The best value that the sweep's own search reports within `budget` epochs, and the trials it started."""
     from platform.runners.ledger import Ledger
     from platform.space import Space
-    from platform.spec import load
     from platform.study import Study
+    from platform.sweepfile.spec import load
 
     folder.mkdir()
     (folder / "fidelity.yaml").write_text(SWEEP)

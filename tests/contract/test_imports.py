@@ -100,7 +100,7 @@ HOMES = {
     "boto3": {"trainables.objects", "platform.probe"},
     "botocore": {"trainables.objects"},
     "deepspeed": {"trainables.hatllm"},
-    "yaml": {"platform.yaml_lines"},
+    "yaml": {"platform.sweepfile.yaml_lines"},
     "torch": {"trainables"},
 }
 """Third parties with one home each: package -> the modules (and what lies below them) that may import it."""
@@ -171,9 +171,9 @@ def test_imports_go_one_way() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "violation"),
     [
-        ("platform.spec", "from platform.space import Space", "space lies above spec"),
-        ("platform.spec", "from platform import study", "study lies above spec"),
-        ("platform.expression", "def f():\n    import platform.check", "check lies above expression"),
+        ("platform.sweepfile.spec", "from platform.space import Space", "space lies above spec"),
+        ("platform.sweepfile.spec", "from platform import study", "study lies above spec"),
+        ("platform.sweepfile.expression", "def f():\n    import platform.check", "check lies above expression"),
         ("platform.space", "from trainables.config import build", "only check and runners import from trainables"),
         ("platform.check", "from trainables.data import load", "only check and runners import from trainables"),
         ("platform.runners.inline", "from platform import sweep", "sweep lies above runners"),
@@ -196,12 +196,12 @@ def test_a_planted_violation_is_found(module: str, source: str, violation: str) 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("platform.space", "from platform.spec import SweepSpec"),
+        ("platform.space", "from platform.sweepfile.spec import SweepSpec"),
         ("platform.check", "from trainables import config, registry"),
         ("platform.runners.tune", "import ray\nfrom trainables.on_ray import Trainable"),
         ("trainables.hatllm.run", "import deepspeed, torch\nfrom trainables.seqrec.fit import fit"),
         ("trainables.worker", "import platform"),
-        ("platform.spec", "import os\nfrom pathlib import Path"),
+        ("platform.sweepfile.spec", "import os\nfrom pathlib import Path"),
         ("platform.console", "from trainables.redaction import redact"),
     ],
 )

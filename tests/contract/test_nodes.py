@@ -16,9 +16,9 @@ import pytest
 from platform.check import space_of
 from platform.runners import placement, tune
 from platform.runners.ledger import Ledger
-from platform.spec import load
 from platform.storage import open_folder
 from platform.study import Study
+from platform.sweepfile.spec import load
 from tests.worker.test_hatllm_run import SMALL
 
 pytestmark = pytest.mark.slow

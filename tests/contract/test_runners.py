@@ -20,9 +20,9 @@ from platform.journal import TrialFiles
 from platform.runners import failures, inline, limits, placement, tune
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
-from platform.spec import load
 from platform.storage import open_folder
 from platform.study import Study
+from platform.sweepfile.spec import load
 
 WRONG = ("thread", "nothing", "nan", "exception", "once", "silent", "leave", "memory", "disk")
 WORKER_DIES = ("exit_once", "exit")

@@ -54,7 +54,7 @@ def test_no_source_runs_what_it_reads() -> None:
 def test_yaml_is_read_by_a_loader_that_makes_plain_values_only() -> None:
     import yaml
 
-    from platform import yaml_lines
+    from platform.sweepfile import yaml_lines
 
     loaders = [each for each in vars(yaml_lines).values() if isinstance(each, type) and issubclass(each, yaml.Loader)]
     safe = [each for each in vars(yaml_lines).values() if isinstance(each, type) and issubclass(each, yaml.SafeLoader)]

@@ -10,7 +10,7 @@ import pytest
 
 from platform.check import check, open_sweep, space_of
 from platform.space import UNBUILDABLE
-from platform.spec import load
+from platform.sweepfile.spec import load
 
 ROOT = Path(__file__).parents[2]
 

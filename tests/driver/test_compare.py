@@ -12,8 +12,8 @@ import pytest
 from platform import compare
 from platform.compare import Spread
 from platform.lease import hold
-from platform.spec import load
 from platform.study import Study
+from platform.sweepfile.spec import load
 
 SWEEP = """\
 name: shapes

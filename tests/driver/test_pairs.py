@@ -14,7 +14,7 @@ from scipy import stats
 
 from platform import compare, pairs
 from platform.pairs import PairedTests
-from platform.spec import load
+from platform.sweepfile.spec import load
 
 SWEEP = """\
 name: ways

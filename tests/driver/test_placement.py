@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from platform.errors import InvalidSweep, SweepError
-from platform.fields import Resources
 from platform.probe import node_types
 from platform.runners.placement import (
     Nodes,
@@ -22,6 +21,7 @@ from platform.runners.placement import (
     readable,
     trials_over,
 )
+from platform.sweepfile.fields import Resources
 
 HEAD = Nodes(1, {"CPU": 4.0}, {"ray.io/node-group": "head"})
 GPUS = Nodes(2, {"CPU": 8.0, "GPU": 4.0, "memory": 2**36}, {"zone": "a"})

@@ -94,7 +94,7 @@ def test_two_copies_of_the_repository_on_the_path(tmp_path: Path) -> None:
 
 
 def test_python_dash_m_finds_our_commands(tmp_path: Path) -> None:
-    assert python("-m", "platform.schema", path=(), cwd=ROOT).startswith("{")
+    assert python("-m", "platform.sweepfile.schema", path=(), cwd=ROOT).startswith("{")
 
 
 def test_an_interpreter_without_our_root_has_the_standard_module(tmp_path: Path) -> None:

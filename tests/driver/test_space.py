@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platform.parameters import Choice, Constant, FloatRange, IntRange, Parameter
-from platform.reading import read_parameters
 from platform.space import Space
+from platform.sweepfile.parameters import Choice, Constant, FloatRange, IntRange, Parameter
+from platform.sweepfile.parse_parameters import read_parameters
 
 BRANCHED: dict[str, Parameter] = {
     "name": Constant("synthetic"),

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from platform.parameters import Choice, Constant, IntRange
 from platform.space import UNBUILDABLE, Space
-from platform.spec import load
+from platform.sweepfile.parameters import Choice, Constant, IntRange
+from platform.sweepfile.spec import load
 
 
 def test_violations_are_positive_where_a_condition_is_broken() -> None:

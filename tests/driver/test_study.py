@@ -10,8 +10,8 @@ from platform.check import space_of
 from platform.errors import SweepError
 from platform.pruning import Pruned
 from platform.space import Space
-from platform.spec import load
 from platform.study import Asked, Study
+from platform.sweepfile.spec import load
 
 METHODS = ("tpe", "random", "grid", "gp", "cmaes", "qmc")
 STOPPINGS = ("asha", "hyperband", "median", "percentile", "patient", "none")

@@ -11,8 +11,8 @@ import pytest
 
 from platform.check import open_sweep, space_of
 from platform.errors import InvalidSweep
-from platform.published import as_text
-from platform.spec import load
+from platform.sweepfile.published import as_text
+from platform.sweepfile.spec import load
 from trainables.config import build
 from trainables.floors.config import Config as Floors
 from trainables.pad.config import Config as Pad
@@ -260,7 +260,7 @@ def test_a_cell_without_a_printed_number_says_why(file):
 
 
 def test_every_published_number_is_a_share_a_size_or_nothing():
-    from platform.published import read
+    from platform.sweepfile.published import read
 
     files = sorted((SWEEPS / "paper" / "published").glob("*.csv"))
     assert len(files) == 13

@@ -14,8 +14,8 @@ from platform.check import space_of
 from platform.errors import Busy, InvalidSweep
 from platform.lease import hold
 from platform.lease_places import InDatabase, Owner
-from platform.spec import load
 from platform.study import Study
+from platform.sweepfile.spec import load
 
 pytestmark = pytest.mark.slow
 

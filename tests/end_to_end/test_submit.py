@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from platform import jobs, preflight
-from platform.spec import load
+from platform.sweepfile.spec import load
 from tests.clusters import RayCluster
 from trainables.objects import Bucket
 

@@ -1,10 +1,10 @@
-"""`--keys` prints what the code takes: every key of `platform.fields`, each with its words."""
+"""`--keys` prints what the code takes: every key of `platform.sweepfile.fields`, each with its words."""
 
 import re
 
-from platform.fields import keys_of, sections
-from platform.keys import rows
 from platform.sweep import main
+from platform.sweepfile.fields import keys_of, sections
+from platform.sweepfile.keys import rows
 
 
 def test_every_key_is_there_once_with_what_it_takes_and_what_it_means():

@@ -21,8 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from platform.expression import parse
-from platform.parameters import Parameter
+from platform.sweepfile.expression import parse
+from platform.sweepfile.parameters import Parameter
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
           "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from platform.errors import did_you_mean, short
-from platform.parameters import (
+from platform.sweepfile.parameters import (
     Branch,
     Choice,
     Constant,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from platform.errors import InvalidSweep
-from platform.spec import IntRange, load, read
+from platform.sweepfile.spec import IntRange, load, read
 
 
 @pytest.mark.parametrize(

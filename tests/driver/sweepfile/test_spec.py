@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from platform.errors import InvalidSweep
-from platform.spec import Choice, Constant, EarlyStopping, FloatRange, IntRange, Limits, Metric, Resources, load
+from platform.sweepfile.spec import (
+    Choice,
+    Constant,
+    EarlyStopping,
+    FloatRange,
+    IntRange,
+    Limits,
+    Metric,
+    Resources,
+    load,
+)
 
 
 def test_a_file_becomes_a_spec(good: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

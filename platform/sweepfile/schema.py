@@ -1,4 +1,4 @@
-"""The JSON schema of sweep files, for editors: `python -m platform.schema > sweeps/schema.json`."""
+"""The JSON schema of sweep files, for editors: `python -m platform.sweepfile.schema > sweeps/schema.json`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from platform.fields import SweepFields
+from platform.sweepfile.fields import SweepFields
 
 _SCALAR: dict[str, Any] = {"type": ["string", "number", "integer", "boolean", "null"]}
 _PARAMETERS: dict[str, Any] = {
@@ -60,7 +60,7 @@ _DEFINITIONS: dict[str, Any] = {
 
 
 def schema() -> dict[str, Any]:
-    """The schema: the keys, types, defaults and docstrings of `platform.fields`, and what a parameter can be."""
+    """The schema: the keys, types, defaults and docstrings of `platform.sweepfile.fields`, and what a parameter can be."""
     made = SweepFields.model_json_schema(mode="validation", by_alias=True)
     made["$defs"].update(_DEFINITIONS)
     made["properties"]["parameters"] = {

@@ -7,8 +7,8 @@ from functools import reduce
 from typing import Any, get_args
 
 from platform.errors import did_you_mean, nearest, short
-from platform.fields import keys_of, sections
-from platform.yaml_lines import join
+from platform.sweepfile.fields import keys_of, sections
+from platform.sweepfile.yaml_lines import join
 
 _TYPES = {
     "int_type": ("must be a whole number", "write a number without quotes"),

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from platform.errors import InvalidSweep
-from platform.schema import schema, text
-from platform.spec import load
-from platform.yaml_lines import read
+from platform.sweepfile.schema import schema, text
+from platform.sweepfile.spec import load
+from platform.sweepfile.yaml_lines import read
 
 jsonschema = pytest.importorskip(
     "jsonschema", reason="jsonschema comes with ray; without it there is no second opinion"
 )
 
-SWEEPS = Path(__file__).parents[2] / "sweeps"
+SWEEPS = Path(__file__).parents[3] / "sweeps"
 GOOD: dict[str, Any] = {
     "name": "a",
     "trainable": "t",
@@ -26,7 +26,7 @@ GOOD: dict[str, Any] = {
 
 def test_the_file_is_fresh() -> None:
     assert (SWEEPS / "schema.json").read_text(encoding="utf-8") == text(), (
-        "run: python -m platform.schema > sweeps/schema.json"
+        "run: python -m platform.sweepfile.schema > sweeps/schema.json"
     )
 
 

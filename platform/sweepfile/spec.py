@@ -14,14 +14,14 @@ from typing import Any
 from pydantic import PrivateAttr, ValidationError
 
 from platform.errors import InvalidSweep, did_you_mean
-from platform.fields import Compare, EarlyStopping, Limits, Metric, Resources, SweepFields, Tracking
-from platform.overrides import apply
-from platform.parameters import Choice, Constant, FloatRange, IntRange, Parameter, occurrences
-from platform.published import Published
-from platform.published import read as read_published
-from platform.reading import read_parameters
-from platform.wording import problem_texts
-from platform.yaml_lines import read as read_yaml
+from platform.sweepfile.error_texts import problem_texts
+from platform.sweepfile.fields import Compare, EarlyStopping, Limits, Metric, Resources, SweepFields, Tracking
+from platform.sweepfile.overrides import apply
+from platform.sweepfile.parameters import Choice, Constant, FloatRange, IntRange, Parameter, occurrences
+from platform.sweepfile.parse_parameters import read_parameters
+from platform.sweepfile.published import Published
+from platform.sweepfile.published import read as read_published
+from platform.sweepfile.yaml_lines import read as read_yaml
 from trainables.redaction import remember
 
 __all__ = [

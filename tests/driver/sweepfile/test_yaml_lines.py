@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platform.yaml_lines import join, read
+from platform.sweepfile.yaml_lines import join, read
 
 
 @pytest.mark.parametrize(

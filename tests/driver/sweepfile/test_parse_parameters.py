@@ -2,8 +2,8 @@
 
 import pytest
 
-from platform.parameters import Choice, Constant, FloatRange, IntRange, Parameter
-from platform.reading import read_parameters
+from platform.sweepfile.parameters import Choice, Constant, FloatRange, IntRange, Parameter
+from platform.sweepfile.parse_parameters import read_parameters
 
 
 def read(raw: object) -> tuple[dict[str, Parameter], list[tuple[str, str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from platform.yaml_lines import join, read
+from platform.sweepfile.yaml_lines import join, read
 
 
 def apply(data: dict[str, Any], overrides: Sequence[str], origins: dict[str, int | str]) -> list[tuple[str, str]]:

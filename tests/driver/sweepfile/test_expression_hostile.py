@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from platform.expression import ExpressionError, parse
+from platform.sweepfile.expression import ExpressionError, parse
 
 CALLS = [
     f"{name}({argument}) == 1"

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from platform.fields import sections
-from platform.schema import schema
+from platform.sweepfile.fields import sections
+from platform.sweepfile.schema import schema
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ Row = tuple[str, str, str, str]
 
 
 def rows() -> list[Row]:
-    """Every key of a sweep file, in the order of `platform.fields`, sections after their own line."""
+    """Every key of a sweep file, in the order of `platform.sweepfile.fields`, sections after their own line."""
     whole = schema()
     defs: dict[str, Any] = whole["$defs"]
     inner = {name: cls.__name__ for name, cls in sections().items() if name}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platform.expression import ExpressionError, parse
+from platform.sweepfile.expression import ExpressionError, parse
 
 VALUES = {"a": 2, "b": 0.5, "adapter.order": 3, "name": "add", "flag": True, "none": None, "list": [1, 2]}
 

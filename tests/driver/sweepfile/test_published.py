@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platform.published import Published, as_text, read
+from platform.sweepfile.published import Published, as_text, read
 
 BY = ("data.name", "dim")
 HEAD = "data.name,dim,test/hr_10,test/ndcg_10,note\n"

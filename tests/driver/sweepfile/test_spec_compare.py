@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from platform.spec import Compare, load
+from platform.sweepfile.spec import Compare, load
 
 
 def text(good: Any, compare: str) -> str:
