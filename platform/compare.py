@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from platform.journal import TrialFiles, all_trials, last_values
-from platform.space import Space
+from platform.space.space import Space
 from platform.sweepfile.parameters import Choice, Constant, occurrences
 from platform.sweepfile.published import Published, as_text
 from platform.sweepfile.spec import SweepSpec

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from platform.errors import InvalidSweep
-from platform.space import Space
+from platform.space.space import Space
 from platform.sweepfile.spec import SweepSpec
 
 

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from platform import kept, search
 from platform.errors import SweepError
 from platform.pruning import Pruned, judge
-from platform.space import Space
+from platform.space.space import Space
 from platform.study_storage import open_storage
 from platform.sweepfile.spec import SweepSpec
 from platform.tpe import Memory

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform import jobs, packaging, preflight
-from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
 from platform.identity import commit
 from platform.runners.placement import capacity, nodes_of
+from platform.space.check import open_sweep
 from platform.sweepfile.spec import SweepSpec, load
 
 if TYPE_CHECKING:

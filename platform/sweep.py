@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platform.check import open_sweep
 from platform.errors import InvalidSweep, SweepError
+from platform.space.check import open_sweep
 from platform.storage import try_bucket
 from trainables.disk import is_away, is_full
 from trainables.objects import StoreError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from platform.compare import Comparison
     from platform.console import Signals
     from platform.destination import Destination
-    from platform.space import Space
+    from platform.space.space import Space
     from platform.study import Study
     from platform.sweepfile.spec import SweepSpec
     from platform.trials import Row

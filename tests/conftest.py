@@ -131,7 +131,7 @@ def real_data() -> Path:
 @pytest.fixture
 def sweep(curve_file: Path) -> Callable[..., Any]:
     """Call with overrides (`num_trials=3`) for the spec, the space and the storage folder of the sweep `curve`."""
-    from platform.check import space_of
+    from platform.space.check import space_of
     from platform.storage import open_folder
     from platform.sweepfile.spec import load
 
@@ -216,8 +216,8 @@ class Sweeps:
         return self.path
 
     def problems(self, parameters: str, rest: str = "", **keys: str) -> list[str]:
-        from platform.check import open_sweep
         from platform.errors import InvalidSweep
+        from platform.space.check import open_sweep
 
         with pytest.raises(InvalidSweep) as caught:
             open_sweep(self.write(parameters, rest, **keys))

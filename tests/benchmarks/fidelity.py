@@ -72,7 +72,7 @@ def _train(inputs: np.ndarray, targets: np.ndarray, rate: float, decay: float, m
 def ours(curves: np.ndarray, seed: int, budget: int, folder: Path) -> tuple[float, int]:
     """The best value that the sweep's own search reports within `budget` epochs, and the trials it started."""
     from platform.runners.ledger import Ledger
-    from platform.space import Space
+    from platform.space.space import Space
     from platform.study import Study
     from platform.sweepfile.spec import load
 

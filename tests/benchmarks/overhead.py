@@ -26,9 +26,9 @@ def ours(folder: Path, trials: int, reports: int) -> dict[str, float]:
     import mlflow  # noqa: F401  (imports count on neither side)
     import ray.tune  # noqa: F401
 
-    from platform.check import open_sweep
     from platform.runners import placement, tune
     from platform.runners.ledger import Ledger
+    from platform.space.check import open_sweep
     from platform.storage import open_folder
     from platform.study import Study
     from platform.tracking import Destination, Tracker

@@ -80,10 +80,10 @@ class Watch:
 
 def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
     """Run the sweep and print what it cost; `nodes` 0 runs it in this process."""
-    from platform.check import open_sweep
     from platform.destination import Destination
     from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
+    from platform.space.check import open_sweep
     from platform.storage import open_folder
     from platform.study import Study
     from platform.tracking import Tracker
@@ -119,8 +119,8 @@ def asks(folder: Path) -> None:
     """Print what one proposal of the sweep's sampler takes, by how many trials are finished."""
     import optuna
 
-    from platform.check import open_sweep
     from platform.search import sampler
+    from platform.space.check import open_sweep
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     file = folder / "scale.yaml"

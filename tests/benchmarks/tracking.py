@@ -27,10 +27,10 @@ SIDES = ("ours untracked", "ours tracked", "Ray untracked", "Ray tracked")
 
 def ours(folder: Path, options: argparse.Namespace, store: str | None) -> dict[str, float]:
     """Seconds of a sweep of this platform, and of what is left to send then."""
-    from platform.check import open_sweep
     from platform.destination import Destination
     from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
+    from platform.space.check import open_sweep
     from platform.storage import open_folder
     from platform.study import Study
     from platform.tracking import Tracker

@@ -70,7 +70,7 @@ WORKER = (
 )
 
 ACROSS = {"registry", "worker", "on_ray", "config", "trial", "stages", "failure"}
-"""What the driver may import of the worker, and only `platform.check` and `platform.runners` may."""
+"""What the driver may import of the worker, and only `platform.space.check` and `platform.runners` may."""
 
 BOTH = {"disk", "exceptions", "redaction", "objects", "object_lease", "places", "segments"}
 """What both sides need alike: any driver module may import it."""
@@ -117,7 +117,7 @@ def imports(source: str) -> Iterator[tuple[str, int]]:
 
 
 def violations(module: str, source: str) -> list[str]:
-    """What `module` (dotted, such as `platform.space`) imports against the rules."""
+    """What `module` (dotted, such as `platform.space.space`) imports against the rules."""
     found: list[str] = []
     side, _, rest = module.partition(".")
     name = rest.partition(".")[0]
@@ -171,11 +171,15 @@ def test_imports_go_one_way() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "violation"),
     [
-        ("platform.sweepfile.spec", "from platform.space import Space", "space lies above spec"),
+        ("platform.sweepfile.spec", "from platform.space.space import Space", "space lies above spec"),
         ("platform.sweepfile.spec", "from platform import study", "study lies above spec"),
-        ("platform.sweepfile.expression", "def f():\n    import platform.check", "check lies above expression"),
-        ("platform.space", "from trainables.config import build", "only check and runners import from trainables"),
-        ("platform.check", "from trainables.data import load", "only check and runners import from trainables"),
+        ("platform.sweepfile.expression", "def f():\n    import platform.space.check", "check lies above expression"),
+        (
+            "platform.space.space",
+            "from trainables.config import build",
+            "only check and runners import from trainables",
+        ),
+        ("platform.space.check", "from trainables.data import load", "only check and runners import from trainables"),
         ("platform.runners.inline", "from platform import sweep", "sweep lies above runners"),
         ("platform.invented", "from platform import spec", "invented has no layer"),
         ("trainables.trial", "from platform.errors import SweepError", "a worker knows nothing of the driver"),
@@ -196,8 +200,8 @@ def test_a_planted_violation_is_found(module: str, source: str, violation: str) 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("platform.space", "from platform.sweepfile.spec import SweepSpec"),
-        ("platform.check", "from trainables import config, registry"),
+        ("platform.space.space", "from platform.sweepfile.spec import SweepSpec"),
+        ("platform.space.check", "from trainables import config, registry"),
         ("platform.runners.tune", "import ray\nfrom trainables.on_ray import Trainable"),
         ("trainables.hatllm.run", "import deepspeed, torch\nfrom trainables.seqrec.fit import fit"),
         ("trainables.worker", "import platform"),

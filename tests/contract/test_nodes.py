@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from platform.check import space_of
 from platform.runners import placement, tune
 from platform.runners.ledger import Ledger
+from platform.space.check import space_of
 from platform.storage import open_folder
 from platform.study import Study
 from platform.sweepfile.spec import load

@@ -14,12 +14,12 @@ import optuna
 import pytest
 
 from platform import study_storage
-from platform.check import space_of
 from platform.errors import SweepError
 from platform.journal import TrialFiles
 from platform.runners import failures, inline, limits, placement, tune
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
+from platform.space.check import space_of
 from platform.storage import open_folder
 from platform.study import Study
 from platform.sweepfile.spec import load

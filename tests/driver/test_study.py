@@ -6,10 +6,10 @@ from typing import Any
 import optuna
 import pytest
 
-from platform.check import space_of
 from platform.errors import SweepError
 from platform.pruning import Pruned
-from platform.space import Space
+from platform.space.check import space_of
+from platform.space.space import Space
 from platform.study import Asked, Study
 from platform.sweepfile.spec import load
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from platform.check import open_sweep, space_of
 from platform.errors import InvalidSweep
+from platform.space.check import open_sweep, space_of
 from platform.sweepfile.published import as_text
 from platform.sweepfile.spec import load
 from trainables.config import build

@@ -10,10 +10,10 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from platform.answers import told
-from platform.check import space_of
 from platform.errors import Busy, InvalidSweep
 from platform.lease import hold
 from platform.lease_places import InDatabase, Owner
+from platform.space.check import space_of
 from platform.study import Study
 from platform.sweepfile.spec import load
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin
 
-from platform import points
 from platform.errors import did_you_mean
-from platform.space import Space
+from platform.space import points
+from platform.space.space import Space
 from platform.sweepfile.expression import parse
 from platform.sweepfile.parameters import IntRange, ends
 from platform.sweepfile.spec import SweepSpec, invalid, read

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from platform.space import UNBUILDABLE, Space
+from platform.space.space import UNBUILDABLE, Space
 from platform.sweepfile.parameters import Choice, Constant, IntRange
 from platform.sweepfile.spec import load
 

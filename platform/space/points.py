@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from platform.space import UNBUILDABLE, Space
+from platform.space.space import UNBUILDABLE, Space
 from platform.sweepfile.expression import ExpressionError, parse
 from platform.sweepfile.parameters import Choice, FloatRange, Occurrence, ends, steps
 from platform.sweepfile.spec import SweepSpec

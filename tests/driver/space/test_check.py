@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from platform.check import check, open_sweep, space_of
-from platform.space import UNBUILDABLE
+from platform.space.check import check, open_sweep, space_of
+from platform.space.space import UNBUILDABLE
 from platform.sweepfile.spec import load
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_sound_sweep_gives_its_spec_and_space(sweeps: Any) -> None:
@@ -191,7 +191,7 @@ def _first():  # type: ignore[no-untyped-def]
 
 def test_a_check_imports_no_engine() -> None:
     code = (
-        "import sys; from platform.check import open_sweep; "
+        "import sys; from platform.space.check import open_sweep; "
         f"open_sweep({str(ROOT / 'sweeps' / 'spectran_taylor.yaml')!r}); "
         "print([m for m in ('torch', 'ray', 'mlflow', 'optuna') if m in sys.modules])"
     )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platform.space import Space
+from platform.space.space import Space
 from platform.sweepfile.parameters import Choice, Constant, FloatRange, IntRange, Parameter
 from platform.sweepfile.parse_parameters import read_parameters
 
