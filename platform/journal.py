@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from platform.room import when_there_is_room
+from platform.storage.disk_space import when_there_is_room
 from trainables import places, segments
 from trainables.disk import write_all
 

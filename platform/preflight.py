@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from platform import jobs, probe
 from platform.destination import Destination
 from platform.errors import InvalidSweep, SweepError
-from platform.storage import folder_of
+from platform.storage.folder import folder_of
 from platform.sweepfile.spec import SweepSpec
 from trainables.objects import SCHEME
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from platform.errors import InvalidSweep, SweepError
-from platform.storage import bring_tables, folder_of
+from platform.storage.folder import bring_tables, folder_of
 from platform.sweepfile.spec import SweepSpec, load
 from trainables import places
 from trainables.objects import StoreError

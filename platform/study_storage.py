@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from platform.errors import SweepError
-from platform.room import when_there_is_room
+from platform.storage.disk_space import when_there_is_room
 from trainables.exceptions import first_line
 
 PATIENCE_S = 45.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from platform.errors import InvalidSweep, SweepError
 from platform.space.check import open_sweep
-from platform.storage import try_bucket
+from platform.storage.folder import try_bucket
 from trainables.disk import is_away, is_full
 from trainables.objects import StoreError
 from trainables.places import is_bucket, place_of
@@ -121,10 +121,10 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
 def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, signals: Signals) -> int:
     from platform import report, trials
     from platform.console import Interrupted, clean_screen
-    from platform.lease import hold
     from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
-    from platform.storage import bring_tables, open_folder, shared
+    from platform.storage.folder import bring_tables, open_folder, shared
+    from platform.storage.lease import hold
     from platform.study import Study
     from platform.tracking import Tracker
 
@@ -205,7 +205,7 @@ def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
     from platform import report
     from platform.console import clean_screen
     from platform.runners import placement, tune
-    from platform.storage import open_folder
+    from platform.storage.folder import open_folder
 
     folder = open_folder(spec)
     with clean_screen(folder / "sweep.log") as console:

@@ -132,7 +132,7 @@ def real_data() -> Path:
 def sweep(curve_file: Path) -> Callable[..., Any]:
     """Call with overrides (`num_trials=3`) for the spec, the space and the storage folder of the sweep `curve`."""
     from platform.space.check import space_of
-    from platform.storage import open_folder
+    from platform.storage.folder import open_folder
     from platform.sweepfile.spec import load
 
     def make(*overrides: str) -> SimpleNamespace:

@@ -17,11 +17,11 @@ from typing import Any
 
 from platform.journal import TrialFiles
 from platform.pruning import Pruned
-from platform.room import Room
 from platform.runners.failures import Attempts
 from platform.runners.kept import Kept
 from platform.runners.limits import Watch
 from platform.runners.live import Ended, Live
+from platform.storage.disk_space import Room
 from platform.study import Asked, Study
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking import Tracker

@@ -84,7 +84,7 @@ def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
     from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
     from platform.space.check import open_sweep
-    from platform.storage import open_folder
+    from platform.storage.folder import open_folder
     from platform.study import Study
     from platform.tracking import Tracker
 

@@ -96,7 +96,7 @@ HOMES = {
         "platform.plots",
     },
     "plotly": {"platform.plots"},
-    "sqlalchemy": {"platform.lease_places", "platform.answers"},
+    "sqlalchemy": {"platform.storage.lease_stores", "platform.answers"},
     "boto3": {"trainables.objects", "platform.probe"},
     "botocore": {"trainables.objects"},
     "deepspeed": {"trainables.hatllm"},

@@ -20,7 +20,7 @@ from platform.runners import failures, inline, limits, placement, tune
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
 from platform.space.check import space_of
-from platform.storage import open_folder
+from platform.storage.folder import open_folder
 from platform.study import Study
 from platform.sweepfile.spec import load
 

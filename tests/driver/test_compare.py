@@ -11,7 +11,7 @@ import pytest
 
 from platform import compare
 from platform.compare import Spread
-from platform.lease import hold
+from platform.storage.lease import hold
 from platform.study import Study
 from platform.sweepfile.spec import load
 

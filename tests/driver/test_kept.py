@@ -105,11 +105,11 @@ def test_a_trial_that_goes_on_keeps_its_checkpoints(begin: Callable[..., object]
 
 
 def test_trials_wait_for_room_after_one_found_none(begin, monkeypatch):
-    from platform import room
+    from platform.storage import disk_space
 
     free = [False]
-    monkeypatch.setattr(room, "_has_room", lambda folder, size: free[0])
-    monkeypatch.setattr(room, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(disk_space, "_has_room", lambda folder, size: free[0])
+    monkeypatch.setattr(disk_space, "_PAUSE_S", 0.0)
     here = begin()
     here.ledger.next_task(cpus=1.0, gpus=0.0)
     here.ledger.fail(0, "disk full", "OSError")

@@ -1,9 +1,9 @@
 """The ledger: limits of a trial and of the sweep, and a search that is used up."""
 
-from platform import room
 from platform.journal import TrialFiles
 from platform.runners import ledger as ledgers
 from platform.runners.live import Ended
+from platform.storage import disk_space
 from tests.driver.ledgers import report, start
 
 
@@ -142,16 +142,16 @@ def test_failed_trials_close_a_sweep_after_its_grid_is_used_up_too(begin):
 def test_a_trial_that_comes_back_after_a_grid_is_used_up_waits_for_room_and_no_trial_does_where_none_is_left(
     begin, monkeypatch
 ):
-    monkeypatch.setattr(room, "_has_room", lambda folder, size: False)
+    monkeypatch.setattr(disk_space, "_has_room", lambda folder, size: False)
     here = used_up(begin)
     here.ledger.fail(0, "worker lost", "")
     here.ledger.fail(1, "disk full", "OSError")
     assert here.ledger.is_full
     assert start(here.ledger) is None
-    monkeypatch.setattr(room, "_has_room", lambda folder, size: True)
-    monkeypatch.setattr(room, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(disk_space, "_has_room", lambda folder, size: True)
+    monkeypatch.setattr(disk_space, "_PAUSE_S", 0.0)
     assert start(here.ledger)["number"] == 0
-    monkeypatch.setattr(room, "_has_room", lambda folder, size: False)
+    monkeypatch.setattr(disk_space, "_has_room", lambda folder, size: False)
     here.ledger.fail(2, "disk full", "OSError")
     assert not here.ledger.is_full
 

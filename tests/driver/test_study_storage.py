@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from platform import room, study_storage
+from platform import study_storage
 from platform.errors import InvalidSweep, SweepError
+from platform.storage import disk_space
 from platform.study import Study
 
 
@@ -59,7 +60,7 @@ def test_a_full_disk_holds_the_study_up_and_its_journal_stays_whole(sweep, opene
         if len(found) == 3:
             ballast.unlink()
 
-    monkeypatch.setattr(room, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(disk_space, "time", SimpleNamespace(sleep=sleep))
     for _ in range(5):
         finish_one(study)
     assert len(found) == 3

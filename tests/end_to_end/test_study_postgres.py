@@ -11,9 +11,9 @@ from sqlalchemy.exc import OperationalError
 
 from platform.answers import told
 from platform.errors import Busy, InvalidSweep
-from platform.lease import hold
-from platform.lease_places import InDatabase, Owner
 from platform.space.check import space_of
+from platform.storage.lease import hold
+from platform.storage.lease_stores import InDatabase, Owner
 from platform.study import Study
 from platform.sweepfile.spec import load
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from platform import lease as leases
 from platform.errors import Busy, SweepError
-from platform.lease import hold
-from platform.lease_places import InDatabase, InFolder, in_storage
+from platform.storage import lease as leases
+from platform.storage.lease import hold
+from platform.storage.lease_stores import InDatabase, InFolder, in_storage
 from trainables.places import DRIVER, local
 
 FOREIGN = {"host": "far", "place": "far/boot/pid", "pid": os.getpid()}

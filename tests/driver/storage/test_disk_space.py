@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from platform.journal import TrialFiles
-from platform.room import Room
+from platform.storage.disk_space import Room
 from platform.study import Study
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from platform.errors import Busy, SweepError
-from platform.lease_places import Found, InDatabase, Owner, Place, in_storage
+from platform.storage.lease_stores import Found, InDatabase, Owner, Place, in_storage
 from platform.sweepfile.spec import SweepSpec
 from trainables.object_lease import BEAT_S, STALE_S
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from platform.errors import InvalidSweep
-from platform.storage import bring_tables, folder_of, open_folder, shared, try_bucket
+from platform.storage.folder import bring_tables, folder_of, open_folder, shared, try_bucket
 from platform.sweep import main
 from trainables import places
 
@@ -81,7 +81,7 @@ def test_the_check_tells_what_a_bucket_needs(curve_file, bucket, tmp_path, capsy
         "--set storage=s3://none/runs: storage: s3://none: the bucket must be there, but is not; make it, or name "
         "another\n",
     )
-    monkeypatch.setattr("platform.storage._PATIENCE_S", 0.1)
+    monkeypatch.setattr("platform.storage.folder._PATIENCE_S", 0.1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     code, said = check(curve_file, capsys, storage, study)
     assert code == 2

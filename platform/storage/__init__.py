@@ -1,0 +1,1 @@
+"""The sweep's folder: its files, its lease, its disk space."""
