@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from platform import plots, run_tags
+from platform import run_tags
 from platform.batches import requests_of
 from platform.destination import Destination, make_database
 from platform.journal import TrialFiles
+from platform.pictures import plots
 from trainables import places
 from trainables.exceptions import first_line
 from trainables.redaction import redact, redact_values

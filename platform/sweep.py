@@ -250,7 +250,8 @@ def _destination(spec: SweepSpec, folder: Path) -> Destination:
 
 def _write(spec: SweepSpec, study: Study, table: Sequence[Row], folder: Path) -> list[Path]:
     """Write the results table and Optuna's plots into the sweep's folder."""
-    from platform import plots, trials
+    from platform import trials
+    from platform.pictures import plots
 
     files = [trials.write_csv(table, [metric.name for metric in spec.metrics], folder / "results.csv")]
     if len(spec.metrics) == 1:

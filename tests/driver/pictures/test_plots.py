@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from platform import plots
+from platform.pictures import plots
 
 
 def test_a_table_of_numbers_becomes_a_page_of_its_curves(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Pictures of sweeps and trials; the only room that imports plotly."""
