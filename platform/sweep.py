@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from platform.console import Signals
     from platform.destination import Destination
     from platform.space.space import Space
-    from platform.study import Study
+    from platform.study.study import Study
     from platform.sweepfile.spec import SweepSpec
     from platform.trials import Row
 
@@ -125,7 +125,7 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
     from platform.runners.ledger import Ledger
     from platform.storage.folder import bring_tables, open_folder, shared
     from platform.storage.lease import hold
-    from platform.study import Study
+    from platform.study.study import Study
     from platform.tracking import Tracker
 
     folder = open_folder(spec)

@@ -10,7 +10,7 @@ from typing import Any
 from platform.compare import write_lines
 from platform.journal import TrialFiles, last_values
 from platform.runners.live import Ended
-from platform.study import END, Study
+from platform.study.study import END, Study
 from trainables.redaction import redact_values
 
 

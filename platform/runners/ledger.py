@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from platform.journal import TrialFiles
-from platform.pruning import Pruned
 from platform.runners.failures import Attempts
 from platform.runners.kept import Kept
 from platform.runners.limits import Watch
 from platform.runners.live import Ended, Live
 from platform.storage.disk_space import Room
-from platform.study import Asked, Study
+from platform.study.pruning import Pruned
+from platform.study.study import Asked, Study
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking import Tracker
 from trainables import places

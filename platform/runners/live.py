@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from platform.journal import TrialFiles
 from platform.runners.failures import Attempts
-from platform.study import Asked
+from platform.study.study import Asked
 from platform.sweepfile.fields import Metric
 from trainables.trial import NON_FINITE
 

@@ -73,7 +73,7 @@ def ours(curves: np.ndarray, seed: int, budget: int, folder: Path) -> tuple[floa
     """The best value that the sweep's own search reports within `budget` epochs, and the trials it started."""
     from platform.runners.ledger import Ledger
     from platform.space.space import Space
-    from platform.study import Study
+    from platform.study.study import Study
     from platform.sweepfile.spec import load
 
     folder.mkdir()

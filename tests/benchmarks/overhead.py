@@ -30,7 +30,7 @@ def ours(folder: Path, trials: int, reports: int) -> dict[str, float]:
     from platform.runners.ledger import Ledger
     from platform.space.check import open_sweep
     from platform.storage.folder import open_folder
-    from platform.study import Study
+    from platform.study.study import Study
     from platform.tracking import Destination, Tracker
 
     file = folder / "overhead.yaml"

@@ -85,7 +85,7 @@ def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
     from platform.runners.ledger import Ledger
     from platform.space.check import open_sweep
     from platform.storage.folder import open_folder
-    from platform.study import Study
+    from platform.study.study import Study
     from platform.tracking import Tracker
 
     file = folder / "scale.yaml"
@@ -119,8 +119,8 @@ def asks(folder: Path) -> None:
     """Print what one proposal of the sweep's sampler takes, by how many trials are finished."""
     import optuna
 
-    from platform.search import sampler
     from platform.space.check import open_sweep
+    from platform.study.search import sampler
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     file = folder / "scale.yaml"

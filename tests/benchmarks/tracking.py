@@ -32,7 +32,7 @@ def ours(folder: Path, options: argparse.Namespace, store: str | None) -> dict[s
     from platform.runners.ledger import Ledger
     from platform.space.check import open_sweep
     from platform.storage.folder import open_folder
-    from platform.study import Study
+    from platform.study.study import Study
     from platform.tracking import Tracker
 
     file = folder / "wide.yaml"

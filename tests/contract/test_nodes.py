@@ -17,7 +17,7 @@ from platform.runners import placement, tune
 from platform.runners.ledger import Ledger
 from platform.space.check import space_of
 from platform.storage.folder import open_folder
-from platform.study import Study
+from platform.study.study import Study
 from platform.sweepfile.spec import load
 from tests.worker.test_hatllm_run import SMALL
 

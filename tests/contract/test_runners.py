@@ -13,7 +13,6 @@ from typing import Any
 import optuna
 import pytest
 
-from platform import study_storage
 from platform.errors import SweepError
 from platform.journal import TrialFiles
 from platform.runners import failures, inline, limits, placement, tune
@@ -21,7 +20,8 @@ from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
 from platform.space.check import space_of
 from platform.storage.folder import open_folder
-from platform.study import Study
+from platform.study import storage
+from platform.study.study import Study
 from platform.sweepfile.spec import load
 
 WRONG = ("thread", "nothing", "nan", "exception", "once", "silent", "leave", "memory", "disk")
@@ -255,7 +255,7 @@ def test_failed_trials_end_the_sweep_where_a_limit_says_so(runner, play):
 
 
 def test_a_study_that_stays_away_ends_the_sweep_and_is_not_held_against_the_trial(runner, play, tmp_path, monkeypatch):
-    monkeypatch.setattr(study_storage, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(storage, "PATIENCE_S", 0.0)
     url = f"sqlite:///{tmp_path}/study.db?timeout=0.1"
     with closing(sqlite3.connect(tmp_path / "study.db")) as other:
 

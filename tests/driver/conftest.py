@@ -18,7 +18,7 @@ from platform.journal import TrialFiles
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
 from platform.shipper import Shipper
-from platform.study import Study
+from platform.study.study import Study
 from platform.sweepfile.spec import load
 from platform.tracking import Tracker
 from tests.servers import Line, MlflowServer

@@ -12,7 +12,7 @@ import pytest
 from platform import compare
 from platform.compare import Spread
 from platform.storage.lease import hold
-from platform.study import Study
+from platform.study.study import Study
 from platform.sweepfile.spec import load
 
 SWEEP = """\

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from platform import report, trials
 from platform.runners.ledger import Ledger
-from platform.study import Study
+from platform.study.study import Study
 from platform.sweep import _summary
 
 

@@ -14,7 +14,7 @@ from platform.errors import Busy, InvalidSweep
 from platform.space.check import space_of
 from platform.storage.lease import hold
 from platform.storage.lease_stores import InDatabase, Owner
-from platform.study import Study
+from platform.study.study import Study
 from platform.sweepfile.spec import load
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platform.journal import TrialFiles
 from platform.storage.disk_space import Room
-from platform.study import Study
+from platform.study.study import Study
 
 
 def _rotate(folder: Path) -> None:

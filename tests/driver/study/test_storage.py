@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from platform import study_storage
 from platform.errors import InvalidSweep, SweepError
 from platform.storage import disk_space
-from platform.study import Study
+from platform.study import storage
+from platform.study.study import Study
 
 
 def finish_one(study: Study) -> None:
@@ -90,7 +90,7 @@ def test_a_database_that_stays_away_ends_the_sweep_with_the_rule_and_leaves_its_
     here = sweep(f"study=sqlite:///{tmp_path}/study.db?timeout=0.1")
     study = opened(here)
     number = study.ask().number
-    monkeypatch.setattr(study_storage, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(storage, "PATIENCE_S", 1.0)
     with closing(sqlite3.connect(tmp_path / "study.db")) as other:
         other.execute("begin exclusive")
         with pytest.raises(SweepError) as away:

@@ -8,7 +8,7 @@ import pytest
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
-from platform.tpe import Memory, RememberingTPE
+from platform.study.tpe import Memory, RememberingTPE
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

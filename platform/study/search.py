@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import optuna
 
+    from platform.study.tpe import Memory
     from platform.sweepfile.spec import EarlyStopping, SweepSpec
-    from platform.tpe import Memory
 
 
 def sampler(
@@ -27,7 +27,7 @@ def sampler(
     """
     from optuna import samplers
 
-    from platform import tpe
+    from platform.study import tpe
 
     branches = any(getattr(parameter, "when", None) for parameter in spec.parameters.values())
     with warnings.catch_warnings():

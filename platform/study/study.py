@@ -20,13 +20,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from platform import kept, search
 from platform.errors import SweepError
-from platform.pruning import Pruned, judge
 from platform.space.space import Space
-from platform.study_storage import open_storage
+from platform.study import identity, search
+from platform.study.pruning import Pruned, judge
+from platform.study.storage import open_storage
+from platform.study.tpe import Memory
 from platform.sweepfile.spec import SweepSpec
-from platform.tpe import Memory
 
 IDENTITY = "identity"
 ID = "id"
@@ -83,9 +83,9 @@ class Study:
             ) from error
         past = self._count()
         if (stored := self._study.user_attrs.get(IDENTITY)) or past:
-            kept.check(stored, spec, space)
+            identity.check(stored, spec, space)
         else:
-            self._study.set_user_attr(IDENTITY, kept.identity(spec, space))
+            self._study.set_user_attr(IDENTITY, identity.identity(spec, space))
         if ID not in self._study.user_attrs:
             self._study.set_user_attr(ID, uuid.uuid4().hex)
         self.id: str = self._study.user_attrs[ID]

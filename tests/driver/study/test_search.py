@@ -5,8 +5,8 @@ import warnings
 import optuna
 import pytest
 
-from platform import search
-from platform.tpe import RememberingTPE
+from platform.study import search
+from platform.study.tpe import RememberingTPE
 
 SAMPLERS = {
     "tpe": RememberingTPE,

@@ -7,10 +7,10 @@ import optuna
 import pytest
 
 from platform.errors import SweepError
-from platform.pruning import Pruned
 from platform.space.check import space_of
 from platform.space.space import Space
-from platform.study import Asked, Study
+from platform.study.pruning import Pruned
+from platform.study.study import Asked, Study
 from platform.sweepfile.spec import load
 
 METHODS = ("tpe", "random", "grid", "gp", "cmaes", "qmc")

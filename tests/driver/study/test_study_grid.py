@@ -4,7 +4,7 @@ import itertools
 from types import SimpleNamespace
 from typing import Any
 
-from platform.study import Study
+from platform.study.study import Study
 
 END = {"state": "COMPLETE", "reason": "finished", "time": 1.0}
 GRID = (

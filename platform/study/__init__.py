@@ -1,0 +1,1 @@
+"""The durable Optuna study: storage, samplers, pruners, identity."""
