@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from platform.journal import TrialFiles, all_trials, last_values
 from platform.space.space import Space
 from platform.sweepfile.parameters import Choice, Constant, occurrences
 from platform.sweepfile.published import Published, as_text
 from platform.sweepfile.spec import SweepSpec
+from platform.tracking.journal import TrialFiles, all_trials, last_values
 
 SEED = "seed"
 NAME = "comparison.csv"

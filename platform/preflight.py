@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from platform import jobs, probe
-from platform.destination import Destination
 from platform.errors import InvalidSweep, SweepError
 from platform.storage.folder import folder_of
 from platform.sweepfile.spec import SweepSpec
+from platform.tracking.destination import Destination
 from trainables.objects import SCHEME
 
 if TYPE_CHECKING:

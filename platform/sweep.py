@@ -22,10 +22,10 @@ from trainables.redaction import redact
 if TYPE_CHECKING:
     from platform.compare import Comparison
     from platform.console import Signals
-    from platform.destination import Destination
     from platform.space.space import Space
     from platform.study.study import Study
     from platform.sweepfile.spec import SweepSpec
+    from platform.tracking.destination import Destination
     from platform.trials import Row
 
 INLINE = "inline"
@@ -126,7 +126,7 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
     from platform.storage.folder import bring_tables, open_folder, shared
     from platform.storage.lease import hold
     from platform.study.study import Study
-    from platform.tracking import Tracker
+    from platform.tracking.tracker import Tracker
 
     folder = open_folder(spec)
     with hold(spec, folder) as lease, shared(folder), clean_screen(folder / "sweep.log") as console:
@@ -239,7 +239,7 @@ def _tags(spec: SweepSpec) -> dict[str, str]:
 
 
 def _destination(spec: SweepSpec, folder: Path) -> Destination:
-    from platform.destination import Destination
+    from platform.tracking.destination import Destination
 
     storage = folder.parent
     uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from platform.compare import write_lines
-from platform.journal import TrialFiles, last_values
 from platform.runners.live import Ended
 from platform.study.study import END, Study
+from platform.tracking.journal import TrialFiles, last_values
 from trainables.redaction import redact_values
 
 

@@ -151,7 +151,7 @@ def write_trial() -> Callable[..., Path]:
     """
     import numpy as np
 
-    from platform.journal import TrialFiles
+    from platform.tracking.journal import TrialFiles
 
     def write(
         folder: Path,

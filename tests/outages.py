@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from platform.journal import TrialFiles, all_trials
+from platform.tracking.journal import TrialFiles, all_trials
 from tests.processes import killed_at_the_end
 from tests.servers import MlflowServer, Postgres
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from platform.journal import TrialFiles
 from platform.sweepfile.fields import Metric, Tracking
+from platform.tracking.journal import TrialFiles
 from trainables import places
 
 _AT_ONCE = 16  # a bucket takes its time for each

@@ -15,7 +15,6 @@ from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from platform.journal import TrialFiles
 from platform.runners.failures import Attempts
 from platform.runners.kept import Kept
 from platform.runners.limits import Watch
@@ -24,7 +23,8 @@ from platform.storage.disk_space import Room
 from platform.study.pruning import Pruned
 from platform.study.study import Asked, Study
 from platform.sweepfile.spec import SweepSpec
-from platform.tracking import Tracker
+from platform.tracking.journal import TrialFiles
+from platform.tracking.tracker import Tracker
 from trainables import places
 from trainables.redaction import redact
 from trainables.trial import DISK_FULL, FINISHED

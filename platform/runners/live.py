@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from platform.journal import TrialFiles
 from platform.runners.failures import Attempts
 from platform.study.study import Asked
 from platform.sweepfile.fields import Metric
+from platform.tracking.journal import TrialFiles
 from trainables.trial import NON_FINITE
 
 

@@ -31,7 +31,7 @@ def ours(folder: Path, trials: int, reports: int) -> dict[str, float]:
     from platform.space.check import open_sweep
     from platform.storage.folder import open_folder
     from platform.study.study import Study
-    from platform.tracking import Destination, Tracker
+    from platform.tracking.tracker import Destination, Tracker
 
     file = folder / "overhead.yaml"
     file.write_text(

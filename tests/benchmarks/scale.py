@@ -74,19 +74,19 @@ class Watch:
 
     def shipping_s(self) -> float:
         """CPU seconds of the process that ships."""
-        shippers = [each for each in self.process.children() if "platform.shipper" in each.cmdline()]
+        shippers = [each for each in self.process.children() if "platform.tracking.shipper" in each.cmdline()]
         return sum(sum(each.cpu_times()[:2]) for each in shippers)
 
 
 def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
     """Run the sweep and print what it cost; `nodes` 0 runs it in this process."""
-    from platform.destination import Destination
     from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
     from platform.space.check import open_sweep
     from platform.storage.folder import open_folder
     from platform.study.study import Study
-    from platform.tracking import Tracker
+    from platform.tracking.destination import Destination
+    from platform.tracking.tracker import Tracker
 
     file = folder / "scale.yaml"
     custom = ", custom: {fake_gpu: 1}" if nodes else ""

@@ -27,13 +27,13 @@ SIDES = ("ours untracked", "ours tracked", "Ray untracked", "Ray tracked")
 
 def ours(folder: Path, options: argparse.Namespace, store: str | None) -> dict[str, float]:
     """Seconds of a sweep of this platform, and of what is left to send then."""
-    from platform.destination import Destination
     from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
     from platform.space.check import open_sweep
     from platform.storage.folder import open_folder
     from platform.study.study import Study
-    from platform.tracking import Tracker
+    from platform.tracking.destination import Destination
+    from platform.tracking.tracker import Tracker
 
     file = folder / "wide.yaml"
     file.write_text(

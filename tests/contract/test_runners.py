@@ -14,7 +14,6 @@ import optuna
 import pytest
 
 from platform.errors import SweepError
-from platform.journal import TrialFiles
 from platform.runners import failures, inline, limits, placement, tune
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
@@ -23,6 +22,7 @@ from platform.storage.folder import open_folder
 from platform.study import storage
 from platform.study.study import Study
 from platform.sweepfile.spec import load
+from platform.tracking.journal import TrialFiles
 
 WRONG = ("thread", "nothing", "nan", "exception", "once", "silent", "leave", "memory", "disk")
 WORKER_DIES = ("exit_once", "exit")

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from platform.destination import Destination
 from platform.errors import InvalidSweep
-from platform.journal import TrialFiles
 from platform.runners.ledger import Ledger
 from platform.runners.live import Ended
-from platform.shipper import Shipper
 from platform.study.study import Study
 from platform.sweepfile.spec import load
-from platform.tracking import Tracker
+from platform.tracking.destination import Destination
+from platform.tracking.journal import TrialFiles
+from platform.tracking.shipper import Shipper
+from platform.tracking.tracker import Tracker
 from tests.servers import Line, MlflowServer
 
 NO_STOPPING = ("early_stopping=none", "method=random")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from platform.journal import TrialFiles
 from platform.runners.kept import Kept
 from platform.sweepfile.fields import Metric, Tracking
+from platform.tracking.journal import TrialFiles
 
 UP, DOWN = Metric(name="valid/hr_10", goal="maximize"), Metric(name="valid/loss", goal="minimize")
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from platform.journal import TrialFiles
 from platform.runners.live import Ended
+from platform.tracking.journal import TrialFiles
 from tests.driver.ledgers import report, start
 
 

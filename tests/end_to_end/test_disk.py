@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from platform.journal import TrialFiles
+from platform.tracking.journal import TrialFiles
 
 SWEEP = """\
 name: heavy

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from platform.answers import told
 from platform.errors import Busy, InvalidSweep
 from platform.space.check import space_of
 from platform.storage.lease import hold
 from platform.storage.lease_stores import InDatabase, Owner
 from platform.study.study import Study
 from platform.sweepfile.spec import load
+from platform.tracking.errors import told
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,9 @@ import threading
 import time
 from pathlib import Path
 
-from platform.journal import TrialFiles
 from platform.storage.disk_space import Room
 from platform.study.study import Study
+from platform.tracking.journal import TrialFiles
 
 
 def _rotate(folder: Path) -> None:

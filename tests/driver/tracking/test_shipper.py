@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from platform.destination import Destination
+from platform.tracking.destination import Destination
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("server", marks=pytest.mark.slow)])
@@ -123,7 +123,7 @@ def test_the_checkpoints_that_are_asked_for_become_artifacts(tracked, checkpoint
 
 
 def test_a_large_file_is_a_tag_that_says_where_it_lies(tracked, monkeypatch):
-    from platform import runs
+    from platform.tracking import runs
 
     monkeypatch.setattr(runs, "_LARGE_BYTES", 10)
     here = tracked()
@@ -141,7 +141,7 @@ def test_a_large_file_is_a_tag_that_says_where_it_lies(tracked, monkeypatch):
 
 @pytest.mark.parametrize("largest", [10, 1000], ids=["by reference", "as a file"])
 def test_weights_that_a_better_trial_pushed_out_are_gone_from_the_run_too(tracked, monkeypatch, wait_for, largest):
-    from platform import runs
+    from platform.tracking import runs
 
     monkeypatch.setattr(runs, "_LARGE_BYTES", largest)
     here = tracked()

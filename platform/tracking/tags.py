@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from platform.journal import all_trials
+from platform.tracking.journal import all_trials
 
 SWEEP = "sweep.id"
 NAME = "sweep.name"

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from platform import run_tags
-from platform.batches import requests_of
-from platform.destination import Destination, make_database
-from platform.journal import TrialFiles
 from platform.pictures import plots
+from platform.tracking import tags
+from platform.tracking.batches import requests_of
+from platform.tracking.destination import Destination, make_database
+from platform.tracking.journal import TrialFiles
 from trainables import places
 from trainables.exceptions import first_line
 from trainables.redaction import redact, redact_values
@@ -85,7 +85,7 @@ class Runs:
         self._names_refused: dict[int, set[str]] = {}
         parent = self.find()
         if not parent:
-            run_tags.adopt(self._client, self._experiment, sweep, sweep_id, folder)
+            tags.adopt(self._client, self._experiment, sweep, sweep_id, folder)
             parent = self.find()
         if parent:
             self._client.update_run(parent, status="RUNNING")
@@ -101,12 +101,12 @@ class Runs:
         Returns:
             The id of the parent, None where there is none.
         """
-        found = run_tags.find(self._client, self._experiment, self._sweep_id)
+        found = tags.find(self._client, self._experiment, self._sweep_id)
         parent = found.pop(None, None)
         for number, run in found.items():
             run_id = str(run.info.run_id)
             if number is not None and self._runs.get(number) != run_id:
-                self._runs[number], self._sent[number] = run_id, run_tags.reports(run)
+                self._runs[number], self._sent[number] = run_id, tags.reports(run)
                 self._opened.discard(number)
         return str(parent.info.run_id) if parent else None
 
@@ -125,7 +125,7 @@ class Runs:
         tags = self._end_tags(trial, end, files) if end else {}
         lines = trial.lines(self._sent[trial.number])
         try:
-            for count, request in requests_of(lines, params, tags, run_tags.REPORTS):
+            for count, request in requests_of(lines, params, tags, tags.REPORTS):
                 self._send(trial.number, run_id, request)
                 self._sent[trial.number] += count
         except _DeletedError:  # by hand, so on purpose
@@ -170,7 +170,7 @@ class Runs:
             run = self._client.create_run(
                 self._experiment,
                 start_time=int(1000 * identity["started"]),
-                tags=self._run_tags({run_tags.TRIAL: str(number), run_tags.PARENT: self._parent}),
+                tags=self._run_tags({tags.TRIAL: str(number), tags.PARENT: self._parent}),
                 run_name=f"{self._sweep}-{number}",
             )
             self._runs[number], self._sent[number] = str(run.info.run_id), 0
@@ -262,7 +262,7 @@ class Runs:
         return files
 
     def _run_tags(self, own: Mapping[str, str]) -> dict[str, str]:
-        ours = {run_tags.SWEEP: self._sweep_id, run_tags.NAME: self._sweep, "mlflow.source.name": "platform.sweep"}
+        ours = {tags.SWEEP: self._sweep_id, tags.NAME: self._sweep, "mlflow.source.name": "platform.sweep"}
         return {**ours, **self._tags, **own}
 
     def _find_experiment(self) -> str:

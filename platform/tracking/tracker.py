@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from platform.destination import Destination
-from platform.journal import TrialFiles, all_trials
+from platform.tracking.destination import Destination
+from platform.tracking.journal import TrialFiles, all_trials
 from trainables.redaction import remembered
 
 _ROOT = Path(__file__).parents[1]
@@ -149,7 +149,7 @@ class Tracker:
             if self._closed.is_set():
                 return
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "platform.shipper"],
+                [sys.executable, "-P", "-m", "platform.tracking.shipper"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": path},

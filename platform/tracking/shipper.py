@@ -1,4 +1,4 @@
-"""Ships a sweep's journals to MLflow: a parent run, a child run a trial. ``python -m platform.shipper`` is a process.
+"""Ships a sweep's journals to MLflow: a parent run, a child run a trial. ``python -m platform.tracking.shipper`` is a process.
 
 What is on disk decides what is sent, so an outage or a crash is caught up by whoever ships next, and nothing is sent
 twice: each batch carries the number of its last journal line as the metric `trial/reports`.
@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from platform.answers import is_silent, told
 from platform.console import log_to
-from platform.destination import Destination
-from platform.journal import TrialFiles, all_trials
-from platform.runs import Runs
+from platform.tracking.destination import Destination
+from platform.tracking.errors import is_silent, told
+from platform.tracking.journal import TrialFiles, all_trials
+from platform.tracking.runs import Runs
 from trainables.redaction import take_over
 
 _PAUSE_S = 1.0
@@ -90,7 +90,7 @@ class Shipper:
         """Ship what is left and end the parent run; False if the store did not take all of it in `patience_s` seconds.
 
         Args:
-            end: as :meth:`platform.runs.Runs.end_parent` takes it.
+            end: as :meth:`platform.tracking.runs.Runs.end_parent` takes it.
         """
         self._parent_end = dict(end)
         self._done.set()

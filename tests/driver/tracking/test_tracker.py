@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from platform.journal import TrialFiles
+from platform.tracking.journal import TrialFiles
 from trainables.redaction import remember
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PATIENCE_S = 300
 """For a process to start and ship on a machine that others use: it imports MLflow, which takes seconds of its own."""
 
@@ -21,7 +21,7 @@ PATIENCE_S = 300
 def shippers(of: int | None = None) -> list[psutil.Process]:
     """The living processes below `of`, or below this one, that ship."""
     living = [each for each in psutil.Process(of).children() if each.status() != psutil.STATUS_ZOMBIE]
-    return [each for each in living if "platform.shipper" in each.cmdline()]
+    return [each for each in living if "platform.tracking.shipper" in each.cmdline()]
 
 
 def test_a_process_of_its_own_ships_a_sweep_and_is_gone_at_the_end(tracked, wait_for):
@@ -35,7 +35,7 @@ def test_a_process_of_its_own_ships_a_sweep_and_is_gone_at_the_end(tracked, wait
     tracker.changed(files)
     wait_for(lambda: files.read("shipped.json").get("reports") == 3, "three reports shipped", PATIENCE_S)
     (process,) = shippers()
-    assert process.cmdline()[1:] == ["-P", "-m", "platform.shipper"]
+    assert process.cmdline()[1:] == ["-P", "-m", "platform.tracking.shipper"]
     assert process.nice() == max(psutil.Process().nice(), 5)
     assert process.net_connections("inet") == []
     here.report(files, range(4, 6))
@@ -89,9 +89,9 @@ def test_a_shipper_dies_with_its_driver(tracked, wait_for):
     script = f"""
         import time
         from pathlib import Path
-        from platform.destination import Destination
-        from platform.journal import TrialFiles
-        from platform.tracking import Tracker
+        from platform.tracking.destination import Destination
+        from platform.tracking.journal import TrialFiles
+        from platform.tracking.tracker import Tracker
         folder = Path({str(here.folder)!r})
         to = Destination({here.uri!r}, {here.experiment!r}, folder.parent / "artifacts")
         tracker = Tracker(to, "curve", folder, {{}}, print)

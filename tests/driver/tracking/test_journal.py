@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from platform.journal import TrialFiles, all_trials, last_values
+from platform.tracking.journal import TrialFiles, all_trials, last_values
 from trainables import places, segments
 from trainables.objects import Bucket, StoreError
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from platform.journal import TrialFiles
+from platform.tracking.journal import TrialFiles
 
 
 def test_a_new_driver_carries_a_trials_run_on_without_a_step_twice(tracked, wait_for):
@@ -130,7 +130,7 @@ def test_an_outage_is_said_once_the_sweep_goes_on_and_the_same_command_ships_the
 
 
 def test_a_server_that_comes_back_during_the_sweep_gets_everything(tracked, line, monkeypatch, wait_for):
-    monkeypatch.setattr("platform.shipper._LONGEST_PAUSE_S", 0.5)
+    monkeypatch.setattr("platform.tracking.shipper._LONGEST_PAUSE_S", 0.5)
     here = tracked(line.uri)
     line.cut()
     shipper = here.started()

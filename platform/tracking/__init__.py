@@ -1,0 +1,1 @@
+"""From trials' journals to MLflow: journal, tracker, shipper."""
