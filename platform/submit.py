@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platform import jobs, packaging, preflight
+from platform.cluster import jobs, packaging, preflight
 from platform.errors import InvalidSweep, SweepError
 from platform.identity import commit
 from platform.runners.placement import capacity, nodes_of

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from platform import probe
+from platform.cluster import probe
 from platform.errors import SweepError
 from platform.sweepfile.spec import Resources
 from platform.sweepfile.yaml_lines import read as read_yaml
@@ -70,7 +70,7 @@ def nodes() -> list[Nodes]:
 
 
 def nodes_of(answer: Mapping[str, Any]) -> list[Nodes]:
-    """The nodes of a cluster as :func:`platform.probe.answer` tells them: `alive` and `node_types`.
+    """The nodes of a cluster as :func:`platform.cluster.probe.answer` tells them: `alive` and `node_types`.
 
     Raises:
         SweepError: the node types cannot be read.
@@ -85,7 +85,7 @@ def addable(said: str | None) -> list[Nodes]:
     """What the autoscaler can have at most of each node type; nothing where nothing says so.
 
     Args:
-        said: see :func:`platform.probe.node_types`.
+        said: see :func:`platform.cluster.probe.node_types`.
 
     Raises:
         SweepError: it cannot be read.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from platform.probe import node_types
+from platform.cluster.probe import node_types
 from platform.runners.placement import addable
 
 ROOT = Path(__file__).parents[2]

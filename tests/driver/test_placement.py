@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platform.cluster.probe import node_types
 from platform.errors import InvalidSweep, SweepError
-from platform.probe import node_types
 from platform.runners.placement import (
     Nodes,
     addable,

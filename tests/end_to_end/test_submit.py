@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from platform import jobs, preflight
+from platform.cluster import jobs, preflight
 from platform.sweepfile.spec import load
 from tests.clusters import RayCluster
 from trainables.objects import Bucket

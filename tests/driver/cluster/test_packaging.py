@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from platform import packaging
+from platform.cluster import packaging
 from platform.errors import InvalidSweep
 
 

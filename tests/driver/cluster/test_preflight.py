@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from platform import preflight
+from platform.cluster import preflight
 from platform.errors import InvalidSweep
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platform import access
+from platform.cluster import access
 from platform.errors import Busy, SweepError
 from trainables.exceptions import first_line
 

@@ -10,7 +10,7 @@ import pytest
 import ray
 from aiohttp import web
 
-from platform import jobs
+from platform.cluster import jobs
 from platform.submit import main
 
 SAID = "one\ntwo\nthree\n"

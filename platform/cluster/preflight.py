@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from platform import jobs, probe
+from platform.cluster import jobs, probe
 from platform.errors import InvalidSweep, SweepError
 from platform.storage.folder import folder_of
 from platform.sweepfile.spec import SweepSpec

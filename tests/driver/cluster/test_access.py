@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from platform import access
+from platform.cluster import access
 from platform.errors import InvalidSweep
 
 SECRET = "secret-0123456789"
