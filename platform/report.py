@@ -19,7 +19,7 @@ from rich.text import Text
 from platform.compare import Cell, Comparison, Spread, difference
 from platform.pairs import LEVEL, PairedTests
 from platform.runners.ledger import Ledger
-from platform.runners.live import Ended
+from platform.runners.running import Ended
 from platform.sweepfile.published import as_text
 from platform.sweepfile.spec import SweepSpec
 from platform.trials import Row

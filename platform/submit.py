@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from platform.cluster import jobs, packaging, preflight
 from platform.errors import InvalidSweep, SweepError
-from platform.identity import commit
+from platform.provenance import commit
 from platform.runners.placement import capacity, nodes_of
 from platform.space.check import open_sweep
 from platform.sweepfile.spec import SweepSpec, load

@@ -233,7 +233,7 @@ def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
 
 
 def _tags(spec: SweepSpec) -> dict[str, str]:
-    from platform.identity import tags
+    from platform.provenance import tags
 
     return {**tags(), **({"sweep.set": " ".join(spec.overrides)} if spec.overrides else {})}
 

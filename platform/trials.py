@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from platform.compare import write_lines
-from platform.runners.live import Ended
+from platform.runners.running import Ended
 from platform.study.study import END, Study
 from platform.tracking.journal import TrialFiles, last_values
 from trainables.redaction import redact_values

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from platform.runners.failures import Attempts
-from platform.runners.kept import Kept
 from platform.runners.limits import Watch
-from platform.runners.live import Ended, Live
+from platform.runners.retention import Kept
+from platform.runners.running import Ended, Live
 from platform.storage.disk_space import Room
 from platform.study.pruning import Pruned
 from platform.study.study import Asked, Study

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterable
 
-from platform.runners.live import Live
+from platform.runners.running import Live
 from platform.sweepfile.fields import Limits
 from trainables.stages import WAITING
 

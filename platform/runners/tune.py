@@ -18,7 +18,7 @@ from typing import Any
 from platform.errors import SweepError
 from platform.runners.ledger import Ledger
 from platform.runners.placement import Capacity
-from platform.runners.pulse import answers, felt
+from platform.runners.watchdog import answers, felt
 from trainables.trial import WORKER_LOST
 
 # Read by Ray when it is imported or when a worker starts.

@@ -16,7 +16,7 @@ import pytest
 from platform.errors import SweepError
 from platform.runners import failures, inline, limits, placement, tune
 from platform.runners.ledger import Ledger
-from platform.runners.live import Ended
+from platform.runners.running import Ended
 from platform.space.check import space_of
 from platform.storage.folder import open_folder
 from platform.study import storage

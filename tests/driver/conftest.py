@@ -14,7 +14,7 @@ import pytest
 
 from platform.errors import InvalidSweep
 from platform.runners.ledger import Ledger
-from platform.runners.live import Ended
+from platform.runners.running import Ended
 from platform.study.study import Study
 from platform.sweepfile.spec import load
 from platform.tracking.destination import Destination

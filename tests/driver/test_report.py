@@ -10,7 +10,7 @@ from platform import report
 from platform.compare import Cell, Comparison, Spread
 from platform.pairs import Pair, PairedTests
 from platform.report import Progress
-from platform.runners.live import Ended
+from platform.runners.running import Ended
 from platform.trials import Row
 
 LOOK = "mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"

@@ -1,7 +1,7 @@
 """The ledger: limits of a trial and of the sweep, and a search that is used up."""
 
 from platform.runners import ledger as ledgers
-from platform.runners.live import Ended
+from platform.runners.running import Ended
 from platform.storage import disk_space
 from platform.tracking.journal import TrialFiles
 from tests.driver.ledgers import report, start

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from platform.runners.live import Ended
+from platform.runners.running import Ended
 from platform.tracking.journal import TrialFiles
 from tests.driver.ledgers import report, start
 

@@ -3,11 +3,11 @@
 import importlib.metadata
 import subprocess
 
-from platform import identity
+from platform import provenance
 
 
 def test_versions_and_user_are_there_without_a_repository(tmp_path):
-    tags = identity.tags(tmp_path / "sweep.yaml")
+    tags = provenance.tags(tmp_path / "sweep.yaml")
     assert tags["version.optuna"] == importlib.metadata.version("optuna")
     assert tags["version.torch"] == importlib.metadata.version("torch")
     assert tags["mlflow.user"]
@@ -26,15 +26,15 @@ def test_the_commit_and_whether_the_tree_differs(tmp_path):
     git("commit", "-qm", "first")
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "untracked").write_text("")
-    tags = identity.tags(path)
+    tags = provenance.tags(path)
     assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert tags["git.state"] == "clean"
     path.write_text("name: y")
-    assert identity.tags(path)["git.state"] == "changed"
+    assert provenance.tags(path)["git.state"] == "changed"
 
 
 def test_a_tree_that_was_sent_without_git_is_named_by_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SWEEP_GIT_COMMIT", "0123abc")
     monkeypatch.setenv("SWEEP_GIT_STATE", "changed")
-    tags = identity.tags(tmp_path / "sweep.yaml")
+    tags = provenance.tags(tmp_path / "sweep.yaml")
     assert (tags["mlflow.source.git.commit"], tags["git.state"]) == ("0123abc", "changed")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from platform.runners.kept import Kept
+from platform.runners.retention import Kept
 from platform.sweepfile.fields import Metric, Tracking
 from platform.tracking.journal import TrialFiles
 
