@@ -87,7 +87,7 @@ def _load_all(requests: Sequence[tuple[Path, Sequence[str]]]) -> list[tuple[Swee
 
 
 def _show(sweeps: Sequence[tuple[SweepSpec, Path]]) -> int:
-    from platform import compare, pairs, report
+    from platform.analysis import compare, pairs, report
     from platform.console import console_on
 
     console = console_on(sys.stdout)

@@ -20,13 +20,13 @@ from trainables.places import is_bucket, place_of
 from trainables.redaction import redact
 
 if TYPE_CHECKING:
-    from platform.compare import Comparison
+    from platform.analysis.compare import Comparison
+    from platform.analysis.trials import Row
     from platform.console import Signals
     from platform.space.space import Space
     from platform.study.study import Study
     from platform.sweepfile.spec import SweepSpec
     from platform.tracking.destination import Destination
-    from platform.trials import Row
 
 INLINE = "inline"
 _TURN_S = 1.0
@@ -119,7 +119,7 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
 
 
 def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, signals: Signals) -> int:
-    from platform import report, trials
+    from platform.analysis import report, trials
     from platform.console import Interrupted, clean_screen
     from platform.runners import inline, placement, tune
     from platform.runners.ledger import Ledger
@@ -202,7 +202,7 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
 
 
 def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
-    from platform import report
+    from platform.analysis import report
     from platform.console import clean_screen
     from platform.runners import placement, tune
     from platform.storage.folder import open_folder
@@ -250,7 +250,7 @@ def _destination(spec: SweepSpec, folder: Path) -> Destination:
 
 def _write(spec: SweepSpec, study: Study, table: Sequence[Row], folder: Path) -> list[Path]:
     """Write the results table and Optuna's plots into the sweep's folder."""
-    from platform import trials
+    from platform.analysis import trials
     from platform.pictures import plots
 
     files = [trials.write_csv(table, [metric.name for metric in spec.metrics], folder / "results.csv")]
@@ -261,7 +261,7 @@ def _write(spec: SweepSpec, study: Study, table: Sequence[Row], folder: Path) ->
 
 def _compare(spec: SweepSpec, folder: Path) -> tuple[Comparison, list[Path]]:
     """The sweep as a paper's table, and the files that hold it and the paired tests."""
-    from platform import compare, pairs
+    from platform.analysis import compare, pairs
 
     compared = compare.compare([(spec, folder)])
     return compared, [compare.write(compared, folder), pairs.write(pairs.paired(compared), folder)]

@@ -186,9 +186,9 @@ def test_imports_go_one_way() -> None:
         ("trainables.seqrec.fit", "from trainables.spectran import run", "spectran lies above seqrec"),
         ("trainables.spectran.run", "from trainables.floors.counts import x", "papers do not import each other"),
         ("trainables.data.load", "import trainables.registry", "registry lies above data"),
-        ("platform.compare", "from platform.pairs import paired", "pairs lies above compare"),
+        ("platform.analysis.compare", "from platform.analysis.pairs import paired", "pairs lies above compare"),
         (
-            "platform.report",
+            "platform.analysis.report",
             "import mlflow.tracking",
             "mlflow has its home in ['platform.tracking.errors', 'platform.tracking.batches'",
         ),

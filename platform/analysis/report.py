@@ -16,13 +16,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from platform.compare import Cell, Comparison, Spread, difference
-from platform.pairs import LEVEL, PairedTests
+from platform.analysis.compare import Cell, Comparison, Spread, difference
+from platform.analysis.pairs import LEVEL, PairedTests
+from platform.analysis.trials import Row
 from platform.runners.ledger import Ledger
 from platform.runners.running import Ended
 from platform.sweepfile.published import as_text
 from platform.sweepfile.spec import SweepSpec
-from platform.trials import Row
 
 _OF_ALL_ROWS = re.compile(r"test/[a-z]+_\d+")
 """Test metrics of a whole split; those of groups of rows (`test/hr_10_cold`) would make a table too wide to read."""

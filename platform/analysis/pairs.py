@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from platform.compare import Cell, Comparison, write_lines
+from platform.analysis.compare import Cell, Comparison, write_lines
 
 NAME = "pairs.csv"
 RESAMPLES = 10_000

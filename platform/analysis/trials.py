@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from platform.compare import write_lines
+from platform.analysis.compare import write_lines
 from platform.runners.running import Ended
 from platform.study.study import END, Study
 from platform.tracking.journal import TrialFiles, last_values

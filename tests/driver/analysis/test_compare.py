@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from platform import compare
-from platform.compare import Spread
+from platform.analysis import compare
+from platform.analysis.compare import Spread
 from platform.storage.lease import hold
 from platform.study.study import Study
 from platform.sweepfile.spec import load

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from platform import report, trials
+from platform.analysis import report, trials
 from platform.runners.ledger import Ledger
 from platform.study.study import Study
 from platform.sweep import _summary

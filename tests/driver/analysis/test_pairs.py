@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from platform import compare, pairs
-from platform.pairs import PairedTests
+from platform.analysis import compare, pairs
+from platform.analysis.pairs import PairedTests
 from platform.sweepfile.spec import load
 
 SWEEP = """\

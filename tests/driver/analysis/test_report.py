@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from platform import report
-from platform.compare import Cell, Comparison, Spread
-from platform.pairs import Pair, PairedTests
-from platform.report import Progress
+from platform.analysis import report
+from platform.analysis.compare import Cell, Comparison, Spread
+from platform.analysis.pairs import Pair, PairedTests
+from platform.analysis.report import Progress
+from platform.analysis.trials import Row
 from platform.runners.running import Ended
-from platform.trials import Row
 
 LOOK = "mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
 

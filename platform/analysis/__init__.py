@@ -1,0 +1,1 @@
+"""Finished trials as tables, paired tests and printed reports."""
