@@ -9,10 +9,10 @@ import textwrap
 from pathlib import Path
 
 from trainables import config as configs
-from trainables import registry
-from trainables.on_ray import device
+from trainables.runtime import registry
+from trainables.runtime.on_ray import device
+from trainables.runtime.worker import run_trial, training_seed
 from trainables.trial import LocalTrial
-from trainables.worker import run_trial, training_seed
 
 _WIDTH = 100
 

@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from platform.runners.ledger import Ledger
-from trainables.failure import classify
+from trainables.runtime.failure import classify
 from trainables.trial import EXCEPTION, FINISHED, WORKER_LOST
 
 
@@ -49,7 +49,7 @@ class Bridge:
             raise self._error
 
     def take(self, tune_id: str, message: dict[str, Any]) -> bool:
-        """Take a worker's message (see trainables/on_ray.py); False ends the trial."""
+        """Take a worker's message (see trainables/runtime/on_ray.py); False ends the trial."""
         go_on = False
         with self._own():
             go_on = self._take(tune_id, message)

@@ -8,10 +8,10 @@ from typing import Any
 
 from platform.runners.ledger import Ledger
 from trainables import places
-from trainables.failure import describe
+from trainables.runtime.failure import describe
+from trainables.runtime.worker import limit_threads, run_ranks, training_seed
 from trainables.stages import Stages
 from trainables.trial import LocalTrial, TrialStopped
-from trainables.worker import limit_threads, run_ranks, training_seed
 
 _PAUSE_S = 0.5
 

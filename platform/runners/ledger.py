@@ -27,8 +27,8 @@ from platform.tracking.journal import TrialFiles
 from platform.tracking.tracker import Tracker
 from trainables import places
 from trainables.redaction import redact
+from trainables.runtime.worker import divides
 from trainables.trial import DISK_FULL, FINISHED
-from trainables.worker import divides
 
 INTERRUPTED = "INTERRUPTED"
 

@@ -132,7 +132,7 @@ def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exce
     from ray.tune.error import TuneError
 
     from platform.runners.bridge import Bridge, LedgerScheduler, LedgerSearcher, SweepStopper
-    from trainables.on_ray import train
+    from trainables.runtime.on_ray import train
 
     bridge = Bridge(ledger, capacity.cpu, capacity.gpu)
     scratch = Path(tempfile.mkdtemp(prefix="sweep-tune-"))

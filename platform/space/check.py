@@ -19,7 +19,7 @@ from platform.sweepfile.expression import parse
 from platform.sweepfile.parameters import IntRange, ends
 from platform.sweepfile.spec import SweepSpec, invalid, read
 from trainables import config as configs
-from trainables import registry
+from trainables.runtime import registry
 
 _DATA = "data."
 """Fields of the part that names data."""

@@ -127,7 +127,7 @@ def starts(engine: str) -> list[float]:
 
 def start(folder: Path, engine: str, device: str, began: float) -> None:
     """Three trials in this process; prints the seconds to each one's first report, the first's from ``began``."""
-    from trainables.worker import run_trial
+    from trainables.runtime.worker import run_trial
 
     for seed in range(3):
         seconds: list[float] = []

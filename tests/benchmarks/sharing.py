@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from trainables import config as configs
-from trainables import registry
+from trainables.runtime import registry
+from trainables.runtime.worker import limit_threads, run_trial
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
-from trainables.worker import limit_threads, run_trial
 
 _PROCESSES = 8
 

@@ -32,10 +32,10 @@ import numpy as np
 from rich.console import Console
 
 from trainables import config as configs
-from trainables import registry
+from trainables.runtime import registry
+from trainables.runtime.worker import limit_threads, run_trial
 from trainables.stages import Arrays, StageResult, Stages
 from trainables.trial import LocalTrial
-from trainables.worker import limit_threads, run_trial
 
 GAMMAS = tuple(float(f"{gamma:.2g}") for gamma in np.geomspace(0.01, 1, 12))
 """Around the paper's 0.2, whose grid is not given."""

@@ -83,8 +83,8 @@ HOMES = {
         "platform.cluster.preflight",
         "platform.cluster.probe",
         "platform.submit",
-        "trainables.on_ray",
-        "trainables.outposts",
+        "trainables.runtime.on_ray",
+        "trainables.runtime.node_agents",
     },
     "mlflow": {"platform.tracking.runs", "platform.tracking.batches", "platform.tracking.errors"},
     "optuna": {
@@ -185,7 +185,7 @@ def test_imports_go_one_way() -> None:
         ("trainables.trial", "from platform.errors import SweepError", "a worker knows nothing of the driver"),
         ("trainables.seqrec.fit", "from trainables.spectran import run", "spectran lies above seqrec"),
         ("trainables.spectran.run", "from trainables.floors.counts import x", "papers do not import each other"),
-        ("trainables.data.load", "import trainables.registry", "registry lies above data"),
+        ("trainables.data.load", "import trainables.runtime.registry", "registry lies above data"),
         ("platform.analysis.compare", "from platform.analysis.pairs import paired", "pairs lies above compare"),
         (
             "platform.analysis.report",
@@ -206,9 +206,9 @@ def test_a_planted_violation_is_found(module: str, source: str, violation: str) 
     [
         ("platform.space.space", "from platform.sweepfile.spec import SweepSpec"),
         ("platform.space.check", "from trainables import config, registry"),
-        ("platform.runners.tune", "import ray\nfrom trainables.on_ray import Trainable"),
+        ("platform.runners.tune", "import ray\nfrom trainables.runtime.on_ray import Trainable"),
         ("trainables.hatllm.run", "import deepspeed, torch\nfrom trainables.seqrec.fit import fit"),
-        ("trainables.worker", "import platform"),
+        ("trainables.runtime.worker", "import platform"),
         ("platform.sweepfile.spec", "import os\nfrom pathlib import Path"),
         ("platform.console", "from trainables.redaction import redact"),
     ],

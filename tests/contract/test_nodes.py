@@ -86,7 +86,7 @@ def ranks(folder: Path) -> dict[int, psutil.Process]:
     """The ranks of the trial in `folder` that run, by number: each writes into its own output."""
     found = {}
     for process in psutil.process_iter(["cmdline"]):
-        if "trainables.rank" in (process.info["cmdline"] or []):
+        if "trainables.runtime.rank" in (process.info["cmdline"] or []):
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 outputs = [Path(file.path) for file in process.open_files()]
                 found.update({int(each.stem): process for each in outputs if each.parent == folder / "ranks"})

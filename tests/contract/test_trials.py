@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import on_ray, rank
+from trainables.runtime import on_ray, rank
 from trainables.stages import stage
 from trainables.trial import LocalTrial, Trial, TrialStopped
 

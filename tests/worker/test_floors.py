@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from trainables import registry
 from trainables.config import build
 from trainables.data.config import Data
 from trainables.data.sequences import Sequences, load
@@ -21,6 +20,7 @@ from trainables.data.splits import leave_one_out, split
 from trainables.floors.config import METRICS, Config, check
 from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
 from trainables.floors.run import run
+from trainables.runtime import registry
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
 

@@ -6,9 +6,9 @@ import pytest
 
 from trainables.config import build
 from trainables.hatllm.config import Config, check
+from trainables.runtime.worker import run_ranks
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
-from trainables.worker import run_ranks
 
 ENGINES = [
     {"engine.zero_stage": 0},

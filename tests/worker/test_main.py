@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from trainables import registry
 from trainables.__main__ import main
 from trainables.config import field_names
+from trainables.runtime import registry
 
 CURVE = "tests.trainables.curve"
 ROOT = Path(__file__).parents[2]

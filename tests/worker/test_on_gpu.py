@@ -20,9 +20,9 @@ from trainables.hatllm.masks import Spans
 from trainables.hatllm.prompts import Prompt
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
+from trainables.runtime.worker import run_trial
 from trainables.stages import Stages
 from trainables.trial import LocalTrial
-from trainables.worker import run_trial
 
 pytestmark = [
     pytest.mark.slow,

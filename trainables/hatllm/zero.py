@@ -15,7 +15,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables import process_group
 from trainables.hatllm.deepspeed_json import Merged, merged
 from trainables.hatllm.engine import State
 from trainables.hatllm.engine_config import EngineConfig
@@ -31,6 +30,7 @@ from trainables.hatllm.trained import (
     set_adamw_moments,
     trained,
 )
+from trainables.runtime import process_group
 from trainables.trial import Trial
 
 

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from trainables.config import ConfigError
+from trainables.runtime.worker import divides, limit_threads, run_trial, training_seed
 from trainables.trial import LocalTrial, TrialStopped
-from trainables.worker import divides, limit_threads, run_trial, training_seed
 
 CURVE = "tests.trainables.curve"
 

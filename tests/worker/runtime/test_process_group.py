@@ -5,7 +5,7 @@ import os
 import psutil
 import pytest
 
-from trainables.process_group import LOOPBACK, interface_of, open_store
+from trainables.runtime.process_group import LOOPBACK, interface_of, open_store
 
 
 def test_the_store_listens_on_the_named_address_alone():

@@ -1,4 +1,4 @@
-"""``python -m trainables.rank``: one rank of a trial of several, started by its worker (see worker.py, launch.py)."""
+"""``python -m trainables.runtime.rank``: one rank of a trial of several, started by its worker (see worker.py, launch.py)."""
 
 import os
 import sys
@@ -7,11 +7,12 @@ from typing import Any
 
 import psutil
 
-from trainables import launch, places, process_group
-from trainables.failure import describe
+from trainables import places
+from trainables.runtime import launch, process_group
+from trainables.runtime.failure import describe
+from trainables.runtime.worker import limit_threads, run_trial
 from trainables.stages import Stages
 from trainables.trial import FINISHED, TRACEBACK, LocalTrial
-from trainables.worker import limit_threads, run_trial
 
 
 def main(descriptor: int, parent: int) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trainables import config as configs
-from trainables import launch, places, process_group, registry
+from trainables import places
 from trainables.redaction import redact_values, remember
+from trainables.runtime import launch, process_group, registry
 from trainables.trial import Trial
 
 RESOLVED = "config.json"
@@ -70,7 +71,7 @@ def run_here(
         gpus: of all of them.
         address: of this machine, by which the trial's ranks reach each other.
         others: ranks elsewhere, followed too.
-        check: see :func:`trainables.launch.run_ranks`.
+        check: see :func:`trainables.runtime.launch.run_ranks`.
 
     Returns:
         MiB of memory that these and the other ranks held.
@@ -90,7 +91,7 @@ def run_here(
         trial.report(message["step"], message["metrics"])
 
     ends = launch.run_ranks(
-        "trainables.rank",
+        "trainables.runtime.rank",
         placed,
         receive=receive,
         outputs=places.local(tasks[0]["folder"]) / "ranks",

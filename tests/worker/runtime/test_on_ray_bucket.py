@@ -2,7 +2,8 @@
 
 import pytest
 
-from trainables import on_ray, places
+from trainables import places
+from trainables.runtime import on_ray
 
 
 @pytest.mark.parametrize(("wrong", "reason"), [("nothing", "finished"), ("exception", "exception")])

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 import platform
-from trainables import on_ray
+from trainables.runtime import on_ray
 
 MIB = 2**20
 

@@ -6,8 +6,8 @@ import traceback
 
 from trainables.disk import is_full
 from trainables.exceptions import causes
-from trainables.launch import RankFailed
 from trainables.redaction import redact
+from trainables.runtime.launch import RankFailed
 from trainables.trial import DISK_FULL, EXCEPTION, NON_FINITE, OUT_OF_MEMORY, TRACEBACK, Trial
 
 _NO_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")

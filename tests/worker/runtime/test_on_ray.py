@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainables import on_ray
+from trainables.runtime import on_ray
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trainables import places, process_group
-from trainables.launch import Message, RankFailed, last_words, output_of
+from trainables import places
+from trainables.runtime import process_group
+from trainables.runtime.launch import Message, RankFailed, last_words, output_of
+from trainables.runtime.worker import rank_tasks, run_here
 from trainables.trial import EXCEPTION, FINISHED, RETIRED, WORKER_LOST, Trial, TrialStopped
-from trainables.worker import rank_tasks, run_here
 
 _PLACED_S = 300.0  # a node that has just died is missed here; the trial is then placed anew
 _ANSWER_S = 10.0
@@ -29,7 +30,7 @@ def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
     """Run the trial that ``task`` describes on the nodes of this actor's placement group.
 
     Args:
-        task: as for :func:`trainables.worker.run_ranks`; ``ranks`` is a multiple of ``nodes``.
+        task: as for :func:`trainables.runtime.worker.run_ranks`; ``ranks`` is a multiple of ``nodes``.
         trial: where its reports go.
 
     Returns:
@@ -110,7 +111,7 @@ def _with_node() -> Callable[[], None]:
 
 
 class _Node:
-    """One other node, as the trial's worker sees it; a :class:`trainables.launch.Other`."""
+    """One other node, as the trial's worker sees it; a :class:`trainables.runtime.launch.Other`."""
 
     def __init__(self, group: PlacementGroup, bundle: int, tasks: list[Message], *, cpus: float, gpus: float) -> None:
         self.name = f"node {bundle + 1} of {group.bundle_count}"
@@ -144,12 +145,12 @@ class _Node:
         self._run = self._actor.run.remote(self._tasks, self._gpus)
 
     def look(self) -> None:
-        """See :meth:`trainables.launch.Other.look`."""
+        """See :meth:`trainables.runtime.launch.Other.look`."""
         if self.last is None and ray.wait([self._run], timeout=0)[0]:
             self.last = self._heard()
 
     def ask_after(self) -> None:
-        """See :meth:`trainables.launch.Other.ask_after`."""
+        """See :meth:`trainables.runtime.launch.Other.ask_after`."""
         self.look()
         try:
             if self.last is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables.failure import classify, describe
+from trainables.runtime.failure import classify, describe
 from trainables.trial import LocalTrial
 
 

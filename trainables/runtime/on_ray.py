@@ -16,10 +16,10 @@ import time
 from typing import Any
 
 from trainables import places
-from trainables.failure import describe
+from trainables.runtime.failure import describe
+from trainables.runtime.worker import limit_threads, run_ranks, training_seed
 from trainables.stages import Stages
 from trainables.trial import FINISHED, RETIRED, LocalTrial, TrialStopped
-from trainables.worker import limit_threads, run_ranks, training_seed
 
 _THREADS_SETTLE_S = 2.0
 _GPU_MEMORY_KEPT_MIB = 64.0  # workspaces of the math libraries
@@ -68,9 +68,9 @@ def _run(task: dict[str, Any], trial: LocalTrial) -> float:
     """Run the trial where its ranks have their places; MiB of memory that other processes held."""
     if task["nodes"] == 1:
         return run_ranks(task, trial)
-    from trainables import outposts
+    from trainables.runtime import node_agents
 
-    return outposts.run_ranks(task, trial)
+    return node_agents.run_ranks(task, trial)
 
 
 def trial_of(task: dict[str, Any]) -> LocalTrial:

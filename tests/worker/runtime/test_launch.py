@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trainables import launch
-from trainables.failure import describe
-from trainables.launch import RankFailed
+from trainables.runtime import launch
+from trainables.runtime.failure import describe
+from trainables.runtime.launch import RankFailed
+from trainables.runtime.worker import run_ranks
 from trainables.trial import EXCEPTION, FINISHED, OUT_OF_MEMORY, WORKER_LOST, LocalTrial, TrialStopped
-from trainables.worker import run_ranks
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def task(ranks: int, **values) -> dict:
@@ -35,7 +35,9 @@ def losses(trial: LocalTrial) -> list[float]:
 
 
 def no_rank_is_left() -> bool:
-    return not [child for child in psutil.Process().children(recursive=True) if "trainables.rank" in child.cmdline()]
+    return not [
+        child for child in psutil.Process().children(recursive=True) if "trainables.runtime.rank" in child.cmdline()
+    ]
 
 
 def gone(pid: int, within: float = 10) -> bool:
@@ -118,7 +120,7 @@ def test_ranks_die_with_a_worker_that_is_killed(tmp_path):
     child, until = tmp_path / "ranks" / "1" / "child", time.monotonic() + 60
     while not (child.exists() and child.read_text()) and time.monotonic() < until:
         time.sleep(0.1)
-    ranks = [each.pid for each in psutil.Process(worker.pid).children() if "trainables.rank" in each.cmdline()]
+    ranks = [each.pid for each in psutil.Process(worker.pid).children() if "trainables.runtime.rank" in each.cmdline()]
     try:
         assert len(ranks) == 2
         os.kill(worker.pid, signal.SIGKILL)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trainables import registry
+from trainables.runtime import registry
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_every_folder_with_config_and_run_is_a_trainable():

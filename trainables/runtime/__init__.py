@@ -1,0 +1,1 @@
+"""How a trial runs: worker, ranks, node agents, registry, failures."""
