@@ -14,9 +14,9 @@ from pathlib import Path
 from platform.errors import InvalidSweep, SweepError
 from platform.storage.folder import bring_tables, folder_of
 from platform.sweepfile.spec import SweepSpec, load
-from trainables import places
-from trainables.objects import StoreError
 from trainables.redaction import redact
+from trainables.storage import mirror
+from trainables.storage.objects import StoreError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def _show(sweeps: Sequence[tuple[SweepSpec, Path]]) -> int:
     report.pairs(console, tests, str(folder / pairs.NAME))
     try:
         written = [compare.write(compared, folder), pairs.write(tests, folder)]
-        places.push(*written)
+        mirror.push(*written)
     except OSError as error:
         raise SweepError(
             f"{folder}: must be a folder that can be written, but gave {error.strerror!r}; the table above is not kept"

@@ -15,9 +15,9 @@ from platform.errors import InvalidSweep, SweepError
 from platform.space.check import open_sweep
 from platform.storage.folder import try_bucket
 from trainables.disk import is_away, is_full
-from trainables.objects import StoreError
-from trainables.places import is_bucket, place_of
 from trainables.redaction import redact
+from trainables.storage.mirror import is_bucket, place_of
+from trainables.storage.objects import StoreError
 
 if TYPE_CHECKING:
     from platform.analysis.compare import Comparison

@@ -277,7 +277,7 @@ def object_server() -> Iterator[str]:
 @pytest.fixture
 def bucket(object_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new bucket as `s3://name`, reached by the usual variables; copies of its objects lie in `tmp_path`/node."""
-    from trainables import objects
+    from trainables.storage import objects
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", object_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")

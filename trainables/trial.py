@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainables import cache, checkpoint, places
 from trainables.fields import require_name
 from trainables.redaction import redact, redact_values
-from trainables.stages import Stages
+from trainables.storage import cache, checkpoint, mirror
+from trainables.storage.stages import Stages
 
 STATUS = "status"
 TAGS = "tags.json"
@@ -160,7 +160,7 @@ class LocalTrial:
         """See :meth:`Trial.status`."""
         if text != self._status and not self.rank:  # who waits says the same again and again
             (self.folder / STATUS).write_text(redact(text))
-            places.push(self.folder / STATUS)
+            mirror.push(self.folder / STATUS)
             self._status = text
 
     def phase(self, name: str, offset: int = 0, *, checkpoints: Path | None = None) -> "Phase":
@@ -189,21 +189,21 @@ class LocalTrial:
         if self.rank:
             return
         path = self.folder / TAGS
-        places.pull_file(path)  # an attempt on another node may have written it
+        mirror.pull_file(path)  # an attempt on another node may have written it
         known = json.loads(path.read_text()) if path.exists() else {}
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps({**known, **redact_values({name: value})}))
         draft.rename(path)
-        places.push(path)
+        mirror.push(path)
 
     def hand_over(self) -> None:
         """Have the artifacts where the driver finds them; needed at the end only where the folder is a copy."""
-        places.push_changed(self.folder, lambda name: name.startswith(_ARTIFACTS))
+        mirror.push_changed(self.folder, lambda name: name.startswith(_ARTIFACTS))
 
     def forget(self) -> None:
         """The trial has ended on this node: drop the copies of its files."""
-        if places.object_of(self.folder):
-            places.forget(self.folder)
+        if mirror.object_of(self.folder):
+            mirror.forget(self.folder)
         self._held = None
 
 

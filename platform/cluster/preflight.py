@@ -17,7 +17,7 @@ from platform.errors import InvalidSweep, SweepError
 from platform.storage.folder import folder_of
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.destination import Destination
-from trainables.objects import SCHEME
+from trainables.storage.objects import SCHEME
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

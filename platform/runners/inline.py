@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from platform.runners.ledger import Ledger
-from trainables import places
 from trainables.runtime.failure import describe
 from trainables.runtime.worker import limit_threads, run_ranks, training_seed
-from trainables.stages import Stages
+from trainables.storage import mirror
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial, TrialStopped
 
 _PAUSE_S = 0.5
@@ -43,12 +43,12 @@ def _run(ledger: Ledger, task: dict[str, Any], check: Callable[[], None]) -> Non
             raise TrialStopped
 
     trial = LocalTrial(
-        places.local(task["folder"]),
+        mirror.local(task["folder"]),
         seed=training_seed(task["values"]),
         number=number,
         attempt=task["attempt"],
         micro_batch_divisor=task["micro_batch_divisor"],
-        stages=Stages(places.local(task["stages"])),
+        stages=Stages(mirror.local(task["stages"])),
         send=send,
     )
     limit_threads(task["cpus"])

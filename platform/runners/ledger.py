@@ -25,9 +25,9 @@ from platform.study.study import Asked, Study
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles
 from platform.tracking.tracker import Tracker
-from trainables import places
 from trainables.redaction import redact
 from trainables.runtime.worker import divides
+from trainables.storage import mirror
 from trainables.trial import DISK_FULL, FINISHED
 
 INTERRUPTED = "INTERRUPTED"
@@ -103,8 +103,8 @@ class Ledger:
             "attempt": live.attempts.attempt,
             "micro_batch_divisor": live.attempts.micro_batch_divisor,
             "values": live.asked.values,
-            "folder": places.place_of(live.files.folder),
-            "stages": places.place_of(self._stages),
+            "folder": mirror.place_of(live.files.folder),
+            "stages": mirror.place_of(self._stages),
             "cpus": cpus,
             "gpus": gpus,
             "ranks": self.spec.resources.workers,

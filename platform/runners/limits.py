@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable
 
 from platform.runners.running import Live
 from platform.sweepfile.fields import Limits
-from trainables.stages import WAITING
+from trainables.storage.stages import WAITING
 
 TIME_LIMIT = "time limit"
 GRACE_S = 10.0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from platform.sweepfile.fields import Metric, Tracking
 from platform.tracking.journal import TrialFiles
-from trainables import places
+from trainables.storage import mirror
 
 _AT_ONCE = 16  # a bucket takes its time for each
 
@@ -78,19 +78,19 @@ class Kept:
         folder = self._folder / "trials" / str(number)
         if self._rule == "last" or (self._rule == "best" and number in self._kept):
             return _thin(folder / "checkpoints")
-        weights = folder / "artifacts" / places.WEIGHTS
-        files = [*places.sizes(folder / "checkpoints"), *places.sizes(folder / "artifacts")]
+        weights = folder / "artifacts" / mirror.WEIGHTS
+        files = [*mirror.sizes(folder / "checkpoints"), *mirror.sizes(folder / "artifacts")]
         gone = [path for path in files if path == weights or path.is_relative_to(folder / "checkpoints")]
         there = bool(gone) or (folder / "checkpoints").exists()
-        places.remove(gone)
+        mirror.remove(gone)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return there
 
 
 def _thin(folder: Path) -> bool:
     """Leave the newest checkpoint of each phase."""
-    there = sorted(path for path in places.sizes(folder) if path.suffix == ".pt")
+    there = sorted(path for path in mirror.sizes(folder) if path.suffix == ".pt")
     newest = {path.parent: path for path in there}
     older = [path for path in there if path != newest[path.parent]]
-    places.remove([*older, *folder.rglob("*.draft"), *folder.rglob("*.damaged")])
+    mirror.remove([*older, *folder.rglob("*.draft"), *folder.rglob("*.damaged")])
     return bool(older)

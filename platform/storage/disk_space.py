@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from trainables import places
 from trainables.disk import is_full
+from trainables.storage import mirror
 
 _PAUSE_S = 1.0
 _LEAST = 2**20
@@ -33,7 +33,7 @@ class Room:
 
     def lacks(self) -> None:
         """A trial found none: there is room again where two of the largest checkpoint fit, or a mebibyte."""
-        sizes = places.sizes(self._folder / "trials")
+        sizes = mirror.sizes(self._folder / "trials")
         largest = max((size for path, size in sizes.items() if path.suffix == ".pt"), default=0)
         self._lacking = max(2 * largest, _LEAST)
         self._say(f"{self._folder} has no room for {self._lacking / 2**20:.1f} MiB; the sweep waits for it")

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from platform.errors import InvalidSweep
 from platform.sweepfile.spec import SweepSpec
-from trainables import places
-from trainables.objects import Bucket, StoreError, parse
+from trainables.storage import mirror
+from trainables.storage.objects import Bucket, StoreError, parse
 
 _PATIENCE_S = 5.0  # of who is asked whether it is there at all
 _OF_WORKERS = ("artifacts", "checkpoints", "ranks", "status")
 _OF_TABLES = ("trial.json", "end.json", "tags.json", "ranks.npy")
 
 
-def folder_of(spec: SweepSpec, side: str = places.READER) -> Path:
+def folder_of(spec: SweepSpec, side: str = mirror.READER) -> Path:
     """The absolute folder of the sweep on this machine, whether it is there or not.
 
     Args:
@@ -28,13 +28,13 @@ def folder_of(spec: SweepSpec, side: str = places.READER) -> Path:
     Raises:
         InvalidSweep: the storage is neither a folder nor in a bucket.
     """
-    if not places.is_bucket(spec.storage) and "://" not in spec.storage:
+    if not mirror.is_bucket(spec.storage) and "://" not in spec.storage:
         return Path(spec.storage).expanduser().resolve() / spec.name
     try:
         parse(spec.storage)
     except ValueError as error:
         raise InvalidSweep([spec.problem("storage", f"a storage that is no folder {error}; correct it")]) from error
-    return places.local(spec.storage, side) / spec.name
+    return mirror.local(spec.storage, side) / spec.name
 
 
 def open_folder(spec: SweepSpec) -> Path:
@@ -43,7 +43,7 @@ def open_folder(spec: SweepSpec) -> Path:
     Raises:
         InvalidSweep: it cannot be written to, or is no folder.
     """
-    folder = folder_of(spec, places.DRIVER)
+    folder = folder_of(spec, mirror.DRIVER)
     try_bucket(spec)
     probe = folder / f".probe-{os.getpid()}"
     try:
@@ -67,18 +67,18 @@ def shared(folder: Path) -> Iterator[None]:
     Call it only while holding the sweep's lease. Trials' files are in the bucket as soon as they are written; at the
     end nothing of it stays here.
     """
-    places.pull(folder, lambda name: not set(name.split("/")) & {*_OF_WORKERS, "lease"})
+    mirror.pull(folder, lambda name: not set(name.split("/")) & {*_OF_WORKERS, "lease"})
     try:
         yield
     finally:
-        places.push_changed(folder, lambda name: "/" not in name)
-        if places.object_of(folder):
-            places.forget(folder)
+        mirror.push_changed(folder, lambda name: "/" not in name)
+        if mirror.object_of(folder):
+            mirror.forget(folder)
 
 
 def bring_tables(folder: Path) -> None:
     """Have here all that tables are made of: how trials ended, what they reported, ranks of their test rows."""
-    places.pull(folder, lambda name: name.rpartition("/")[2] in _OF_TABLES or "/journal/" in name)
+    mirror.pull(folder, lambda name: name.rpartition("/")[2] in _OF_TABLES or "/journal/" in name)
 
 
 def try_bucket(spec: SweepSpec) -> None:
@@ -87,7 +87,7 @@ def try_bucket(spec: SweepSpec) -> None:
     Raises:
         InvalidSweep: that does not do.
     """
-    if not places.is_bucket(spec.storage):
+    if not mirror.is_bucket(spec.storage):
         return
     name, prefix = parse(spec.storage)
     bucket, key = Bucket(name, _PATIENCE_S), f"{prefix}/.probe-{uuid.uuid4().hex}".lstrip("/")

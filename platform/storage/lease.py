@@ -22,7 +22,7 @@ import psutil
 from platform.errors import Busy, SweepError
 from platform.storage.lease_stores import Found, InDatabase, Owner, Place, in_storage
 from platform.sweepfile.spec import SweepSpec
-from trainables.object_lease import BEAT_S, STALE_S
+from trainables.storage.object_lease import BEAT_S, STALE_S
 
 _BIRTH_TOLERANCE_S = 2.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainables import places
-from trainables.object_lease import ObjectLease
-from trainables.objects import StoreError
+from trainables.storage import mirror
+from trainables.storage.object_lease import ObjectLease
+from trainables.storage.objects import StoreError
 
 _FILE = "lease."
 _TABLE = "sweep_leases"
@@ -131,7 +131,7 @@ class InBucket:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._lease = ObjectLease(*places.object_behind(folder / "lease"))
+        self._lease = ObjectLease(*mirror.object_behind(folder / "lease"))
 
     def newest(self) -> Found | None:
         """See :meth:`Place.newest`."""
@@ -154,7 +154,7 @@ class InBucket:
 
 def in_storage(folder: Path) -> Place:
     """The place in the storage of a sweep, whose folder is a folder or a copy of a bucket's."""
-    return InBucket(folder) if places.object_of(folder) else InFolder(folder)
+    return InBucket(folder) if mirror.object_of(folder) else InFolder(folder)
 
 
 class InDatabase:

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from platform.storage.disk_space import when_there_is_room
-from trainables import places, segments
 from trainables.disk import write_all
+from trainables.storage import mirror, segments
 
 _STATUS_AGE_S = 10.0
 
@@ -43,7 +43,7 @@ class TrialFiles:
     def begin(self, values: Mapping[str, Any]) -> None:
         """Write what the trial is; a trial that is taken up keeps its first start. A dead driver's end is withdrawn."""
         if (self.folder / "end.json").exists():
-            places.remove([self.folder / "end.json"])
+            mirror.remove([self.folder / "end.json"])
         if not (self.folder / "trial.json").exists():
             self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time()})
 
@@ -79,7 +79,7 @@ class TrialFiles:
 
     def status(self) -> str:
         """The worker's own line on what the trial is doing, empty where it has none; some seconds old in a bucket."""
-        places.freshen(self.folder / "status", _STATUS_AGE_S)
+        mirror.freshen(self.folder / "status", _STATUS_AGE_S)
         try:
             return (self.folder / "status").read_text()
         except FileNotFoundError:
@@ -87,8 +87,8 @@ class TrialFiles:
 
     def bring(self, most_bytes: float) -> None:
         """Have here what the worker wrote: its tags and its artifacts, but for those of more than `most_bytes`."""
-        places.pull_file(self.folder / "tags.json")
-        places.pull(self.folder / "artifacts", most_bytes=most_bytes)
+        mirror.pull_file(self.folder / "tags.json")
+        mirror.pull(self.folder / "artifacts", most_bytes=most_bytes)
 
     def note_attempts(self, record: Mapping[str, Any]) -> None:
         """Write how the trial's starts went, before it is started again."""
@@ -120,7 +120,7 @@ class TrialFiles:
                 write_all(stream, json.dumps(content).encode())
                 os.fsync(stream.fileno())
             draft.rename(self.folder / name)
-            places.push(self.folder / name)
+            mirror.push(self.folder / name)
 
         if waits:
             when_there_is_room(write, self.folder, self._say)
@@ -136,7 +136,7 @@ class TrialFiles:
             with path.open("ab", buffering=0) as stream:
                 write_all(stream, line)
                 os.fsync(stream.fileno())
-            places.push(path)
+            mirror.push(path)
         except OSError:
             if path.exists():
                 os.truncate(path, before)

@@ -19,9 +19,9 @@ from platform.tracking import tags
 from platform.tracking.batches import requests_of
 from platform.tracking.destination import Destination, make_database
 from platform.tracking.journal import TrialFiles
-from trainables import places
 from trainables.exceptions import first_line
 from trainables.redaction import redact, redact_values
+from trainables.storage import mirror
 
 REFUSED_TAG = "tracking.refused"
 
@@ -120,7 +120,7 @@ class Runs:
         if end:
             trial.bring(_LARGE_BYTES)
             _draw(trial)
-            places.push_changed(trial.folder / "artifacts")
+            mirror.push_changed(trial.folder / "artifacts")
         files = self._files(trial.folder) if end else {}
         tags = self._end_tags(trial, end, files) if end else {}
         lines = trial.lines(self._sent[trial.number])
@@ -215,7 +215,7 @@ class Runs:
         return found
 
     def _end_tags(self, trial: TrialFiles, end: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, str]:
-        large = {f"file.{f.path.name}": places.place_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
+        large = {f"file.{f.path.name}": mirror.place_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
         tags = {"sweep.state": end["state"], "sweep.end": end["reason"], **trial.read("tags.json"), **large}
         return redact_values({name: str(value) for name, value in tags.items()})
 
@@ -224,7 +224,7 @@ class Runs:
             if file.size > _LARGE_BYTES:
                 continue
             if not file.path.exists():
-                places.pull_file(file.path)
+                mirror.pull_file(file.path)
             try:
                 self._client.log_artifact(run_id, str(file.path), str(Path(name).parent) if "/" in name else None)
             except FileNotFoundError:  # a checkpoint that was collected meanwhile
@@ -252,12 +252,12 @@ class Runs:
     def _files(self, folder: Path) -> dict[str, _File]:
         """The files of a trial by the name that they have in the run."""
         artifacts, checkpoints = folder / "artifacts", folder / "checkpoints"
-        found = sorted(places.sizes(artifacts).items())
+        found = sorted(mirror.sizes(artifacts).items())
         files = {str(path.relative_to(artifacts)): _File(path, size) for path, size in found}
         if self._destination.checkpoints != "best":
-            files.pop(places.WEIGHTS, None)
+            files.pop(mirror.WEIGHTS, None)
         if self._destination.checkpoints == "last":
-            kept = [each for each in places.sizes(checkpoints).items() if each[0].match(f"{checkpoints}/*.pt")]
+            kept = [each for each in mirror.sizes(checkpoints).items() if each[0].match(f"{checkpoints}/*.pt")]
             files |= {f"checkpoints/{path.name}": _File(path, size) for path, size in sorted(kept)[-1:]}
         return files
 
@@ -272,7 +272,7 @@ class Runs:
             return str(found.experiment_id)
         local = urlsplit(self._destination.uri).scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "")
         place = self._destination.artifacts / name
-        location = places.place_of(place) if places.object_of(place) else place.resolve().as_uri()
+        location = mirror.place_of(place) if mirror.object_of(place) else place.resolve().as_uri()
         return str(self._client.create_experiment(name, artifact_location=location if local else None))
 
 

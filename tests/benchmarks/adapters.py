@@ -22,7 +22,7 @@ from trainables.data.config import Data
 from trainables.data.sequences import load
 from trainables.spectran.config import Config
 from trainables.spectran.run import run
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 ADAPTERS = ("none", "spectran", "alphafuse", "llminit", "morec", "whitenrec", "rlmrec", "llm_esr", "unisrec")

@@ -44,7 +44,7 @@ from trainables.hatllm.plan import layer_plan
 from trainables.hatllm.prompts import Prompt, Prompts
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 ROOT = Path(__file__).parents[2]

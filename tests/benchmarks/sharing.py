@@ -21,7 +21,7 @@ import numpy as np
 from trainables import config as configs
 from trainables.runtime import registry
 from trainables.runtime.worker import limit_threads, run_trial
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 _PROCESSES = 8

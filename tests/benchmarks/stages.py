@@ -34,7 +34,7 @@ from rich.console import Console
 from trainables import config as configs
 from trainables.runtime import registry
 from trainables.runtime.worker import limit_threads, run_trial
-from trainables.stages import Arrays, StageResult, Stages
+from trainables.storage.stages import Arrays, StageResult, Stages
 from trainables.trial import LocalTrial
 
 GAMMAS = tuple(float(f"{gamma:.2g}") for gamma in np.geomspace(0.01, 1, 12))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from trainables.runtime import on_ray, rank
-from trainables.stages import stage
+from trainables.storage.stages import stage
 from trainables.trial import LocalTrial, Trial, TrialStopped
 
 Sent = list[tuple[int, dict[str, float]]]

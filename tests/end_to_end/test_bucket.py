@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes import killed_at_the_end
 from tests.servers import Line
-from trainables.objects import Bucket
+from trainables.storage.objects import Bucket
 
 ROOT = Path(__file__).parents[2]
 SWEEP = """\

@@ -23,7 +23,7 @@ from platform.submit import main
 from tests.clusters import RayCluster
 from tests.servers import Line, MlflowServer
 from tests.worker.test_hatllm_run import SMALL
-from trainables.objects import Bucket, parse
+from trainables.storage.objects import Bucket, parse
 
 pytestmark = [
     pytest.mark.by_hand,

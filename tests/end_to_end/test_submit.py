@@ -17,7 +17,7 @@ import pytest
 from platform.cluster import jobs, preflight
 from platform.sweepfile.spec import load
 from tests.clusters import RayCluster
-from trainables.objects import Bucket
+from trainables.storage.objects import Bucket
 
 pytestmark = pytest.mark.slow
 

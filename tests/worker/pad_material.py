@@ -6,7 +6,7 @@ from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.pad.compose import Material
 from trainables.pad.config import Config
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 

@@ -13,7 +13,7 @@ from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.dumps import FORMATS
 from trainables.data.sequences import Sequences, load
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 
 REVIEW = {"reviewerID": "u", "asin": "A", "overall": 5.0, "unixReviewTime": 1}
 BEHAVIOUR = "1\tU1\t11/15/2019 8:55:22 AM\tN9 N3\tN2-1 N1-0 N4-1"

@@ -15,7 +15,7 @@ from trainables.data.__main__ import main
 from trainables.data.config import Data
 from trainables.data.prepare import core
 from trainables.data.sequences import Sequences, load
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 
 Review = tuple[str, str, float, float]
 Prepare = Callable[..., int]

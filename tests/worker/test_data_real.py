@@ -13,7 +13,7 @@ from trainables.data.config import Data, check
 from trainables.data.sequences import load
 from trainables.data.splits import kept_ranges, leave_one_out, seen_items, split
 from trainables.data.text import text_stage
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 
 REPOSITORY = Path(__file__).parents[2]
 ROOT = Path(os.environ.get("SWEEP_DATA") or REPOSITORY.parent / "shared" / "data")

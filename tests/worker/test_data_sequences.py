@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trainables.data.config import Data
 from trainables.data.packed import Packed
 from trainables.data.sequences import load
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 
 TIMED = "user_id:token\titem_id:token\ttimestamp:float\n"
 UNTIMED = "user_id:token\titem_id:token\n"

@@ -9,7 +9,7 @@ from trainables.data.sequences import Sequences, load
 from trainables.data.splits import Rows, leave_one_out
 from trainables.data.text import text_stage
 from trainables.floors.counts import count, popularity_scores, transition_scores
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 
 
 @pytest.fixture(scope="module")

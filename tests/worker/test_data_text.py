@@ -12,7 +12,7 @@ from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.sequences import load
 from trainables.data.text import row_blocks, text_stage
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 
 TITLES = ("red apple pie", "green apple pie", "desk lamp", "red desk lamp")
 

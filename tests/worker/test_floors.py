@@ -21,7 +21,7 @@ from trainables.floors.config import METRICS, Config, check
 from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
 from trainables.floors.run import run
 from trainables.runtime import registry
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 ROOT = Path(os.environ.get("SWEEP_DATA") or Path(__file__).parents[2].parent / "shared" / "data")

@@ -7,7 +7,7 @@ import pytest
 from trainables.config import build
 from trainables.hatllm.config import Config, check
 from trainables.runtime.worker import run_ranks
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 ENGINES = [

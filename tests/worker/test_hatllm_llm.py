@@ -14,7 +14,7 @@ from trainables.hatllm.llm import adapted, borrowed, first_layers, pieces
 from trainables.hatllm.llm_config import Lora
 from trainables.hatllm.source import SourceError
 from trainables.hatllm.title_states import states_of
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 TINY = {"llm.num_layers": 2, "llm.width": 16, "llm.heads": 2, "llm.pretrain_steps": 2, "llm.vocabulary": 400}

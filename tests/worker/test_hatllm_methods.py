@@ -18,7 +18,7 @@ from trainables.hatllm.inputs import one_layer, two_layers
 from trainables.hatllm.llm import borrowed, pieces
 from trainables.hatllm.run import run
 from trainables.hatllm.title_states import states_of
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 METHODS = ["e4srec", "llara", "lite_llm4rec", "slmrec"]

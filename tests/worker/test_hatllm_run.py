@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 from trainables.config import ConfigError, build
 from trainables.hatllm.config import METRICS, Config, check
 from trainables.hatllm.run import run
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 SMALL = {

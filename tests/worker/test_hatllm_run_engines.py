@@ -7,7 +7,7 @@ from tests.worker.test_hatllm_run import SMALL
 from trainables.config import build
 from trainables.hatllm.config import Config
 from trainables.hatllm.run import run
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 HATLLM = {name: value for name, value in SMALL.items() if name.startswith("method.")}

@@ -14,7 +14,7 @@ from trainables.hatllm.config import Config
 from trainables.hatllm.llm import borrowed, pieces
 from trainables.hatllm.run import run
 from trainables.hatllm.slmrec import as_teacher, teacher_settings, trained_teacher
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 

@@ -21,7 +21,7 @@ from trainables.hatllm.prompts import Prompt
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
 from trainables.runtime.worker import run_trial
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 pytestmark = [

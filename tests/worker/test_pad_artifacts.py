@@ -23,7 +23,7 @@ from trainables.pad.gate import FrequencyGate
 from trainables.pad.run import run
 from trainables.seqrec.items import IdItems, Items
 from trainables.seqrec.text import TextItems
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 DATA = Data(keep_last=23, max_history=20)

@@ -16,7 +16,7 @@ from trainables.pad.buckets import buckets, group_metrics, groups, item_frequenc
 from trainables.pad.config import METRICS
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.metrics import ranking_metrics
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 
 MakeSequences = Callable[..., Sequences]
 SIZES = [35, 65, 105, 156, 224, 313, 459, 717, 1274, 4999]

@@ -13,7 +13,7 @@ from trainables.config import ConfigError, build, field_names
 from trainables.data.atomic import DataError
 from trainables.pad.config import METRICS, Config, check
 from trainables.pad.run import run
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 SMALL: dict[str, Any] = {

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables import places
 from trainables.pad.curve import Curve, Once, replay, steps
+from trainables.storage import mirror
 from trainables.trial import LocalTrial, TrialStopped
 
 
@@ -62,7 +62,7 @@ def test_on_another_node_who_takes_over_finds_the_lines_in_the_bucket(
 ) -> None:
     def on_node(name: str) -> tuple[Curve, LocalTrial]:
         monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / name))
-        folder = places.local(f"{bucket}/stages/phase")
+        folder = mirror.local(f"{bucket}/stages/phase")
         folder.mkdir(parents=True, exist_ok=True)
         trial = LocalTrial(tmp_path / f"trial-{name}")
         return Curve(folder, trial), trial

@@ -17,7 +17,7 @@ from trainables.pad.experts import FusedItems
 from trainables.pad.run import run
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.text import TextItems
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 SMALL: dict[str, Any] = {

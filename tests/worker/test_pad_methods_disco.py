@@ -16,7 +16,7 @@ from trainables.pad.run import run
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.losses import draw_negatives
 from trainables.seqrec.text import TextItems
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 ITEMS, DIM = 30, 6

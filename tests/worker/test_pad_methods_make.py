@@ -15,7 +15,7 @@ from trainables.pad.config import Config
 from trainables.pad.gate import FrequencyGate
 from trainables.pad.make import ComplementGate
 from trainables.pad.run import run
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 SMALL: dict[str, Any] = {

@@ -23,7 +23,7 @@ from trainables.seqrec import objectives
 from trainables.seqrec.fit import micro_batches
 from trainables.seqrec.objectives import bce_loss, every_position, positions
 from trainables.seqrec.randomness import generator_for
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from trainables.pad.run import run
 from trainables.pad.training import Training
 from trainables.seqrec.config import split_metrics
 from trainables.seqrec.items import IdItems
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 SMALL: dict[str, Any] = {

@@ -19,7 +19,7 @@ from trainables.seqrec.objectives import after, sampled_loss
 from trainables.spectran.adapters.config import problems
 from trainables.spectran.config import Config
 from trainables.spectran.items import Made, last_rows, make_items, mapped, mean_length, times_met
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 SMALL = {"dim": 16, "data.text_width": 48, "fit.batch_size": 256, "fit.dropout": 0.1}

@@ -19,7 +19,7 @@ from trainables.spectran.adapters.config import LLMESR
 from trainables.spectran.config import Config
 from trainables.spectran.config import micro_batches as says
 from trainables.spectran.items import make_items
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 

@@ -19,7 +19,7 @@ from trainables.spectran.adapters.spectran import SpectralItems
 from trainables.spectran.config import Config, check
 from trainables.spectran.items import make_items
 from trainables.spectran.run import run
-from trainables.stages import Stages
+from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial, TrialStopped
 
 SMALL = {"dim": 16, "adapter.inner_width": 8, "data.text_width": 32, "fit.epochs": 2, "fit.batch_size": 512}

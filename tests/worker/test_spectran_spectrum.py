@@ -16,7 +16,7 @@ from trainables.seqrec.text import mean_length
 from trainables.spectran.adapters.alphafuse import standardise
 from trainables.spectran.adapters.whitenrec import whiten
 from trainables.spectran.spectrum import decompose, has_text, largest, largest_rank, principal_directions, spectrum
-from trainables.stages import Arrays, Stages, stage
+from trainables.storage.stages import Arrays, Stages, stage
 
 
 def table(items: int, width: int, seed: int = 0) -> np.ndarray:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables import cache
-from trainables.places import is_bucket
+from trainables.storage import cache
+from trainables.storage.mirror import is_bucket
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 

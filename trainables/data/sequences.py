@@ -10,7 +10,7 @@ import numpy as np
 from trainables.data import atomic, synthetic
 from trainables.data.config import Data
 from trainables.data.packed import Packed
-from trainables.stages import File, StageResult, Stages, stage
+from trainables.storage.stages import File, StageResult, Stages, stage
 
 Arrays = dict[str, np.ndarray]
 

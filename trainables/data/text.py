@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables import cache
 from trainables.data import atomic, synthetic
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.packed import Packed
 from trainables.data.sequences import Sequences, catalogue
-from trainables.stages import File, StageResult, Stages, stage
+from trainables.storage import cache
+from trainables.storage.stages import File, StageResult, Stages, stage
 
 TFIDF = "tfidf"
 ENCODER = "sentence_transformers"

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables import cache
 from trainables.data.sequences import catalogue
 from trainables.hatllm import source
 from trainables.hatllm.attention import use_layered
 from trainables.hatllm.config import Config
 from trainables.hatllm.llm_config import Lora, Tiny
 from trainables.seqrec.randomness import seed_for
-from trainables.stages import File, StageResult
+from trainables.storage import cache
+from trainables.storage.stages import File, StageResult
 from trainables.trial import Trial
 
 TARGETS = {

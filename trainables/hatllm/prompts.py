@@ -15,7 +15,7 @@ import torch
 from trainables.data.atomic import DataError
 from trainables.data.packed import Packed
 from trainables.hatllm.masks import Spans
-from trainables.stages import Arrays, stage
+from trainables.storage.stages import Arrays, stage
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

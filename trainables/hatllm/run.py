@@ -19,10 +19,10 @@ from trainables.hatllm.diagnostics import write_diagnostics
 from trainables.hatllm.engine import Engine, make_engine
 from trainables.hatllm.llm import borrowed, pieces
 from trainables.hatllm.training import train
-from trainables.places import WEIGHTS
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import write_tensors
 from trainables.seqrec.metrics import ranking_metrics
+from trainables.storage.mirror import WEIGHTS
 from trainables.trial import Trial
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from trainables import checkpoint
 from trainables.backbones.config import SASRec
 from trainables.backbones.make import make_backbone
 from trainables.config import build, settings_of
@@ -20,7 +19,8 @@ from trainables.seqrec.items import IdItems
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import next_item, next_scores, sampled_loss
 from trainables.seqrec.randomness import generator_for
-from trainables.stages import Arrays, StageResult, stage
+from trainables.storage import checkpoint
+from trainables.storage.stages import Arrays, StageResult, stage
 from trainables.trial import Metrics, Trial
 
 NEGATIVES, BATCH_SIZE = 64, 256

@@ -29,7 +29,7 @@ from trainables.hatllm.sasrec import Alone
 from trainables.hatllm.training import train
 from trainables.seqrec.evaluate import rank_rows
 from trainables.seqrec.metrics import ranking_metrics
-from trainables.stages import Arrays, StageResult, stage
+from trainables.storage.stages import Arrays, StageResult, stage
 
 
 def slmrec(material: Material, method: SLMRec) -> Composition:

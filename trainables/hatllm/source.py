@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainables import cache
 from trainables.exceptions import first_line
+from trainables.storage import cache
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 

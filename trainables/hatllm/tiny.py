@@ -14,7 +14,7 @@ from torch.nn import functional
 from trainables.data.packed import Packed
 from trainables.hatllm.prompts import QUOTE, RESPONSE, SEPARATOR, header
 from trainables.seqrec.randomness import seed_for
-from trainables.stages import Arrays, stage
+from trainables.storage.stages import Arrays, stage
 
 BEGIN = "<|begin|>"
 """The first token of every text, number 0."""

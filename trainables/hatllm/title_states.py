@@ -11,7 +11,7 @@ from torch import nn
 from trainables.hatllm.config import Config
 from trainables.hatllm.llm import stands_for
 from trainables.hatllm.masks import Spans, masks
-from trainables.stages import Arrays, stage
+from trainables.storage.stages import Arrays, stage
 from trainables.trial import Trial
 
 BATCH = 256

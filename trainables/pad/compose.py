@@ -33,7 +33,7 @@ from trainables.pad.training import Penalty
 from trainables.seqrec.items import IdItems, Items
 from trainables.seqrec.randomness import generator_for
 from trainables.seqrec.text import TextItems
-from trainables.stages import StageResult
+from trainables.storage.stages import StageResult
 from trainables.trial import Trial
 
 Expert = tuple[IdItems | TextItems | FusedItems | DisCoItems, nn.Module]

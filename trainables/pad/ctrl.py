@@ -30,7 +30,7 @@ from trainables.pad.phases import TEXT_READS, id_expert, shared, text_items
 from trainables.pad.training import Penalty, Training
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.text import TextItems
-from trainables.stages import Arrays, StageResult, stage
+from trainables.storage.stages import Arrays, StageResult, stage
 from trainables.trial import Trial
 
 _UNREAD = (

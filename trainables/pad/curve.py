@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from trainables import checkpoint, places
-from trainables.stages import Arrays
+from trainables.storage import checkpoint, mirror
+from trainables.storage.stages import Arrays
 from trainables.trial import Metrics, Trial
 
 STEPS, NAMES, VALUES = "curve_steps", "curve_names", "curve_values"
@@ -28,7 +28,7 @@ class Curve:
         self._trial = trial
         self._file = folder / "curve.jsonl"
         self._checkpoints = folder / "checkpoints"
-        places.pull_file(self._file)
+        mirror.pull_file(self._file)
         lines = _read(self._file)
         if lines:  # written anew, as the crash may have torn the last one
             draft = self._file.with_suffix(".draft")
@@ -44,7 +44,7 @@ class Curve:
         """See :meth:`Trial.report`; written down first, so that a line is never reported and then forgotten."""
         with self._file.open("a") as stream:
             stream.write(_line(step, metrics))
-        places.push(self._file)
+        mirror.push(self._file)
         self._trial.report(step, metrics)
 
     def save(self, state: dict[str, Any]) -> None:

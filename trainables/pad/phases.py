@@ -26,7 +26,7 @@ from trainables.pad.training import Training
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.randomness import generator_for
 from trainables.seqrec.text import TextItems, mapped, mean_length
-from trainables.stages import Arrays, StageResult, stage
+from trainables.storage.stages import Arrays, StageResult, stage
 from trainables.trial import Trial
 
 PRETRAIN_READS = (

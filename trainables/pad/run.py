@@ -16,12 +16,12 @@ from trainables.pad.compose import Material, compose
 from trainables.pad.config import BUCKETS, OBJECTIVE, Config
 from trainables.pad.experts import JoinedBackbone, JoinedItems, gated_scores
 from trainables.pad.gate import NetworkGate
-from trainables.places import WEIGHTS
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import fit, parameters, write_weights
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import bce_loss, every_position, positions
+from trainables.storage.mirror import WEIGHTS
 from trainables.trial import Trial
 
 

@@ -21,7 +21,7 @@ from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import bce_loss, every_position, next_scores, positions
 from trainables.seqrec.randomness import seed_for
 from trainables.seqrec.text import TextItems
-from trainables.stages import Arrays
+from trainables.storage.stages import Arrays
 from trainables.trial import Trial
 
 Penalty = Callable[[Batch, torch.Generator], torch.Tensor]

@@ -15,10 +15,10 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trainables import places
 from trainables.runtime import process_group
 from trainables.runtime.launch import Message, RankFailed, last_words, output_of
 from trainables.runtime.worker import rank_tasks, run_here
+from trainables.storage import mirror
 from trainables.trial import EXCEPTION, FINISHED, RETIRED, WORKER_LOST, Trial, TrialStopped
 
 _PLACED_S = 300.0  # a node that has just died is missed here; the trial is then placed anew
@@ -181,6 +181,6 @@ class _Node:
             why = "its outpost died"
         elif isinstance(error, GetTimeoutError):
             why = f"no answer within {_ANSWER_S:.0f} s"
-        folder = places.local(self._tasks[0]["folder"]) / "ranks"
+        folder = mirror.local(self._tasks[0]["folder"]) / "ranks"
         said = (last_words(output_of(folder, task["rank"])) for task in self._tasks)
         return f"is gone ({why}){next(filter(None, said), '')}"

@@ -15,10 +15,10 @@ import threading
 import time
 from typing import Any
 
-from trainables import places
 from trainables.runtime.failure import describe
 from trainables.runtime.worker import limit_threads, run_ranks, training_seed
-from trainables.stages import Stages
+from trainables.storage import mirror
+from trainables.storage.stages import Stages
 from trainables.trial import FINISHED, RETIRED, LocalTrial, TrialStopped
 
 _THREADS_SETTLE_S = 2.0
@@ -76,13 +76,13 @@ def _run(task: dict[str, Any], trial: LocalTrial) -> float:
 def trial_of(task: dict[str, Any]) -> LocalTrial:
     """The Trial that ``task`` describes; its reports go to the driver."""
     return LocalTrial(
-        places.local(task["folder"]),
+        mirror.local(task["folder"]),
         seed=training_seed(task["values"]),
         number=task["number"],
         attempt=task["attempt"],
         micro_batch_divisor=task["micro_batch_divisor"],
         device=device(task["gpus"]),
-        stages=Stages(places.local(task["stages"])),
+        stages=Stages(mirror.local(task["stages"])),
         send=lambda step, metrics: _send({"kind": "report", "step": step, "metrics": [*metrics.items()]}),
     )
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import psutil
 
-from trainables import places
 from trainables.runtime import launch, process_group
 from trainables.runtime.failure import describe
 from trainables.runtime.worker import limit_threads, run_trial
-from trainables.stages import Stages
+from trainables.storage import mirror
+from trainables.storage.stages import Stages
 from trainables.trial import FINISHED, TRACEBACK, LocalTrial
 
 
@@ -36,14 +36,14 @@ def main(descriptor: int, parent: int) -> int:
 def trial_of(task: dict[str, Any], ask: Callable[[dict[str, Any]], None]) -> LocalTrial:
     """The Trial of one rank; its reports go to its worker through ``ask``."""
     return LocalTrial(
-        places.local(task["folder"]),
+        mirror.local(task["folder"]),
         seed=task["seed"],
         number=task["number"],
         attempt=task["attempt"],
         device=task["device"],
         rank=task["rank"],
         world_size=task["world_size"],
-        stages=Stages(places.local(task["stages"])),
+        stages=Stages(mirror.local(task["stages"])),
         micro_batch_divisor=task["micro_batch_divisor"],
         send=lambda step, metrics: ask({"step": step, "metrics": metrics}),
     )

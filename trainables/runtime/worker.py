@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trainables import config as configs
-from trainables import places
 from trainables.redaction import redact_values, remember
 from trainables.runtime import launch, process_group, registry
+from trainables.storage import mirror
 from trainables.trial import Trial
 
 RESOLVED = "config.json"
@@ -40,8 +40,8 @@ def rank_tasks(task: Mapping[str, Any], trial: Trial, address: str, port: int) -
     """What each rank of the trial is to do, by rank; ``address`` and ``port`` are those of its store."""
     ranks = task["ranks"]
     common = {name: task[name] for name in ("trainable", "values")} | {
-        "folder": places.place_of(trial.folder.absolute()),
-        "stages": places.place_of(trial.stages.folder.absolute()),
+        "folder": mirror.place_of(trial.folder.absolute()),
+        "stages": mirror.place_of(trial.stages.folder.absolute()),
         "seed": trial.seed,
         "number": trial.number,
         "attempt": trial.attempt,
@@ -94,7 +94,7 @@ def run_here(
         "trainables.runtime.rank",
         placed,
         receive=receive,
-        outputs=places.local(tasks[0]["folder"]) / "ranks",
+        outputs=mirror.local(tasks[0]["folder"]) / "ranks",
         others=others,
         check=check,
     )

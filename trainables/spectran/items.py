@@ -19,7 +19,7 @@ from trainables.spectran.adapters.unisrec import UniSRecItems
 from trainables.spectran.adapters.whitenrec import WhitenRecItems, whitening
 from trainables.spectran.config import Config
 from trainables.spectran.spectrum import has_text, spectrum
-from trainables.stages import StageResult, Stages
+from trainables.storage.stages import StageResult, Stages
 from trainables.trial import Trial
 
 Made = IdItems | TextItems | UniSRecItems | RLMRecItems | LLMESRItems | WhitenRecItems | AlphaFuseItems | SpectralItems

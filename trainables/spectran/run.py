@@ -9,7 +9,6 @@ from trainables.backbones.make import make_backbone
 from trainables.data.sequences import load
 from trainables.data.splits import Rows, split
 from trainables.data.tags import tag_rows
-from trainables.places import WEIGHTS
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import fit, parameters, write_weights
@@ -19,6 +18,7 @@ from trainables.seqrec.randomness import generator_for
 from trainables.spectran.config import Config
 from trainables.spectran.diagnostics import write_diagnostics
 from trainables.spectran.items import make_items
+from trainables.storage.mirror import WEIGHTS
 from trainables.trial import Trial
 
 

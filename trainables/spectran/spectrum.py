@@ -9,7 +9,7 @@ from trainables.data import synthetic
 from trainables.data import text as texts
 from trainables.data.config import Data
 from trainables.data.text import row_blocks
-from trainables.stages import Arrays, stage
+from trainables.storage.stages import Arrays, stage
 
 
 @stage(version=5)

@@ -7,7 +7,7 @@ import pytest
 from platform.errors import InvalidSweep
 from platform.storage.folder import bring_tables, folder_of, open_folder, shared, try_bucket
 from platform.sweep import main
-from trainables import places
+from trainables.storage import mirror
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_a_url_that_is_no_bucket_is_refused(sweep, storage):
 
 def test_a_bucket_is_tried_and_left_as_it_was(in_bucket, bucket):
     folder = open_folder(in_bucket)
-    assert places.place_of(folder) == f"{bucket}/runs/curve"
-    assert places.sizes(folder.parent) == {}
+    assert mirror.place_of(folder) == f"{bucket}/runs/curve"
+    assert mirror.sizes(folder.parent) == {}
     assert folder_of(in_bucket) != folder
 
 
@@ -90,7 +90,7 @@ def test_the_check_tells_what_a_bucket_needs(curve_file, bucket, tmp_path, capsy
 
 
 def test_a_store_without_conditional_writes_is_refused(in_bucket, monkeypatch):
-    monkeypatch.setattr("trainables.objects.Bucket.create", lambda self, key, data: self.write(key, data))
+    monkeypatch.setattr("trainables.storage.objects.Bucket.create", lambda self, key, data: self.write(key, data))
     with pytest.raises(InvalidSweep, match=r"must know conditional writes \(If-None-Match\), but the store of s3://"):
         try_bucket(in_bucket)
 
@@ -105,7 +105,7 @@ def test_a_driver_on_another_machine_finds_what_the_first_one_wrote(in_bucket, t
         write(first / "sweep.log", "said")
         for name in ("trial.json", "journal/000000.jsonl", "tags.json", "artifacts/ranks.npy", "checkpoints/1.pt"):
             write(first / "trials/0" / name, "x")
-            places.push(first / "trials/0" / name)
+            mirror.push(first / "trials/0" / name)
     assert not first.exists()
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "second"))
     second = open_folder(in_bucket)

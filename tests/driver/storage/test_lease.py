@@ -14,7 +14,7 @@ from platform.errors import Busy, SweepError
 from platform.storage import lease as leases
 from platform.storage.lease import hold
 from platform.storage.lease_stores import InDatabase, InFolder, in_storage
-from trainables.places import DRIVER, local
+from trainables.storage.mirror import DRIVER, local
 
 FOREIGN = {"host": "far", "place": "far/boot/pid", "pid": os.getpid()}
 

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from platform.tracking.journal import TrialFiles, all_trials, last_values
-from trainables import places, segments
-from trainables.objects import Bucket, StoreError
+from trainables.storage import mirror, segments
+from trainables.storage.objects import Bucket, StoreError
 
 
 def test_a_line_holds_its_number_step_and_metrics(tmp_path):
@@ -92,7 +92,7 @@ def test_the_trials_of_a_folder_come_in_order_of_their_numbers(tmp_path):
 
 def test_in_a_bucket_a_report_is_there_before_it_is_acknowledged_in_segments(bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "LINES", 3)
-    files = TrialFiles(places.local(f"{bucket}/runs/curve", places.DRIVER), 0)
+    files = TrialFiles(mirror.local(f"{bucket}/runs/curve", mirror.DRIVER), 0)
     files.begin({"x": 1})
     for step in range(1, 8):
         line = files.append(step, {"valid/ndcg_10": 0.5})
@@ -103,19 +103,19 @@ def test_in_a_bucket_a_report_is_there_before_it_is_acknowledged_in_segments(buc
     assert [line["step"] for line in files.lines(2)] == [3, 4, 5, 6, 7]
 
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "elsewhere"))
-    folder = places.local(f"{bucket}/runs/curve", places.DRIVER)
-    places.pull(folder)
+    folder = mirror.local(f"{bucket}/runs/curve", mirror.DRIVER)
+    mirror.pull(folder)
     [files] = all_trials(folder)
     assert files.append(8, {"valid/ndcg_10": 0.5})["report"] == 8
     assert [line["report"] for line in files.lines()] == list(range(1, 9))
 
 
 def test_a_report_that_the_bucket_does_not_take_is_not_in_the_journal(bucket, monkeypatch):
-    files = TrialFiles(places.local(f"{bucket}/runs/curve", places.DRIVER), 0)
+    files = TrialFiles(mirror.local(f"{bucket}/runs/curve", mirror.DRIVER), 0)
     files.append(1, {"valid/ndcg_10": 0.5})
     with monkeypatch.context() as broken:
         broken.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        broken.setattr("trainables.objects.PATIENCE_S", 0.1)
+        broken.setattr("trainables.storage.objects.PATIENCE_S", 0.1)
         with pytest.raises(StoreError, match="the store must answer"):
             files.append(2, {"valid/ndcg_10": 0.5})
     assert [line["step"] for line in files.lines()] == [1]

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-from trainables import places, segments
+from trainables.storage import mirror, segments
 from trainables.trial import Trial
 
 _ENDLESS = threading.Event()
@@ -68,7 +68,7 @@ def _go_wrong(how: str, trial: Trial, value: float) -> float:
 
 
 def _find(trial: Trial, step: int) -> None:
-    places.pull(trial.folder, lambda name: name.startswith("journal"))
+    mirror.pull(trial.folder, lambda name: name.startswith("journal"))
     *_, last = [line for part in segments.parts(trial.folder) for line in part.read_text().splitlines()]
     if json.loads(last)["step"] != step:
         raise AssertionError(f"step {step} was reported, but the journal ends with {last}")

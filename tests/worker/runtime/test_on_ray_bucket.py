@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainables import places
 from trainables.runtime import on_ray
+from trainables.storage import mirror
 
 
 @pytest.mark.parametrize(("wrong", "reason"), [("nothing", "finished"), ("exception", "exception")])
@@ -11,11 +11,11 @@ def test_what_a_trial_leaves_is_in_the_bucket_before_its_last_word(bucket, monke
     from ray import tune
 
     place = f"{bucket}/runs/curve/trials/0"
-    folder = places.local(place)
+    folder = mirror.local(place)
     said: list[tuple[str, set[str]]] = []
 
     def report(message: dict) -> None:
-        there = {path.relative_to(folder).as_posix() for path in places.sizes(folder)}
+        there = {path.relative_to(folder).as_posix() for path in mirror.sizes(folder)}
         said.append((message.get("reason", "report"), there))
 
     monkeypatch.setattr(tune, "report", report)

@@ -17,7 +17,7 @@ from trainables.data.text import row_blocks
 from trainables.seqrec.items import Items
 from trainables.seqrec.layers import normal
 from trainables.spectran.spectrum import centred, has_text, principal_directions, total, vanishing
-from trainables.stages import Arrays, stage
+from trainables.storage.stages import Arrays, stage
 
 
 class AlphaFuseItems(nn.Module, Items):

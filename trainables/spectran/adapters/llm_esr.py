@@ -27,7 +27,7 @@ from trainables.data.batches import Batch
 from trainables.seqrec.items import Encoder, Items, Lookup
 from trainables.seqrec.layers import linear
 from trainables.seqrec.text import scaled_linear
-from trainables.stages import Arrays, stage
+from trainables.storage.stages import Arrays, stage
 
 HEADS = 2
 _USERS_AT_ONCE = 512

@@ -18,7 +18,7 @@ from trainables.data.text import row_blocks
 from trainables.seqrec.items import Items
 from trainables.seqrec.text import Projection
 from trainables.spectran.spectrum import centred, has_text, mean_text, principal_directions
-from trainables.stages import Arrays, stage
+from trainables.storage.stages import Arrays, stage
 
 
 class WhitenRecItems(nn.Module, Items):

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from trainables.objects import Bucket, Content, StoreError
+from trainables.storage.objects import Bucket, Content, StoreError
 
 BEAT_S = 10.0
 STALE_S = 60.0

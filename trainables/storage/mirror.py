@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from trainables.objects import SCHEME, Bucket, Found, StoreError, parse
+from trainables.storage.objects import SCHEME, Bucket, Found, StoreError, parse
 
 CACHE = "SWEEP_CACHE"
 """The environment variable that names this node's folder for copies; by default ~/.cache/recsys-sweeps."""

@@ -8,7 +8,7 @@ ends with its holder however that dies), ``<key>.owner`` (who holds it, for peop
 ``<key>.scratch/`` (partial work). The folder may be on NFS where its locks are real ones (v4, or v3 with its lock
 daemon; not ``nolock``, not ``local_lock``): a dead node's lock then ends with its lease, a minute or two later. Where a
 lock is lost while its holder lives, a result may be computed twice, but the first one stays and is whole. Where the
-folder is a copy of a bucket's (:mod:`trainables.places`), nodes compete for a result as :mod:`trainables.stage_copies`
+folder is a copy of a bucket's (:mod:`trainables.storage.mirror`), nodes compete for a result as :mod:`trainables.storage.stage_copies`
 says; of each node one asks there, and the others wait for it as above.
 """
 
@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from trainables import cache, places, stage_copies
-from trainables.stage_copies import MANIFEST, WAITING, waiting
+from trainables.storage import cache, mirror, stage_copies
+from trainables.storage.stage_copies import MANIFEST, WAITING, waiting
 
 __all__ = ["MANIFEST", "WAITING", "Arrays", "File", "StageResult", "Stages", "stage", "stage_key"]
 
@@ -127,7 +127,7 @@ class Stages:
                 over; told "" at the end. What it raises ends the waiting.
             scratch: hand ``compute`` a ``folder`` for partial work, such as checkpoints. It outlives whoever computes,
                 so that the next one carries on from there, and is removed once there is a result. What lies in it must
-                be written so that a kill leaves it readable, as :mod:`trainables.checkpoint` does.
+                be written so that a kill leaves it readable, as :mod:`trainables.storage.checkpoint` does.
 
         Raises:
             TypeError: ``compute`` is not marked, an input has no stable fingerprint, or an argument is given twice.
@@ -146,8 +146,8 @@ class Stages:
                         partial.mkdir(exist_ok=True)
                     _publish(folder, compute, arguments)
             if scratch:
-                places.remove_folder(partial)
-        if not was_here and places.object_of(folder):
+                mirror.remove_folder(partial)
+        if not was_here and mirror.object_of(folder):
             cache.make_room()  # for others; this one is held
         if scratch:
             shutil.rmtree(partial, ignore_errors=True)  # there is a result, so nobody works there any more
@@ -277,7 +277,7 @@ def _publish(folder: Path, compute: Callable[..., Arrays], arguments: Mapping[st
             np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
             stream.flush()
             os.fsync(stream.fileno())
-    if places.object_of(folder):
+    if mirror.object_of(folder):
         stage_copies.publish(draft, folder)
         shutil.rmtree(draft, ignore_errors=True)
         return

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables import cache, places
 from trainables.data import atomic
-from trainables.objects import Bucket
-from trainables.stages import Stages, stage
+from trainables.storage import cache, mirror
+from trainables.storage.objects import Bucket
+from trainables.storage.stages import Stages, stage
 from trainables.trial import LocalTrial
 
 
@@ -31,7 +31,7 @@ def kept(stages: Stages) -> list[Path]:
 
 def test_the_longest_unused_results_go_when_the_cache_is_full(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEP_CACHE_SIZE", "2.5MiB")
-    stages = Stages(places.local(f"{bucket}/stages"))
+    stages = Stages(mirror.local(f"{bucket}/stages"))
     folders = []
     for seed in range(3):
         folders.append(stages.get(numbers, {"seed": seed}).folder)
@@ -45,7 +45,7 @@ def test_the_longest_unused_results_go_when_the_cache_is_full(bucket: str, monke
 
 def test_what_is_used_stays_though_the_cache_is_full(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEP_CACHE_SIZE", "1MiB")
-    stages = Stages(places.local(f"{bucket}/stages"))
+    stages = Stages(mirror.local(f"{bucket}/stages"))
     held = [stages.get(numbers, {"seed": seed}) for seed in range(3)]
     assert len(kept(stages)) == 3
     assert [result["x"][-1] for result in held] == [0, 1, 2]
@@ -59,7 +59,7 @@ def test_copies_of_a_trial_that_a_killed_worker_left_go_when_room_is_needed(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWEEP_CACHE_SIZE", "1MiB")
-    left, running = (LocalTrial(places.local(f"{bucket}/runs/curve/trials/{number}")) for number in range(2))
+    left, running = (LocalTrial(mirror.local(f"{bucket}/runs/curve/trials/{number}")) for number in range(2))
     for trial in (left, running):
         trial.artifact("large.bin").write_bytes(bytes(2**20))
     folder = left.folder
@@ -69,7 +69,7 @@ def test_copies_of_a_trial_that_a_killed_worker_left_go_when_room_is_needed(
     cache.make_room()
     assert not folder.exists()
     assert (running.folder / "artifacts" / "large.bin").exists()
-    assert [path.name for path in places.sizes(running.folder)] == ["large.bin"]
+    assert [path.name for path in mirror.sizes(running.folder)] == ["large.bin"]
 
 
 @pytest.mark.parametrize(("said", "size"), [("", 50 * 2**30), ("1.5GiB", 3 * 2**29), ("512 MiB", 2**29), ("7", 7)])

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from trainables import places
 from trainables.disk import write_all
+from trainables.storage import mirror
 
 _MAGIC = b"sweep-checkpoint-1\n"
 _DIGEST_BYTES = 64  # SHA-256 in hexadecimal
@@ -35,7 +35,7 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
         OSError: the disk refuses it; the checkpoints before it stay readable.
     """
     _make(folder)
-    kept = _numbers(path for path in places.sizes(folder) if path.parent == folder)  # below it lie those of phases
+    kept = _numbers(path for path in mirror.sizes(folder) if path.parent == folder)  # below it lie those of phases
     path = _path(folder, kept[0] + 1 if kept else 0)
     draft = path.with_suffix(f".{os.getpid()}.draft")
     for left in [*folder.glob("*.draft"), *folder.glob("*.damaged")]:  # first: a full disk may need their room
@@ -46,8 +46,8 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(folder)
-    places.push(path)
-    places.remove(_path(folder, number) for number in kept[_KEPT - 1 :])
+    mirror.push(path)
+    mirror.remove(_path(folder, number) for number in kept[_KEPT - 1 :])
     return path
 
 
@@ -56,7 +56,7 @@ def load(folder: Path) -> dict[str, Any] | None:
 
     A torn or foreign file is set aside with a warning in favour of the one before.
     """
-    places.pull(folder, lambda name: "/" not in name and name.endswith(".pt"))
+    mirror.pull(folder, lambda name: "/" not in name and name.endswith(".pt"))
     for number in _numbers(folder.glob("*.pt")):
         path = _path(folder, number)
         try:
@@ -67,7 +67,7 @@ def load(folder: Path) -> dict[str, Any] | None:
             logger.warning("%s is skipped (%s); the checkpoint before it is used", path, error)
             with contextlib.suppress(OSError):  # it must not count as one of the last two
                 path.rename(path.with_suffix(".damaged"))
-                places.remove([path])
+                mirror.remove([path])
     return None
 
 

@@ -18,9 +18,9 @@ from typing import IO
 
 from filelock import FileLock
 
-from trainables import places
-from trainables.places import WORKER
-from trainables.stage_copies import MANIFEST
+from trainables.storage import mirror
+from trainables.storage.mirror import WORKER
+from trainables.storage.stage_copies import MANIFEST
 
 SIZE = "SWEEP_CACHE_SIZE"
 """The environment variable that bounds this node's cache, such as 200GiB; by default 50 GiB."""
@@ -51,7 +51,7 @@ def hold(mark: Path) -> IO[bytes] | Path | None:
 
     A folder that is no copy stays anyway.
     """
-    if places.object_of(mark) is None:
+    if mirror.object_of(mark) is None:
         return mark if mark.exists() else None
     with contextlib.suppress(FileNotFoundError):
         stream = mark.open("rb")
@@ -68,7 +68,7 @@ def occupy(folder: Path) -> IO[bytes] | Path | None:
 
     It stays while what is returned lives.
     """
-    if places.object_of(folder) is None:
+    if mirror.object_of(folder) is None:
         return folder
     (folder / _OCCUPIED).touch()
     return hold(folder / _OCCUPIED)
@@ -94,17 +94,17 @@ def bring(place: str) -> Path:
     Raises:
         StoreError: the bucket does not give it.
     """
-    folder = places.local(place)
-    if not places.is_bucket(place):
+    folder = mirror.local(place)
+    if not mirror.is_bucket(place):
         return folder
-    there = places.listed(folder)
+    there = mirror.listed(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     mark = folder / _BROUGHT
     with FileLock(f"{folder}.lock"):
         held = hold(mark)
         if held is None or json.loads(mark.read_text()) != there:
             mark.unlink(missing_ok=True)
-            places.pull(folder)
+            mirror.pull(folder)
             folder.mkdir(exist_ok=True)
             draft = folder / f"{_BROUGHT}.draft"
             draft.write_text(json.dumps(there))
@@ -125,7 +125,7 @@ def content(place: str) -> str | None:
         StoreError: the bucket does not give it.
     """
     folder = bring(place)
-    if places.is_bucket(place):
+    if mirror.is_bucket(place):
         return json.dumps(json.loads((folder / _BROUGHT).read_text()), sort_keys=True)
     if not folder.is_dir():
         return None
@@ -135,7 +135,7 @@ def content(place: str) -> str | None:
 
 
 def _marks() -> Iterator[Path]:
-    copies = places.copies(WORKER)
+    copies = mirror.copies(WORKER)
     for name in (MANIFEST, _BROUGHT, _OCCUPIED):
         yield from copies.rglob(name)
 

@@ -17,9 +17,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from trainables import places
-from trainables.object_lease import STALE_S, ObjectLease, kept_up
-from trainables.objects import StoreError
+from trainables.storage import mirror
+from trainables.storage.object_lease import STALE_S, ObjectLease, kept_up
+from trainables.storage.objects import StoreError
 
 MANIFEST = "manifest.json"
 WAITING = "waits for"
@@ -41,7 +41,7 @@ def turn(folder: Path, name: str, me: str, say: Callable[[str], None], note: Pat
         say: told whom this call waits for, each time it looks, and whose work it takes over; told "" at the end.
         note: whose work those wait for who wait on this node.
     """
-    if (remote := places.object_of(folder)) is None:
+    if (remote := mirror.object_of(folder)) is None:
         yield True
         return
     lease, found = ObjectLease(remote[0], f"{remote[1]}.lease"), None
@@ -80,7 +80,7 @@ def fetch(folder: Path) -> bool:
     Raises:
         StoreError: an array is not what the manifest says.
     """
-    bucket, key = places.object_behind(folder)
+    bucket, key = mirror.object_behind(folder)
     found = bucket.read(f"{key}/{MANIFEST}")
     if found is None:
         return False
@@ -91,7 +91,7 @@ def fetch(folder: Path) -> bool:
             file = f"{name}.npy"
             tag = bucket.fetch(f"{key}/{manifest['part']}/{file}", draft / file)
             if tag is None or _digest(draft / file) != manifest["digests"][name]:
-                raise StoreError(f"{places.place_of(folder)}/{manifest['part']}/{file}: must be what its manifest "
+                raise StoreError(f"{mirror.place_of(folder)}/{manifest['part']}/{file}: must be what its manifest "
                                  "says, but is damaged; remove the result, and it is computed again")  # fmt: skip
         draft.mkdir(parents=True, exist_ok=True)
         (draft / MANIFEST).write_bytes(found.data)
@@ -108,7 +108,7 @@ def publish(draft: Path, folder: Path) -> None:
         draft: a folder with its arrays.
         folder: the copy of the result.
     """
-    bucket, key = places.object_behind(folder)
+    bucket, key = mirror.object_behind(folder)
     part, names = uuid.uuid4().hex, sorted(path.stem for path in draft.glob("*.npy"))
     for name in names:
         bucket.write(f"{key}/{part}/{name}.npy", draft / f"{name}.npy")

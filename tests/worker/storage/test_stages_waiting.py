@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.stages import MANIFEST, Stages, stage, stage_key
+from trainables.storage.stages import MANIFEST, Stages, stage, stage_key
 from trainables.trial import LocalTrial, TrialStopped
 
 TOTAL, HELD = 5, 3
@@ -168,7 +168,7 @@ def test_a_kill_while_the_result_is_written_leaves_none_or_a_whole_one_and_no_st
 
 def _die_at(place: Path, number: int, moment: str) -> None:
     """Ask, and be killed between two arrays, before the manifest, before the rename or once there is a result."""
-    from trainables import stages
+    from trainables.storage import stages
 
     def die(*args: object, **kwargs: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

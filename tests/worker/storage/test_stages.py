@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.stages import MANIFEST, File, StageResult, Stages, _publish, _taken, stage, stage_key
+from trainables.storage.stages import MANIFEST, File, StageResult, Stages, _publish, _taken, stage, stage_key
 
 
 @stage(version=1)
@@ -280,7 +280,7 @@ def test_a_result_that_comes_between_the_look_and_the_lock_is_not_computed_again
         _publish(folder, scaled, inputs)
         return _taken(lock)
 
-    monkeypatch.setattr("trainables.stages._taken", late)
+    monkeypatch.setattr("trainables.storage.stages._taken", late)
     assert stages.get(scaled, inputs)["scaled"].tolist() == [3.0, 6.0]
     assert calls.read_text() == "x"
 

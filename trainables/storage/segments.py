@@ -6,7 +6,7 @@ journal/000000.jsonl, ...     in a bucket; the newest is written again with each
 
 from pathlib import Path
 
-from trainables import places
+from trainables.storage import mirror
 
 JOURNAL = "journal.jsonl"
 LINES = 100
@@ -17,11 +17,11 @@ _SEGMENTS = "journal"
 
 def parts(folder: Path) -> list[Path]:
     """The files that hold the journal of the trial in ``folder``, in order."""
-    if places.object_of(folder):
+    if mirror.object_of(folder):
         return sorted((folder / _SEGMENTS).glob("*.jsonl"))
     return [folder / JOURNAL] if (folder / JOURNAL).exists() else []
 
 
 def part_of(folder: Path, line: int) -> Path:
     """The file that line number ``line`` (from 0) belongs to."""
-    return folder / _SEGMENTS / f"{line // LINES:06d}.jsonl" if places.object_of(folder) else folder / JOURNAL
+    return folder / _SEGMENTS / f"{line // LINES:06d}.jsonl" if mirror.object_of(folder) else folder / JOURNAL

@@ -12,8 +12,8 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from urllib3 import HTTPResponse
 
-from trainables import objects
-from trainables.objects import Bucket, StoreError, parse
+from trainables.storage import objects
+from trainables.storage.objects import Bucket, StoreError, parse
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from trainables import checkpoint
-from trainables import places as copies
+from trainables.storage import checkpoint
+from trainables.storage import mirror as copies
 from trainables.trial import LocalTrial
 
 

@@ -1,0 +1,1 @@
+"""Where a trial's files lie: checkpoints, stages, the mirror of a bucket, the node's cache."""
