@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from trainables.hatllm.masks import Spans
-from trainables.hatllm.prompts import Prompt
+from trainables.language.masks import Spans
+from trainables.language.prompts import Prompt
 
 VOCABULARY, WIDTH = 50, 32
 

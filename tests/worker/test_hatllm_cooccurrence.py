@@ -9,7 +9,7 @@ import pytest
 from tests.worker.test_hatllm_diagnostics import HISTORIES, ITEMS, prompts, rows_of
 from trainables.hatllm import cooccurrence as module
 from trainables.hatllm.cooccurrence import cooccurrence
-from trainables.hatllm.prompts import Prompts
+from trainables.language.prompts import Prompts
 
 
 def counted(histories, tokens_of):

@@ -9,12 +9,12 @@ import torch
 
 from tests.worker.hatllm_models import prompt_of, random_model
 from trainables.data.rows import Rows, Splits
-from trainables.hatllm.attention import use_layered
 from trainables.hatllm.compose import Composition
 from trainables.hatllm.diagnostics import attention, distance, write_diagnostics
 from trainables.hatllm.head import LinearHead
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
+from trainables.language.attention import use_layered
 from trainables.trial import LocalTrial
 
 ITEMS = {1: [5, 6], 2: [7, 8, 5], 3: [9]}

@@ -15,9 +15,9 @@ from trainables.data.splits import split
 from trainables.hatllm.compose import Material, compose, prompts
 from trainables.hatllm.config import Config, micro_batches
 from trainables.hatllm.inputs import one_layer, two_layers
-from trainables.hatllm.llm import borrowed, pieces
 from trainables.hatllm.run import run
-from trainables.hatllm.title_states import states_of
+from trainables.language.llm import borrowed, pieces
+from trainables.language.title_states import states_of
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 

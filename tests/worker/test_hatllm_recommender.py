@@ -6,14 +6,14 @@ from torch import nn
 from torch.nn import functional
 
 from tests.worker.hatllm_models import prompt_of, random_model
-from trainables.hatllm.attention import use_layered
 from trainables.hatllm.head import LinearHead
-from trainables.hatllm.llm import adapted
-from trainables.hatllm.llm_config import Lora
-from trainables.hatllm.masks import Spans
-from trainables.hatllm.prompts import Prompt
 from trainables.hatllm.reader import LastToken, ThroughBackbone
 from trainables.hatllm.recommender import Recommender
+from trainables.language.attention import use_layered
+from trainables.language.llm import adapted
+from trainables.language.llm_config import Lora
+from trainables.language.masks import Spans
+from trainables.language.prompts import Prompt
 
 PROMPT = prompt_of([(3, 0), (5, 1), (6, 1), (7, 0), (8, 2), (9, 0)], [(3, 0), (8, 1), (9, 0)], [(3, 0), (6, 1), (9, 0)])
 TARGET = torch.tensor([1, 4, 6])

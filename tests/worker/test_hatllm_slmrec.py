@@ -11,9 +11,9 @@ from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.hatllm.compose import Material
 from trainables.hatllm.config import Config
-from trainables.hatllm.llm import borrowed, pieces
 from trainables.hatllm.run import run
 from trainables.hatllm.slmrec import as_teacher, teacher_settings, trained_teacher
+from trainables.language.llm import borrowed, pieces
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 

@@ -12,14 +12,14 @@ from transformers import AutoModel
 from tests.worker import test_hatllm_run, test_pad_config
 from tests.worker.hatllm_models import WIDTH, model_config
 from tests.worker.test_hatllm_recommender import PROMPT
-from trainables.hatllm.attention import use_layered
 from trainables.hatllm.head import LinearHead
-from trainables.hatllm.llm import adapted
-from trainables.hatllm.llm_config import Lora
-from trainables.hatllm.masks import Spans
-from trainables.hatllm.prompts import Prompt
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
+from trainables.language.attention import use_layered
+from trainables.language.llm import adapted
+from trainables.language.llm_config import Lora
+from trainables.language.masks import Spans
+from trainables.language.prompts import Prompt
 from trainables.runtime.worker import run_trial
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial

@@ -14,14 +14,14 @@ from trainables.hatllm import inputs
 from trainables.hatllm.config import Config, HatLLM, LinearHead
 from trainables.hatllm.head import Head, ItemTableHead
 from trainables.hatllm.head import LinearHead as Linear
-from trainables.hatllm.llm import adapted, first_layers
 from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA, SLMRec
 from trainables.hatllm.plan import Kind, layer_plan, unmasked
-from trainables.hatllm.prompts import Prompts
 from trainables.hatllm.reader import LastToken, ThroughBackbone
 from trainables.hatllm.recommender import Recommender
 from trainables.hatllm.sasrec import make_sasrec, table_of
-from trainables.hatllm.title_states import states_of
+from trainables.language.llm import adapted, first_layers
+from trainables.language.prompts import Prompts
+from trainables.language.title_states import states_of
 from trainables.seqrec.randomness import generator_for
 from trainables.trial import Trial
 
@@ -35,7 +35,7 @@ class Material:
     sequences: Sequences
     splits: Splits
     pieces: Mapping[str, np.ndarray]
-    """Of prompts, as :func:`trainables.hatllm.prompts.tokenised` gives them."""
+    """Of prompts, as :func:`trainables.language.prompts.tokenised` gives them."""
     base: nn.Module
     """The language model, frozen, without adapters."""
 

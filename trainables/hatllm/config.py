@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from trainables.config import at_least, between
 from trainables.data.config import Data
 from trainables.hatllm.engine_config import EngineConfig
-from trainables.hatllm.llm_config import LLM, Lora, Tiny
 from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA, SLMRec
+from trainables.language.llm_config import LLM, Lora, Tiny
 from trainables.seqrec.config import split_metrics
 
 __all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches"]
@@ -197,7 +197,7 @@ def check(config: Config) -> list[str]:
     """
     from trainables.data.config import check as check_data
     from trainables.hatllm.deepspeed_json import problems as engine_problems
-    from trainables.hatllm.llm_config import check as check_llm
+    from trainables.language.llm_config import check as check_llm
 
     engine = engine_problems(config.engine, learning_rate=config.fit.learning_rate, batch_size=config.fit.batch_size)
     return check_data(config.data, text=False) + check_llm(config.llm) + engine + _attention_problems(config)

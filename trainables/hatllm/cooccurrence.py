@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from trainables.data.rows import Rows
-from trainables.hatllm.prompts import Prompts
+from trainables.language.prompts import Prompts
 
 AT_ONCE = 256
 """Items whose tokens are asked for at once."""

@@ -10,8 +10,8 @@ from trainables.data.batches import batches
 from trainables.data.splits import Rows, Splits
 from trainables.hatllm.compose import Composition
 from trainables.hatllm.cooccurrence import cooccurrence
-from trainables.hatllm.masks import Spans
-from trainables.hatllm.prompts import Prompts
+from trainables.language.masks import Spans
+from trainables.language.prompts import Prompts
 from trainables.seqrec.curves import write_curves
 from trainables.seqrec.randomness import seed_for
 from trainables.trial import Trial

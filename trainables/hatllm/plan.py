@@ -5,7 +5,7 @@ from typing import Literal
 from trainables.hatllm.config import Order
 
 Kind = Literal["in", "or", "cr", "cr_pre"]
-"""Masks of :mod:`trainables.hatllm.masks`: intra-item, original, cross-item, cross-item without last tokens."""
+"""Masks of :mod:`trainables.language.masks`: intra-item, original, cross-item, cross-item without last tokens."""
 
 
 def layer_plan(

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trainables.hatllm.prompts import Prompt
+from trainables.language.prompts import Prompt
 from trainables.seqrec.layers import linear
 
 

@@ -6,19 +6,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.hatllm.attention import Watch
 from trainables.hatllm.head import Head
-from trainables.hatllm.masks import block_masks, masks
 from trainables.hatllm.plan import Kind
-from trainables.hatllm.prompts import Prompt
 from trainables.hatllm.reader import LastToken, ThroughBackbone
+from trainables.language.attention import Watch
+from trainables.language.masks import block_masks, masks
+from trainables.language.prompts import Prompt
 
 
 class Recommender(nn.Module):
     """Inputs -> masked language model -> reader -> head.
 
     Args:
-        llm: a model that takes ``layer_masks`` (:func:`trainables.hatllm.attention.use_layered`), adapted or not.
+        llm: a model that takes ``layer_masks`` (:func:`trainables.language.attention.use_layered`), adapted or not.
         plan: the mask of each of its layers.
         reader: from its states to one a row.
         head: from that to the items.

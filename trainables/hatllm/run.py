@@ -17,8 +17,8 @@ from trainables.hatllm.compose import Composition, Material, compose
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.diagnostics import write_diagnostics
 from trainables.hatllm.engine import Engine, make_engine
-from trainables.hatllm.llm import borrowed, pieces
 from trainables.hatllm.training import train
+from trainables.language.llm import borrowed, pieces
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import write_tensors
 from trainables.seqrec.metrics import ranking_metrics

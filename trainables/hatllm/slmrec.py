@@ -17,16 +17,16 @@ from torch.nn import functional
 
 from trainables.config import flatten
 from trainables.data.batches import Batch
-from trainables.hatllm.attention import Watch
 from trainables.hatllm.compose import Composition, Material, full, sasrec_table, vectors_only
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.engine import make_engine
-from trainables.hatllm.llm import stands_for
 from trainables.hatllm.methods_config import E4SRec, SLMRec
-from trainables.hatllm.prompts import Prompt
 from trainables.hatllm.recommender import Recommender
 from trainables.hatllm.sasrec import Alone
 from trainables.hatllm.training import train
+from trainables.language.attention import Watch
+from trainables.language.llm import stands_for
+from trainables.language.prompts import Prompt
 from trainables.seqrec.evaluate import rank_rows
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.storage.stages import Arrays, StageResult, stage

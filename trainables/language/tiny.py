@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainables.data.packed import Packed
-from trainables.hatllm.prompts import QUOTE, RESPONSE, SEPARATOR, header
+from trainables.language.prompts import QUOTE, RESPONSE, SEPARATOR, header
 from trainables.seqrec.randomness import seed_for
 from trainables.storage.stages import Arrays, stage
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from tests.worker.hatllm_models import prompt_of, random_model
-from trainables.hatllm.attention import use_layered
 from trainables.hatllm.head import LinearHead
-from trainables.hatllm.masks import masks
 from trainables.hatllm.plan import layer_plan, unmasked
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
+from trainables.language.attention import use_layered
+from trainables.language.masks import masks
 
 FAMILIES = ["llama", "qwen2", "qwen3"]
 ROW = [(3, 0), (4, 0), (5, 1), (6, 1), (7, 0), (8, 2), (9, 2), (10, 2), (11, 0), (12, 3), (13, 3), (14, 0), (15, 0)]

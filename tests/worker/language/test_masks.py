@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.hatllm.masks import Spans, block_masks, closed, masks, original
+from trainables.language.masks import Spans, block_masks, closed, masks, original
 
 KINDS = ("in", "or", "cr", "cr_pre")
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from trainables.hatllm.source import family_problem
+from trainables.language.pretrained import family_problem
 
 NAME = "layered"
 """Under which transformers knows the function."""

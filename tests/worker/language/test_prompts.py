@@ -8,8 +8,8 @@ import torch
 
 from trainables.data.atomic import DataError
 from trainables.data.packed import Packed
-from trainables.hatllm.prompts import RESPONSE, Prompts, header, read_tokenizer, tokenised
-from trainables.hatllm.tiny import trained_tokenizer
+from trainables.language.prompts import RESPONSE, Prompts, header, read_tokenizer, tokenised
+from trainables.language.tiny import trained_tokenizer
 
 TITLES = ["green tea leaves", "desk lamp", "running shoes for sport", "tea"]
 

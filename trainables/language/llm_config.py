@@ -105,7 +105,7 @@ class Lora:
 
 def check(llm: LLM) -> list[str]:
     """Say why the language model can not be had or used; [] where it can. Asks the hub at most for two small files."""
-    from trainables.hatllm import source
+    from trainables.language import pretrained
 
-    found = None if isinstance(llm, Tiny) else source.problem(llm.path, llm.num_layers)
+    found = None if isinstance(llm, Tiny) else pretrained.problem(llm.path, llm.num_layers)
     return [found] if found else []

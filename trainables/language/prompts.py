@@ -14,7 +14,7 @@ import torch
 
 from trainables.data.atomic import DataError
 from trainables.data.packed import Packed
-from trainables.hatllm.masks import Spans
+from trainables.language.masks import Spans
 from trainables.storage.stages import Arrays, stage
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from trainables.data.sequences import catalogue
-from trainables.hatllm import source
-from trainables.hatllm.attention import use_layered
 from trainables.hatllm.config import Config
-from trainables.hatllm.llm_config import Lora, Tiny
+from trainables.language import pretrained
+from trainables.language.attention import use_layered
+from trainables.language.llm_config import Lora, Tiny
 from trainables.seqrec.randomness import seed_for
 from trainables.storage import cache
 from trainables.storage.stages import File, StageResult
@@ -35,7 +35,7 @@ _kept: dict[tuple[str, ...], nn.Module] = {}
 
 def tiny_stage(llm: Tiny, config: Config, trial: Trial) -> StageResult:
     """The stage of the tiny model, made here or by another trial."""
-    from trainables.hatllm.tiny import tiny_llm
+    from trainables.language.tiny import tiny_llm
 
     inputs = {
         "titles": catalogue(config.data, trial.stages),
@@ -65,11 +65,13 @@ def pieces(config: Config, trial: Trial) -> StageResult:
         SourceError: the tokenizer can not be had.
         DataError: a title gives no token.
     """
-    from trainables.hatllm.prompts import tokenised
+    from trainables.language.prompts import tokenised
 
     llm, data = config.llm, config.data
     tokenizer: Any = (
-        tiny_stage(llm, config, trial) if isinstance(llm, Tiny) else File(source.file(llm.path, source.TOKENIZER))
+        tiny_stage(llm, config, trial)
+        if isinstance(llm, Tiny)
+        else File(pretrained.file(llm.path, pretrained.TOKENIZER))
     )
     inputs = {"titles": catalogue(data, trial.stages), "tokenizer": tokenizer}
     words = {"noun": config.prompt.noun, "verb": config.prompt.verb}
@@ -165,7 +167,7 @@ def _record_once(model: nn.Module) -> None:
 def _from_stage(llm: Tiny, result: StageResult) -> nn.Module:
     from transformers import LlamaModel
 
-    from trainables.hatllm.tiny import tiny_config
+    from trainables.language.tiny import tiny_config
 
     vocabulary = len(result["embed_tokens.weight"])
     model: nn.Module = LlamaModel(tiny_config(vocabulary, llm.num_layers, llm.width, llm.heads))
@@ -176,9 +178,9 @@ def _from_stage(llm: Tiny, result: StageResult) -> nn.Module:
 def _from_path(llm: Any) -> nn.Module:
     from transformers import AutoModel
 
-    problem = source.problem(llm.path, llm.num_layers)
+    problem = pretrained.problem(llm.path, llm.num_layers)
     if problem:
-        raise source.SourceError(problem)
+        raise pretrained.SourceError(problem)
     made: nn.Module = AutoModel.from_pretrained(
         str(cache.bring(llm.path)), dtype=getattr(torch, llm.dtype), attn_implementation="sdpa"
     )

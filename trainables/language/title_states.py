@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from trainables.hatllm.config import Config
-from trainables.hatllm.llm import stands_for
-from trainables.hatllm.masks import Spans, masks
+from trainables.language.llm import stands_for
+from trainables.language.masks import Spans, masks
 from trainables.storage.stages import Arrays, stage
 from trainables.trial import Trial
 
@@ -22,7 +22,7 @@ def title_states(pieces: Mapping[str, np.ndarray], llm: Any, max_title_tokens: i
     """Stage: `states`, float32 (I, H), centred, of unit length on average; zeros for padding, item 0.
 
     Args:
-        pieces: of prompts; see :func:`trainables.hatllm.prompts.tokenised`.
+        pieces: of prompts; see :func:`trainables.language.prompts.tokenised`.
         llm: what stands for ``base``.
         max_title_tokens: first tokens of a title that are read.
         base: the language model, frozen, with a mask a layer.

@@ -8,12 +8,12 @@ import torch
 
 from tests.worker.hatllm_models import model_config, random_model
 from trainables.config import build
-from trainables.hatllm import llm, source
 from trainables.hatllm.config import Config
-from trainables.hatllm.llm import adapted, borrowed, first_layers, pieces
-from trainables.hatllm.llm_config import Lora
-from trainables.hatllm.source import SourceError
-from trainables.hatllm.title_states import states_of
+from trainables.language import llm, pretrained
+from trainables.language.llm import adapted, borrowed, first_layers, pieces
+from trainables.language.llm_config import Lora
+from trainables.language.pretrained import SourceError
+from trainables.language.title_states import states_of
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
@@ -38,7 +38,7 @@ def trial_of(folder, stages):
 
 def saved(folder, family="qwen3", layers=3):
     """A model as `save_pretrained` leaves it, with a fast tokenizer."""
-    from trainables.hatllm.tiny import trained_tokenizer
+    from trainables.language.tiny import trained_tokenizer
 
     random_model(family, layers).save_pretrained(folder)
     trained_tokenizer(["green tea"] * 3, 300).save(str(folder / "tokenizer.json"))
@@ -202,13 +202,13 @@ def test_a_model_that_can_not_be_had_is_said_before_anything_starts(path, messag
 def test_a_hub_that_does_not_give_a_file_is_asked_for_it_once_in_a_while(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     turns = iter([100.0, 110.0, 200.0])
-    monkeypatch.setattr(source, "time", SimpleNamespace(monotonic=lambda: next(turns)))
-    before = source._from_hub.cache_info().misses
-    said = [source.problem("owner/lacks-it", 4) for _ in range(3)]
+    monkeypatch.setattr(pretrained, "time", SimpleNamespace(monotonic=lambda: next(turns)))
+    before = pretrained._from_hub.cache_info().misses
+    said = [pretrained.problem("owner/lacks-it", 4) for _ in range(3)]
     assert said[0] is not None
     assert "config.json of 'owner/lacks-it' can not be had (" in said[0]
     assert said == [said[0]] * 3
-    assert source._from_hub.cache_info().misses == before + 2
+    assert pretrained._from_hub.cache_info().misses == before + 2
 
 
 def test_a_model_without_supported_attention_or_files_is_said_before_anything_starts(tmp_path):
@@ -239,7 +239,7 @@ def test_pretraining_lowers_the_loss_on_titles(tmp_path):
     import numpy as np
 
     from trainables.data import synthetic
-    from trainables.hatllm import tiny
+    from trainables.language import tiny
 
     titles = synthetic.titles(synthetic.SEED)
     tokenizer = tiny.trained_tokenizer(titles, 600)

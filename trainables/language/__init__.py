@@ -1,0 +1,1 @@
+"""What trainables need of a language model: models, prompts, masks, attention, title states."""
