@@ -34,13 +34,13 @@ from trainables.data.batches import batches
 from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.hatllm.config import Config
-from trainables.hatllm.engine import Engine, make_engine
-from trainables.hatllm.engine_config import EngineConfig
 from trainables.hatllm.head import ItemTableHead, cross_entropy
 from trainables.hatllm.plan import layer_plan
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
 from trainables.language.attention import use_layered
+from trainables.language.engines.engine import Engine, make_engine
+from trainables.language.engines.engine_config import EngineConfig
 from trainables.language.llm import adapted, pieces
 from trainables.language.llm_config import Lora
 from trainables.language.prompts import Prompt, Prompts

@@ -7,9 +7,9 @@ from torch import nn
 
 from trainables.data.rows import Rows
 from trainables.hatllm.config import Fit
-from trainables.hatllm.engine import make_engine
-from trainables.hatllm.engine_config import EngineConfig
 from trainables.hatllm.training import step_rows, train
+from trainables.language.engines.engine import make_engine
+from trainables.language.engines.engine_config import EngineConfig
 from trainables.trial import LocalTrial, TrialStopped
 
 OBJECTIVE = "valid/ndcg_10"

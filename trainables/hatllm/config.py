@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from trainables.config import at_least, between
 from trainables.data.config import Data
-from trainables.hatllm.engine_config import EngineConfig
 from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA, SLMRec
+from trainables.language.engines.engine_config import EngineConfig
 from trainables.language.llm_config import LLM, Lora, Tiny
 from trainables.seqrec.config import split_metrics
 
@@ -196,7 +196,7 @@ def check(config: Config) -> list[str]:
         One line a problem (rule, value, remedy); empty where the trial can start.
     """
     from trainables.data.config import check as check_data
-    from trainables.hatllm.deepspeed_json import problems as engine_problems
+    from trainables.language.engines.deepspeed_json import problems as engine_problems
     from trainables.language.llm_config import check as check_llm
 
     engine = engine_problems(config.engine, learning_rate=config.fit.learning_rate, batch_size=config.fit.batch_size)

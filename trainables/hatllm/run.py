@@ -16,8 +16,8 @@ from trainables.data.tags import tag_rows
 from trainables.hatllm.compose import Composition, Material, compose
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.diagnostics import write_diagnostics
-from trainables.hatllm.engine import Engine, make_engine
 from trainables.hatllm.training import train
+from trainables.language.engines.engine import Engine, make_engine
 from trainables.language.llm import borrowed, pieces
 from trainables.seqrec.evaluate import rank_rows, write_ranks
 from trainables.seqrec.fit import write_tensors

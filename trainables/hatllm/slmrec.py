@@ -19,12 +19,12 @@ from trainables.config import flatten
 from trainables.data.batches import Batch
 from trainables.hatllm.compose import Composition, Material, full, sasrec_table, vectors_only
 from trainables.hatllm.config import TOP_K, Config
-from trainables.hatllm.engine import make_engine
 from trainables.hatllm.methods_config import E4SRec, SLMRec
 from trainables.hatllm.recommender import Recommender
 from trainables.hatllm.sasrec import Alone
 from trainables.hatllm.training import train
 from trainables.language.attention import Watch
+from trainables.language.engines.engine import make_engine
 from trainables.language.llm import stands_for
 from trainables.language.prompts import Prompt
 from trainables.seqrec.evaluate import rank_rows

@@ -12,7 +12,7 @@ import torch
 from trainables.data.batches import Batch, batches
 from trainables.data.splits import Rows
 from trainables.hatllm.config import OBJECTIVE, Fit
-from trainables.hatllm.engine import Engine
+from trainables.language.engines.engine import Engine
 from trainables.seqrec.randomness import generator_for, seed_for
 from trainables.trial import Trial
 

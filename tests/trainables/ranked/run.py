@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.hatllm.engine import make_engine
-from trainables.hatllm.engine_config import EngineConfig
+from trainables.language.engines.engine import make_engine
+from trainables.language.engines.engine_config import EngineConfig
 from trainables.trial import Trial
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.hatllm.engine import make_engine
-from trainables.hatllm.engine_config import EngineConfig
+from trainables.language.engines.engine import make_engine
+from trainables.language.engines.engine_config import EngineConfig
 from trainables.trial import LocalTrial
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 STAGES = [
     {"name": "torch"},
     {"zero_stage": 0},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainables.hatllm.schedule import learning_rate_at
+from trainables.language.engines.schedule import learning_rate_at
 
 
 def rates(schedule: str, steps: int = 6, warm_up: int = 2) -> list[float]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from trainables.hatllm.engine_config import EngineConfig
+from trainables.language.engines.engine_config import EngineConfig
 from trainables.trial import Trial
 
 State = dict[str, Any]
@@ -79,9 +79,9 @@ def make_engine(
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError("an engine must have something to train, but got a module without a trained parameter")
     if settings.name == "torch":
-        from trainables.hatllm.torch_engine import TorchEngine
+        from trainables.language.engines.torch_engine import TorchEngine
 
         return TorchEngine(module, settings, learning_rate=learning_rate, steps=steps, trial=trial)
-    from trainables.hatllm.zero import ZeroEngine
+    from trainables.language.engines.zero import ZeroEngine
 
     return ZeroEngine(module, settings, learning_rate=learning_rate, steps=steps, trial=trial, batch_size=batch_size)

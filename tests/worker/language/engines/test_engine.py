@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.hatllm.engine import make_engine
-from trainables.hatllm.engine_config import EngineConfig
+from trainables.language.engines.engine import make_engine
+from trainables.language.engines.engine_config import EngineConfig
 from trainables.trial import LocalTrial
 
 

@@ -15,13 +15,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables.hatllm.deepspeed_json import Merged, merged
-from trainables.hatllm.engine import State
-from trainables.hatllm.engine_config import EngineConfig
-from trainables.hatllm.lending import Lent
-from trainables.hatllm.schedule import learning_rate_at
-from trainables.hatllm.torch_engine import Bfloat16
-from trainables.hatllm.trained import (
+from trainables.language.engines.deepspeed_json import Merged, merged
+from trainables.language.engines.engine import State
+from trainables.language.engines.engine_config import EngineConfig
+from trainables.language.engines.restore import Lent
+from trainables.language.engines.schedule import learning_rate_at
+from trainables.language.engines.torch_engine import Bfloat16
+from trainables.language.engines.trained import (
     MOMENTS,
     adamw_moments,
     gradients_of,
@@ -35,7 +35,7 @@ from trainables.trial import Trial
 
 
 class ZeroEngine:
-    """See :class:`trainables.hatllm.engine.Engine`."""
+    """See :class:`trainables.language.engines.engine.Engine`."""
 
     def __init__(
         self,

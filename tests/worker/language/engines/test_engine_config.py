@@ -3,7 +3,7 @@
 import pytest
 
 from trainables.config import ConfigError, build
-from trainables.hatllm.engine_config import EngineConfig
+from trainables.language.engines.engine_config import EngineConfig
 
 
 def test_the_engine_is_deepspeed_and_what_is_not_said_is_left_to_its_file():

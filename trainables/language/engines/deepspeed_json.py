@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainables.hatllm.engine_config import EngineConfig
+from trainables.language.engines.engine_config import EngineConfig
 
 AUTO = "auto"
 _ROOT = Path(__file__).parents[2]

@@ -11,15 +11,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables.hatllm.engine import State
-from trainables.hatllm.engine_config import EngineConfig
-from trainables.hatllm.schedule import learning_rate_at
-from trainables.hatllm.trained import adamw_moments, gradients_of, plain, require_same, set_adamw_moments, trained
+from trainables.language.engines.engine import State
+from trainables.language.engines.engine_config import EngineConfig
+from trainables.language.engines.schedule import learning_rate_at
+from trainables.language.engines.trained import (
+    adamw_moments,
+    gradients_of,
+    plain,
+    require_same,
+    set_adamw_moments,
+    trained,
+)
 from trainables.trial import Trial
 
 
 class TorchEngine:
-    """See :class:`trainables.hatllm.engine.Engine`."""
+    """See :class:`trainables.language.engines.engine.Engine`."""
 
     def __init__(
         self, module: nn.Module, settings: EngineConfig, *, learning_rate: float, steps: int, trial: Trial

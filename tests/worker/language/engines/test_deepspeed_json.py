@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.hatllm.deepspeed_json import AUTO, merged, problems, read
-from trainables.hatllm.engine_config import EngineConfig
+from trainables.language.engines.deepspeed_json import AUTO, merged, problems, read
+from trainables.language.engines.engine_config import EngineConfig
 
-SHIPPED = sorted((Path(__file__).parents[2] / "infra" / "deepspeed").glob("*.json"))
+SHIPPED = sorted((Path(__file__).parents[4] / "infra" / "deepspeed").glob("*.json"))
 
 KEYS = (
     *("zero_optimization", "stage", "optimizer", "params", "lr", "betas", "bf16", "enabled", "type"),
@@ -204,7 +204,7 @@ def test_an_engine_without_deepspeed_has_only_its_batch_to_check():
     ).filter(lambda content: isinstance(content, dict))
 )
 def test_any_json_object_either_merges_or_is_refused_in_words(content):
-    from trainables.hatllm.deepspeed_json import _Merging
+    from trainables.language.engines.deepspeed_json import _Merging
 
     merging = _Merging(EngineConfig(), content)
     result = merging.merge(learning_rate=1e-3, batch_size=16, ranks=1, divisor=1, bf16=False)

@@ -1,0 +1,1 @@
+"""Engines that take optimiser steps for a language model: torch and DeepSpeed."""
