@@ -139,6 +139,6 @@ def test_a_check_loads_no_heavy_package(tmp_path: Path) -> None:
         f"assert check(Data(name='toy', root={str(tmp_path)!r})) == []\n"
         "print(sorted({'torch', 'pandas', 'sklearn', 'scipy', 'ray', 'transformers'} & set(sys.modules)))"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

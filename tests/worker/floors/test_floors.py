@@ -24,7 +24,7 @@ from trainables.runtime import registry
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
-ROOT = Path(os.environ.get("SWEEP_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+ROOT = Path(os.environ.get("SWEEP_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 ITEMS = 6
 EVERYTHING = Data(keep_last=None)
 MakeSequences = Callable[..., Sequences]

@@ -15,7 +15,7 @@ from trainables.data.splits import kept_ranges, leave_one_out, seen_items, split
 from trainables.data.text import text_stage
 from trainables.storage.stages import Stages
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 ROOT = Path(os.environ.get("SWEEP_DATA") or REPOSITORY.parent / "shared" / "data")
 
 
