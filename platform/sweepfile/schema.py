@@ -60,7 +60,7 @@ _DEFINITIONS: dict[str, Any] = {
 
 
 def schema() -> dict[str, Any]:
-    """The schema: the keys, types, defaults and docstrings of `platform.sweepfile.fields`, and what a parameter can be."""
+    """The JSON schema: keys, types, defaults and docstrings of `fields`, and the kinds of parameters."""
     made = SweepFields.model_json_schema(mode="validation", by_alias=True)
     made["$defs"].update(_DEFINITIONS)
     made["properties"]["parameters"] = {

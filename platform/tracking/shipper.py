@@ -1,10 +1,10 @@
-"""Ships a sweep's journals to MLflow: a parent run, a child run a trial. ``python -m platform.tracking.shipper`` is a process.
+"""Ships a sweep's journals to MLflow: a parent run per sweep, a child run per trial.
 
 What is on disk decides what is sent, so an outage or a crash is caught up by whoever ships next, and nothing is sent
 twice: each batch carries the number of its last journal line as the metric `trial/reports`.
 
-The process belongs to a driver (`tracking.py`): it reads JSON lines from it, the first of which says what to ship, and
-answers in JSON lines. It ends when its driver does.
+``python -m platform.tracking.shipper`` is a process that belongs to a driver (`tracker.py`). It reads JSON lines from
+the driver, the first of which says what to ship, and answers in JSON lines. It ends when its driver does.
 """
 
 from __future__ import annotations

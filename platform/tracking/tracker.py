@@ -23,7 +23,7 @@ from platform.tracking.destination import Destination
 from platform.tracking.journal import TrialFiles, all_trials
 from trainables.redaction import remembered
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 15.0
 _HEARS_S = 60.0  # within which a process that was just started reads what it is told

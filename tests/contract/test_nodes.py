@@ -19,7 +19,7 @@ from platform.space.check import space_of
 from platform.storage.folder import open_folder
 from platform.study.study import Study
 from platform.sweepfile.spec import load
-from tests.worker.test_hatllm_run import SMALL
+from tests.worker.hatllm.test_run import SMALL
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ import pytest
 from platform.submit import main
 from tests.clusters import RayCluster
 from tests.servers import Line, MlflowServer
-from tests.worker.test_hatllm_run import SMALL
+from tests.worker.hatllm.test_run import SMALL
 from trainables.storage.objects import Bucket, parse
 
 pytestmark = [

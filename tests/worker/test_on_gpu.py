@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from tests.worker import test_hatllm_run, test_pad_config
+from tests.worker.hatllm import test_run as test_hatllm_run
+from tests.worker.hatllm.test_recommender import PROMPT
 from tests.worker.hatllm_models import WIDTH, model_config
-from tests.worker.test_hatllm_recommender import PROMPT
+from tests.worker.pad import test_config as test_pad_config
 from trainables.hatllm.head import LinearHead
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender

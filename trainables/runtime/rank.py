@@ -1,4 +1,4 @@
-"""``python -m trainables.runtime.rank``: one rank of a trial of several, started by its worker (see worker.py, launch.py)."""
+"""``python -m trainables.runtime.rank``: one rank of a trial, started by its worker (worker.py, launch.py)."""
 
 import os
 import sys

@@ -15,7 +15,7 @@ class UnknownTrainable(ValueError):  # noqa: N818
 
 def names() -> tuple[str, ...]:
     """Names of the built-in trainables, sorted."""
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     return tuple(sorted(p.name for p in root.iterdir() if all((p / file).is_file() for file in _FILES)))
 
 

@@ -8,8 +8,8 @@ ends with its holder however that dies), ``<key>.owner`` (who holds it, for peop
 ``<key>.scratch/`` (partial work). The folder may be on NFS where its locks are real ones (v4, or v3 with its lock
 daemon; not ``nolock``, not ``local_lock``): a dead node's lock then ends with its lease, a minute or two later. Where a
 lock is lost while its holder lives, a result may be computed twice, but the first one stays and is whole. Where the
-folder is a copy of a bucket's (:mod:`trainables.storage.mirror`), nodes compete for a result as :mod:`trainables.storage.stage_copies`
-says; of each node one asks there, and the others wait for it as above.
+folder mirrors a bucket (``mirror.py``), nodes compete for a result as ``stage_copies.py`` says; one process per node
+asks the bucket, and the others wait for it as above.
 """
 
 import contextlib

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from tests.worker.test_hatllm_diagnostics import HISTORIES, ITEMS, prompts, rows_of
+from tests.worker.hatllm.test_diagnostics import HISTORIES, ITEMS, prompts, rows_of
 from trainables.hatllm import cooccurrence as module
 from trainables.hatllm.cooccurrence import cooccurrence
 from trainables.language.prompts import Prompts

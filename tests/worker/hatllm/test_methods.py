@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.worker.test_hatllm_run import SMALL, metrics_of
+from tests.worker.hatllm.test_run import SMALL, metrics_of
 from trainables.config import build
 from trainables.data.batches import batches
 from trainables.data.sequences import load

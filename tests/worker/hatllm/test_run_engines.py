@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.worker.test_hatllm_run import SMALL
+from tests.worker.hatllm.test_run import SMALL
 from trainables.config import build
 from trainables.hatllm.config import Config
 from trainables.hatllm.run import run

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.worker.test_hatllm_run import SMALL
+from tests.worker.hatllm.test_run import SMALL
 from trainables.config import build, settings_of
 from trainables.data.sequences import load
 from trainables.data.splits import split

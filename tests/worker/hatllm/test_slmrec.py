@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from torch import nn
 
-from tests.worker.test_hatllm_run import SMALL, metrics_of
+from tests.worker.hatllm.test_run import SMALL, metrics_of
 from trainables.config import build
 from trainables.data.sequences import load
 from trainables.data.splits import split

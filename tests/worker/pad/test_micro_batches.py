@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.worker.pad.test_config import SMALL
 from tests.worker.pad_material import material
-from tests.worker.test_pad_config import SMALL
-from tests.worker.test_spectran_micro_batches import fixed_negatives
+from tests.worker.spectran.test_micro_batches import fixed_negatives
 from trainables.config import build
 from trainables.data.batches import Batch
 from trainables.data.text import text_stage

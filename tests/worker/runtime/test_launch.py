@@ -113,7 +113,7 @@ def test_a_trial_that_is_stopped_ends_all_its_ranks_and_what_they_started(tmp_pa
 def test_ranks_die_with_a_worker_that_is_killed(tmp_path):
     code = (
         "from pathlib import Path\n"
-        "from tests.worker.test_launch import train\n"
+        "from tests.worker.runtime.test_launch import train\n"
         f"train(Path({str(tmp_path)!r}), 2, wrong='hang')\n"
     )
     worker = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)

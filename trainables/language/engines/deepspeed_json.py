@@ -14,7 +14,7 @@ from typing import Any
 from trainables.language.engines.engine_config import EngineConfig
 
 AUTO = "auto"
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 _KEYS = (
     "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping",

@@ -167,7 +167,7 @@ def test_on_a_cpu_it_needs_neither_a_compiler_nor_ninja(tmp_path):
     """In a process whose PATH holds nothing and whose cache of compiled ops is empty."""
     code = (
         "import torch\n"
-        "from tests.worker.test_hatllm_zero import Layered, Path, engine_of, train\n"
+        "from tests.worker.language.engines.test_zero import Layered, Path, engine_of, train\n"
         f"print(len(train(engine_of(Layered(), Path({str(tmp_path)!r}), zero_stage=2), 0, 2)))\n"
     )
     environment = {"PATH": "", "TORCH_EXTENSIONS_DIR": str(tmp_path / "ops"), "HOME": str(tmp_path)}
