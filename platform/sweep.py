@@ -16,7 +16,7 @@ from platform.space.check import open_sweep
 from platform.storage.folder import try_bucket
 from trainables.disk import is_away, is_full
 from trainables.redaction import redact
-from trainables.storage.mirror import is_bucket, place_of
+from trainables.storage.mirror import is_bucket, uri_of
 from trainables.storage.objects import StoreError
 
 if TYPE_CHECKING:
@@ -131,27 +131,27 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
     folder = open_folder(spec)
     with hold(spec, folder) as lease, shared(folder), clean_screen(folder / "sweep.log") as console:
         progress = report.Progress(console, spec)
-        tracker = Tracker(_destination(spec, folder), spec.name, folder, _tags(spec), progress.say)
+        tracker = Tracker(_destination(spec, folder), spec.name, folder, _tags(spec), progress.notify)
         status, closing, code = "FINISHED", None, 0
 
-        def gone() -> None:
+        def on_head_lost() -> None:
             """Ray died, and the main thread may be stuck in it: what an end does is done here."""
             why = f"Ray must answer while a sweep runs, but it is gone; start it again with: {command}"
-            lease.forgo(why)
+            lease.abandon(why)
             time.sleep(_TURN_S)  # a report that the main thread is taking comes first
             ledger.interrupt()
             progress.finish()
-            progress.say(why)
+            progress.notify(why)
             tracker.finish({"status": "FAILED"}, patience_s=5)
             lease.release()
             os._exit(1)
 
         try:
-            study = Study(spec, space, folder, progress.say)
+            study = Study(spec, space, folder, progress.notify)
             (folder / "sweep.yaml").write_text(spec.text)
             tracker.start(study.id)
             ledger = Ledger(
-                spec, study, folder, folder.parent / "stages", tracker, progress.ended, lease.check, progress.say
+                spec, study, folder, folder.parent / "stages", tracker, progress.ended, lease.check, progress.notify
             )
             progress.begin(ledger, trials.ended(study))
             try:
@@ -162,7 +162,7 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
                     tune.connect(address)
                     signals.install()
                     capacity = placement.capacity(spec.resources, spec.max_concurrent_trials)
-                    tune.run(ledger, capacity, signals.check, gone)
+                    tune.run(ledger, capacity, signals.check, on_head_lost)
             except Interrupted as end:
                 status, code = "KILLED", end.exit_code
                 closing = f"{end}; carry on with: {command}"
@@ -184,7 +184,7 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
             signals.defer()
             if not tracker.finish({"status": status, "files": files, **_summary(spec, table)}):
                 rest = f"the same command ships the rest: {command}"
-                progress.say(f"MLflow at {tracker.destination} has not taken everything; {rest}")
+                progress.notify(f"MLflow at {tracker.destination} has not taken everything; {rest}")
         except BaseException as error:
             signals.defer()
             if lease.is_lost:
@@ -196,7 +196,7 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
         report.result(console, spec, table, closing, _look_further(tracker.destination))
         if compared:
             report.comparison(console, compared)
-            progress.say(f"paired tests of these cells: {_results_command(spec)}")
+            progress.notify(f"paired tests of these cells: {_results_command(spec)}")
         usable = any(row.state == "COMPLETE" for row in table)
         return code or (0 if usable else 1)
 
@@ -227,7 +227,7 @@ def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
             lines.append(("at once", str(capacity.at_once)))
             lines += [("nodes" if line == packing[0] else "", line) for line in packing]
         destination = _destination(spec, folder)
-        lines += [("on", where), ("storage", place_of(folder)), ("tracking", str(destination))]
+        lines += [("on", where), ("storage", uri_of(folder)), ("tracking", str(destination))]
         report.plan(console, lines)
     return 0
 

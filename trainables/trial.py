@@ -144,13 +144,13 @@ class LocalTrial:
         self._send = send
         self._status: str | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self._held: object = cache.occupy(folder)
+        self._held: object = cache.pin_writable(folder)
 
     def report(self, step: int, metrics: Metrics) -> None:
         """See :meth:`Trial.report`."""
         if self.rank:
             return
-        self.hand_over()  # whoever takes the report may log what belongs to it
+        self.upload_artifacts()  # whoever takes the report may log what belongs to it
         line = {name: float(value) for name, value in metrics.items()}
         self.reports.append((step, line))
         if self._send:
@@ -196,14 +196,14 @@ class LocalTrial:
         draft.rename(path)
         mirror.push(path)
 
-    def hand_over(self) -> None:
+    def upload_artifacts(self) -> None:
         """Have the artifacts where the driver finds them; needed at the end only where the folder is a copy."""
         mirror.push_changed(self.folder, lambda name: name.startswith(_ARTIFACTS))
 
-    def forget(self) -> None:
+    def delete_local(self) -> None:
         """The trial has ended on this node: drop the copies of its files."""
-        if mirror.object_of(self.folder):
-            mirror.forget(self.folder)
+        if mirror.remote_of(self.folder):
+            mirror.delete_local(self.folder)
         self._held = None
 
 

@@ -76,9 +76,9 @@ class Progress:
             if ended.state == "FAIL":
                 self._console.print(Text(line, style="red"))
         else:
-            self.say(f"{line} | {self._summary()}")
+            self.notify(f"{line} | {self._summary()}")
 
-    def say(self, sentence: str) -> None:
+    def notify(self, sentence: str) -> None:
         """Print one sentence above the progress line."""
         self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
@@ -117,7 +117,7 @@ class Progress:
     def _render(self) -> Text:
         text = Text.assemble((self._spec.name, "bold"), " ", self._summary())
         for live in list(self._ledger.live.values() if self._ledger else ())[:_STATUS_SHOWN]:
-            status = live.files.status() or f"report {live.valued}"
+            status = live.files.status() or f"report {live.num_valued}"
             best = f", best {live.best[0]:.4f}" if live.best else ""
             text.append(f"\n  trial {live.asked.number}: {status}{best}", style="dim")
         return text

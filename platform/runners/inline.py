@@ -43,12 +43,12 @@ def _run(ledger: Ledger, task: dict[str, Any], check: Callable[[], None]) -> Non
             raise TrialStopped
 
     trial = LocalTrial(
-        mirror.local(task["folder"]),
+        mirror.local_path(task["folder"]),
         seed=training_seed(task["values"]),
         number=number,
         attempt=task["attempt"],
         micro_batch_divisor=task["micro_batch_divisor"],
-        stages=Stages(mirror.local(task["stages"])),
+        stages=Stages(mirror.local_path(task["stages"])),
         send=send,
     )
     limit_threads(task["cpus"])
@@ -60,12 +60,12 @@ def _run(ledger: Ledger, task: dict[str, Any], check: Callable[[], None]) -> Non
     except (Exception, SystemExit) as error:
         check()
         reason = describe(error, trial)
-        trial.hand_over()
+        trial.upload_artifacts()
         ledger.fail(number, *reason)
     else:
-        trial.hand_over()
+        trial.upload_artifacts()
         ledger.finish(number, {})
-    trial.forget()
+    trial.delete_local()
 
 
 def _next(ledger: Ledger) -> dict[str, Any] | None:

@@ -17,9 +17,9 @@ from typing import Any
 
 from platform.runners.failures import Attempts
 from platform.runners.limits import Watch
-from platform.runners.retention import Kept
-from platform.runners.running import Ended, Live
-from platform.storage.disk_space import Room
+from platform.runners.retention import Retention
+from platform.runners.running import Ended, RunningTrial
+from platform.storage.disk_space import DiskSpace
 from platform.study.pruning import Pruned
 from platform.study.study import Asked, Study
 from platform.sweepfile.spec import SweepSpec
@@ -46,7 +46,7 @@ class Ledger:
         tracker: None tracks nothing.
         on_end: called with each trial that ended.
         check: called before anything is written; raises where this driver may not write any more.
-        say: called with a sentence for the user.
+        notify: called with a sentence for the user.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Ledger:
         tracker: Tracker | None = None,
         on_end: Callable[[Ended], None] = lambda ended: None,
         check: Callable[[], None] = lambda: None,
-        say: Callable[[str], None] = logger.warning,
+        notify: Callable[[str], None] = logger.warning,
     ) -> None:
         self.spec = spec
         self.study = study
-        self.live: dict[int, Live] = {}
+        self.live: dict[int, RunningTrial] = {}
         self.closing: str | None = None
         """The limit that ends the sweep; None while none is reached."""
         self.is_exhausted = False
@@ -71,18 +71,20 @@ class Ledger:
         self._stages = stages
         self._tracker = tracker
         self._on_end = on_end
-        self._say = say
-        self._room = Room(folder, say)
+        self._notify = notify
+        self._disk_space = DiskSpace(folder, notify)
         self._check = check
         self._watch = Watch(spec.limits)
-        left = study.take_up()  # first: one that was asked for and not started counts from here on
+        left = study.resume_running()  # first: one that was asked for and not started counts from here on
         self._counted = len(study.trials())
         self._failed = sum(1 for trial in study.trials() if trial.state.name == "FAIL")
-        self._waiting: deque[Live] = deque()
-        self._kept = Kept(folder, spec.metrics, spec.tracking, tracker.changed if tracker else lambda trial: None)
-        self._kept.begin((t.number, t.state.name, t.values) for t in study.trials() if t.state.is_finished())
+        self._waiting: deque[RunningTrial] = deque()
+        self._retention = Retention(
+            folder, spec.metrics, spec.tracking, tracker.changed if tracker else lambda trial: None
+        )
+        self._retention.begin((t.number, t.state.name, t.values) for t in study.trials() if t.state.is_finished())
         for asked in left:
-            self._take_up(asked)
+            self._recover(asked)
 
     def next_task(self, *, cpus: float, gpus: float) -> dict[str, Any] | None:
         """The next trial as the plain dict that a worker gets, or None where nothing is left to start."""
@@ -103,8 +105,8 @@ class Ledger:
             "attempt": live.attempts.attempt,
             "micro_batch_divisor": live.attempts.micro_batch_divisor,
             "values": live.asked.values,
-            "folder": mirror.place_of(live.files.folder),
-            "stages": mirror.place_of(self._stages),
+            "folder": mirror.uri_of(live.files.folder),
+            "stages": mirror.uri_of(self._stages),
             "cpus": cpus,
             "gpus": gpus,
             "ranks": self.spec.resources.workers,
@@ -160,7 +162,7 @@ class Ledger:
         if final is not None:
             self._end(live, "FAIL", final)
             if reason == DISK_FULL:
-                self._room.lacks()
+                self._disk_space.note_full()
             return
         live.files.note_attempts(live.attempts.record)
         logger.warning("trial %d is started again: %s", number, detail)
@@ -194,7 +196,7 @@ class Ledger:
     @property
     def is_full(self) -> bool:
         """Whether trials wait for room on the disk."""
-        return bool(self.left) and self._room.is_full
+        return bool(self.left) and self._disk_space.is_full
 
     @property
     def left(self) -> int:
@@ -222,10 +224,10 @@ class Ledger:
             if self._counted % batch == 0:
                 return
 
-    def _live_of(self, asked: Asked) -> Live:
-        return Live(asked, TrialFiles(self._folder, asked.number, self._say), time.monotonic())
+    def _live_of(self, asked: Asked) -> RunningTrial:
+        return RunningTrial(asked, TrialFiles(self._folder, asked.number, self._notify), time.monotonic())
 
-    def _take_up(self, asked: Asked) -> None:
+    def _recover(self, asked: Asked) -> None:
         """A trial that an earlier driver left running: its counters come from its journal, and it waits its turn.
 
         One whose end was written, but not yet told, is only told. The newest report is judged again, in case the
@@ -238,11 +240,11 @@ class Ledger:
         newest: float | None = None
         for line in live.files.lines():
             metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
-            values = live.count(line["step"], metrics, self.spec.metrics)
+            values = live.add_report(line["step"], metrics, self.spec.metrics)
             if values is not None:
-                self.study.record(asked.number, live.valued, values[0])
+                self.study.store_value(asked.number, live.num_valued, values[0])
                 broken, newest = broken or live.not_finite(values, self.spec.metrics), values[0]
-        pruned = None if newest is None or broken else self.study.report(asked.number, live.valued, newest)
+        pruned = None if newest is None or broken else self.study.judge(asked.number, live.num_valued, newest)
         end = live.files.read("end.json")
         if (broken or pruned) and end.get("state", INTERRUPTED) == INTERRUPTED:
             state, reason = ("FAIL", broken) if broken else ("PRUNED", self._stopped_early(pruned))
@@ -253,15 +255,15 @@ class Ledger:
         else:
             self._waiting.append(live)
 
-    def _judge(self, live: Live, step: int, metrics: Mapping[str, float]) -> bool:
+    def _judge(self, live: RunningTrial, step: int, metrics: Mapping[str, float]) -> bool:
         """Whether the trial goes on after a new report."""
-        values = live.count(step, metrics, self.spec.metrics)
+        values = live.add_report(step, metrics, self.spec.metrics)
         if values is None:
             return True
         if broken := live.not_finite(values, self.spec.metrics):
             self._end(live, "FAIL", broken)
             return False
-        pruned = self.study.report(live.asked.number, live.valued, values[0])
+        pruned = self.study.judge(live.asked.number, live.num_valued, values[0])
         if pruned is not None:
             self._end(live, "PRUNED", self._stopped_early(pruned))
             return False
@@ -270,7 +272,7 @@ class Ledger:
     def _stopped_early(self, pruned: Pruned | None) -> str:
         return f"early stopping ({self.spec.early_stopping.type}) {pruned}"
 
-    def _end(self, live: Live, state: str, reason: str) -> None:
+    def _end(self, live: RunningTrial, state: str, reason: str) -> None:
         end = {"state": state, "reason": reason, "time": time.time()}
         live.files.end(end)
         self._tell(live, end)
@@ -278,7 +280,7 @@ class Ledger:
         self._ship(live)
         self._on_end(Ended(live.asked.number, state, reason, live.best))
 
-    def _tell(self, live: Live, end: dict[str, Any]) -> None:
+    def _tell(self, live: RunningTrial, end: dict[str, Any]) -> None:
         if end["state"] == "COMPLETE":
             assert live.best is not None
             self.study.complete(live.asked.number, live.best, end)
@@ -287,13 +289,13 @@ class Ledger:
         else:
             self.study.fail(live.asked.number, end)
             self._failed += 1
-        self._kept.ended(live.asked.number, end["state"], live.best)
+        self._retention.ended(live.asked.number, end["state"], live.best)
 
     def _check_limits(self) -> bool:
         """Whether the sweep is closing, because a limit says so."""
         self.closing = self.closing or self._watch.of_sweep(self._failed)
         return self.closing is not None
 
-    def _ship(self, live: Live) -> None:
+    def _ship(self, live: RunningTrial) -> None:
         if self._tracker:
             self._tracker.changed(live.files)

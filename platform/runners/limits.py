@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterable
 
-from platform.runners.running import Live
+from platform.runners.running import RunningTrial
 from platform.sweepfile.fields import Limits
 from trainables.storage.stages import WAITING
 
@@ -47,14 +47,16 @@ class Watch:
             self._closing = now
         return reason
 
-    def of_trial(self, live: Live, grace_s: float = 0.0) -> str | None:
+    def of_trial(self, live: RunningTrial, grace_s: float = 0.0) -> str | None:
         """Why the trial must end, if its minutes are used up; those that it waited do not count."""
         minutes = self._limits.max_minutes_per_trial
         if minutes and time.monotonic() - live.started - live.waited_s > 60 * minutes + grace_s:
             return f"{TIME_LIMIT} (max_minutes_per_trial {minutes:g})"
         return None
 
-    def silent(self, lives: Iterable[Live], unplaced: Container[int], closing: str | None) -> list[tuple[Live, str]]:
+    def silent(
+        self, lives: Iterable[RunningTrial], unplaced: Container[int], closing: str | None
+    ) -> list[tuple[RunningTrial, str]]:
         """Trials that are over a limit and do not report, with the reason of each; looks once a second.
 
         Args:
@@ -77,5 +79,5 @@ class Watch:
         return due
 
 
-def _waits(live: Live) -> bool:
+def _waits(live: RunningTrial) -> bool:
     return f": {WAITING} " in f": {live.files.status()}"

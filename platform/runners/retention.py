@@ -19,7 +19,7 @@ from trainables.storage import mirror
 _AT_ONCE = 16  # a bucket takes its time for each
 
 
-class Kept:
+class Retention:
     """The checkpoints of one sweep's ended trials.
 
     Args:
@@ -39,7 +39,7 @@ class Kept:
         self._changed = changed
         self._values: dict[int, Sequence[float]] = {}
         self._failed: list[int] = []
-        self._kept: set[int] = set()
+        self._retention: set[int] = set()
 
     def begin(self, ended: Iterable[tuple[int, str, Sequence[float] | None]]) -> None:
         """Take in the trials that ended under earlier drivers: number, state, objective values."""
@@ -47,17 +47,17 @@ class Kept:
         for number, state, values in ended:
             self._note(number, state, values)
             numbers.append(number)
-        self._kept = self._best()
+        self._retention = self._best()
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            list(threads.map(self._settle, numbers))
+            list(threads.map(self._apply, numbers))
 
     def ended(self, number: int, state: str, values: Sequence[float] | None) -> None:
         """A trial ended; remove what is not kept any more."""
         self._note(number, state, values)
-        before, self._kept = self._kept, self._best()
-        self._settle(number)
-        for other in before - self._kept:
-            if self._settle(other):
+        before, self._retention = self._retention, self._best()
+        self._apply(number)
+        for other in before - self._retention:
+            if self._apply(other):
                 self._changed(TrialFiles(self._folder, other))
 
     def _note(self, number: int, state: str, values: Sequence[float] | None) -> None:
@@ -73,11 +73,11 @@ class Kept:
             best |= set(ranked[: self._most])
         return best
 
-    def _settle(self, number: int) -> bool:
+    def _apply(self, number: int) -> bool:
         """Bring a trial's folder to what is kept of it; whether something went."""
         folder = self._folder / "trials" / str(number)
-        if self._rule == "last" or (self._rule == "best" and number in self._kept):
-            return _thin(folder / "checkpoints")
+        if self._rule == "last" or (self._rule == "best" and number in self._retention):
+            return _keep_newest(folder / "checkpoints")
         weights = folder / "artifacts" / mirror.WEIGHTS
         files = [*mirror.sizes(folder / "checkpoints"), *mirror.sizes(folder / "artifacts")]
         gone = [path for path in files if path == weights or path.is_relative_to(folder / "checkpoints")]
@@ -87,7 +87,7 @@ class Kept:
         return there
 
 
-def _thin(folder: Path) -> bool:
+def _keep_newest(folder: Path) -> bool:
     """Leave the newest checkpoint of each phase."""
     there = sorted(path for path in mirror.sizes(folder) if path.suffix == ".pt")
     newest = {path.parent: path for path in there}

@@ -14,7 +14,7 @@ from trainables.trial import NON_FINITE
 
 
 @dataclass
-class Live:
+class RunningTrial:
     """A trial that runs now, or waits to be started (again)."""
 
     asked: Asked
@@ -23,7 +23,7 @@ class Live:
     waited_s: float = 0.0
     """For how long it has waited, since it was started, for a worker or for what another trial computes."""
     attempts: Attempts = field(default_factory=Attempts)
-    valued: int = 0
+    num_valued: int = 0
     """Reports so far that held the objective."""
     best: tuple[float, ...] | None = None
     """The objective values at the report that is best by the first metric."""
@@ -34,14 +34,16 @@ class Live:
         """Whether no report of this step with these names has come before."""
         return (step, frozenset(metrics)) not in self.seen
 
-    def count(self, step: int, metrics: Mapping[str, float], objective: Sequence[Metric]) -> tuple[float, ...] | None:
+    def add_report(
+        self, step: int, metrics: Mapping[str, float], objective: Sequence[Metric]
+    ) -> tuple[float, ...] | None:
         """Take in a report; its objective values, where it has them all."""
         self.seen.add((step, frozenset(metrics)))
         self.step = step
         if not all(metric.name in metrics for metric in objective):
             return None
         values = tuple(metrics[metric.name] for metric in objective)
-        self.valued += 1
+        self.num_valued += 1
         sign = objective[0].sign
         if self.best is None or sign * values[0] > sign * self.best[0]:
             self.best = values

@@ -18,7 +18,7 @@ from typing import Any
 from platform.errors import SweepError
 from platform.runners.ledger import Ledger
 from platform.runners.placement import Capacity
-from platform.runners.watchdog import answers, felt
+from platform.runners.watchdog import is_listening, watch_head
 from trainables.trial import WORKER_LOST
 
 # Read by Ray when it is imported or when a worker starts.
@@ -55,7 +55,7 @@ def connect(address: str | None) -> None:
             f"--address: must be a cluster that the driver itself joins (auto, host:port), but got {address!r}; "
             "Ray Client would move the driver's callbacks: use platform.submit, or run this command on the head node"
         )
-    if address and not answers(address, _ANSWER_S):  # what is no host:port is left to Ray, which tries for minutes
+    if address and not is_listening(address, _ANSWER_S):  # what is no host:port is left to Ray, which tries for minutes
         raise SweepError(f"--address: must be a Ray cluster that answers, but nothing does at {address!r}; start it")
     os.environ.update(ENVIRONMENT)
     if not address:
@@ -87,7 +87,7 @@ def run(
     ledger: Ledger,
     capacity: Capacity,
     check: Callable[[], None] = lambda: None,
-    on_gone: Callable[[], None] = lambda: None,
+    on_head_lost: Callable[[], None] = lambda: None,
 ) -> None:
     """Run every trial that `ledger` hands out on the connected cluster; returns when nothing is left.
 
@@ -95,14 +95,14 @@ def run(
         ledger: the sweep's.
         capacity: what a trial takes and how many run at once.
         check: called again and again where it may raise to end the run.
-        on_gone: called from another thread if Ray itself is gone; this function may never return then.
+        on_head_lost: called from another thread if Ray itself is gone; this function may never return then.
 
     Raises:
         SweepError: Tune gives up several times without a trial having come any further.
     """
     import ray
 
-    with felt(ray.get_runtime_context().gcs_address, on_gone):
+    with watch_head(ray.get_runtime_context().gcs_address, on_head_lost):
         _rounds(ledger, capacity, check)
 
 

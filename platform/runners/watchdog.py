@@ -15,13 +15,13 @@ _LOOK_S = 1.0
 
 
 @contextmanager
-def felt(address: str, on_gone: Callable[[], None]) -> Iterator[None]:
-    """Look after the head at `address` (host:port); `on_gone` is called from a thread, once, when it is gone.
+def watch_head(address: str, on_head_lost: Callable[[], None]) -> Iterator[None]:
+    """Look after the head at `address` (host:port); `on_head_lost` is called from a thread, once, when it is gone.
 
     From a thread, as the main thread may then be stuck inside a call to Ray that does not return.
     """
     end = threading.Event()
-    thread = threading.Thread(target=_feel, args=(address, on_gone, end), name="pulse", daemon=True)
+    thread = threading.Thread(target=_watch, args=(address, on_head_lost, end), name="watchdog", daemon=True)
     thread.start()
     try:
         yield
@@ -29,7 +29,7 @@ def felt(address: str, on_gone: Callable[[], None]) -> Iterator[None]:
         end.set()
 
 
-def answers(address: str, timeout_s: float) -> bool:
+def is_listening(address: str, timeout_s: float) -> bool:
     """Whether somebody listens at `host:port`; anything else is taken to answer."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
@@ -41,11 +41,11 @@ def answers(address: str, timeout_s: float) -> bool:
     return True
 
 
-def _feel(address: str, on_gone: Callable[[], None], end: threading.Event) -> None:
-    felt_at = time.monotonic()
+def _watch(address: str, on_head_lost: Callable[[], None], end: threading.Event) -> None:
+    answered_at = time.monotonic()
     while not end.wait(_LOOK_S):
-        if answers(address, timeout_s=5.0):
-            felt_at = time.monotonic()
-        elif time.monotonic() - felt_at > PATIENCE_S and not end.is_set():
-            on_gone()
+        if is_listening(address, timeout_s=5.0):
+            answered_at = time.monotonic()
+        elif time.monotonic() - answered_at > PATIENCE_S and not end.is_set():
+            on_head_lost()
             return

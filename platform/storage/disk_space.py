@@ -17,26 +17,26 @@ _LEAST = 2**20
 logger = logging.getLogger(__name__)
 
 
-class Room:
+class DiskSpace:
     """Whether trials have room on the disk of their sweep.
 
     Args:
         folder: the sweep's.
-        say: called with a sentence for the user.
+        notify: called with a sentence for the user.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, notify: Callable[[str], None]) -> None:
         self._folder = folder
-        self._say = say
+        self._notify = notify
         self._lacking = 0
         self._asked = 0.0
 
-    def lacks(self) -> None:
+    def note_full(self) -> None:
         """A trial found none: there is room again where two of the largest checkpoint fit, or a mebibyte."""
         sizes = mirror.sizes(self._folder / "trials")
         largest = max((size for path, size in sizes.items() if path.suffix == ".pt"), default=0)
         self._lacking = max(2 * largest, _LEAST)
-        self._say(f"{self._folder} has no room for {self._lacking / 2**20:.1f} MiB; the sweep waits for it")
+        self._notify(f"{self._folder} has no room for {self._lacking / 2**20:.1f} MiB; the sweep waits for it")
 
     @property
     def is_full(self) -> bool:
@@ -45,17 +45,17 @@ class Room:
             self._asked = time.monotonic()
             if _has_room(self._folder, self._lacking):
                 self._lacking = 0
-                self._say(f"{self._folder} has room again; the sweep goes on")
+                self._notify(f"{self._folder} has room again; the sweep goes on")
         return bool(self._lacking)
 
 
-def when_there_is_room(write: Callable[[], None], folder: Path, say: Callable[[str], None] = logger.warning) -> None:
+def retry_while_full(write: Callable[[], None], folder: Path, notify: Callable[[str], None] = logger.warning) -> None:
     """Call `write` again and again while the disk of `folder` is full; what must be written before anything else waits.
 
     Args:
         write: writes, or raises OSError.
         folder: where to.
-        say: called with a sentence for the user.
+        notify: called with a sentence for the user.
 
     Raises:
         OSError: another error than a full disk.
@@ -69,11 +69,11 @@ def when_there_is_room(write: Callable[[], None], folder: Path, say: Callable[[s
             if not is_full(error):
                 raise
             if not told:
-                say(f"{folder} has no room: {error.strerror}; the sweep waits for it")
+                notify(f"{folder} has no room: {error.strerror}; the sweep waits for it")
             told = True
             time.sleep(_PAUSE_S)
     if told:
-        say(f"{folder} has room again; the sweep goes on")
+        notify(f"{folder} has room again; the sweep goes on")
 
 
 def _has_room(folder: Path, size: int) -> bool:

@@ -18,12 +18,12 @@ _OF_WORKERS = ("artifacts", "checkpoints", "ranks", "status")
 _OF_TABLES = ("trial.json", "end.json", "tags.json", "ranks.npy")
 
 
-def folder_of(spec: SweepSpec, side: str = mirror.READER) -> Path:
+def folder_of(spec: SweepSpec, role: str = mirror.READER) -> Path:
     """The absolute folder of the sweep on this machine, whether it is there or not.
 
     Args:
         spec: the sweep.
-        side: whose copies, where the storage is a bucket.
+        role: whose copies, where the storage is a bucket.
 
     Raises:
         InvalidSweep: the storage is neither a folder nor in a bucket.
@@ -34,7 +34,7 @@ def folder_of(spec: SweepSpec, side: str = mirror.READER) -> Path:
         parse(spec.storage)
     except ValueError as error:
         raise InvalidSweep([spec.problem("storage", f"a storage that is no folder {error}; correct it")]) from error
-    return mirror.local(spec.storage, side) / spec.name
+    return mirror.local_path(spec.storage, role) / spec.name
 
 
 def open_folder(spec: SweepSpec) -> Path:
@@ -72,8 +72,8 @@ def shared(folder: Path) -> Iterator[None]:
         yield
     finally:
         mirror.push_changed(folder, lambda name: "/" not in name)
-        if mirror.object_of(folder):
-            mirror.forget(folder)
+        if mirror.remote_of(folder):
+            mirror.delete_local(folder)
 
 
 def bring_tables(folder: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from platform.errors import Busy, SweepError
-from platform.storage.lease_stores import Found, InDatabase, Owner, Place, in_storage
+from platform.storage.lease_stores import DatabaseLease, LeaseRecord, LeaseStore, Owner, in_storage
 from platform.sweepfile.spec import SweepSpec
 from trainables.storage.object_lease import BEAT_S, STALE_S
 
@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 class Lease:
     """A lease that is held; use :func:`hold`."""
 
-    def __init__(self, places: Sequence[Place], name: str, beat_s: float, stale_s: float) -> None:
-        self._places = places
+    def __init__(self, stores: Sequence[LeaseStore], name: str, beat_s: float, stale_s: float) -> None:
+        self._stores = stores
         self._name = name
         self._beat_s = beat_s
         self._stale_s = stale_s
@@ -76,7 +76,7 @@ class Lease:
 
     def _by(self) -> str:
         try:
-            found = next((found for place in self._places if (found := place.newest())), None)
+            found = next((found for store in self._stores if (found := store.newest())), None)
         except Exception:  # of a file system or any database, which would only have told the name
             found = None
         return f" by {describe(found)}" if found else ""
@@ -90,8 +90,8 @@ class Lease:
             if self._end.is_set():
                 return
             try:
-                for place in self._places:
-                    if not place.beat():
+                for store in self._stores:
+                    if not store.renew():
                         self._lost = self._lost or self._taken_over()
                 self._seen = time.clock_gettime(_CLOCK)
             except Exception as error:  # of a file system or any database
@@ -100,7 +100,7 @@ class Lease:
     def _begin(self) -> None:
         self._thread.start()
 
-    def forgo(self, why: str) -> None:
+    def abandon(self, why: str) -> None:
         """Let every `check` from here on raise, as if the lease were lost: the caller alone writes what is left."""
         self._lost = SweepError(why)
 
@@ -108,8 +108,8 @@ class Lease:
         """Give the lease back; no sign of life follows."""
         self._end.set()
         with self._lock:
-            for place in reversed(self._places):
-                place.release()
+            for store in reversed(self._stores):
+                store.release()
 
 
 @contextmanager
@@ -127,21 +127,21 @@ def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float =
         SweepError: the database does not answer.
     """
     me = _this_process()
-    places: list[Place] = []
-    lease = Lease(places, spec.name, beat_s, stale_s)
+    stores: list[LeaseStore] = []
+    lease = Lease(stores, spec.name, beat_s, stale_s)
     try:
-        places.append(in_storage(folder))
-        _take(places[0], me, spec.name, stale_s)
+        stores.append(in_storage(folder))
+        _take(stores[0], me, spec.name, stale_s)
         if spec.study:
-            places.append(_beside_study(spec.study, spec.name))
-            _take(places[1], me, spec.name, stale_s)
+            stores.append(_beside_study(spec.study, spec.name))
+            _take(stores[1], me, spec.name, stale_s)
         lease._begin()
         yield lease
     finally:
         lease.release()
 
 
-def describe(found: Found) -> str:
+def describe(found: LeaseRecord) -> str:
     """Whose lease it is, and for how long."""
     if found.owner is None:
         return f"another driver, last seen {max(found.age_s, 0):.0f} seconds ago"
@@ -152,12 +152,12 @@ def describe(found: Found) -> str:
     )
 
 
-def _take(place: Place, me: Owner, name: str, stale_s: float) -> None:
+def _take(store: LeaseStore, me: Owner, name: str, stale_s: float) -> None:
     for _ in range(3):  # somebody may be quicker, and give it back at once
-        found = place.newest()
+        found = store.newest()
         if found and _is_held(found, me, stale_s):
             break
-        if place.take(me, found):
+        if store.take(me, found):
             if found:  # of a driver that died on this machine nobody needs a warning
                 here = found.owner is not None and found.owner.place == me.place
                 logger.log(
@@ -168,7 +168,7 @@ def _take(place: Place, me: Owner, name: str, stale_s: float) -> None:
     raise Busy(f"a sweep must have one driver, but {name!r} is held by {held}; wait for it, or end it")
 
 
-def _is_held(found: Found, me: Owner, stale_s: float) -> bool:
+def _is_held(found: LeaseRecord, me: Owner, stale_s: float) -> bool:
     """Whether somebody lives behind a lease: the pid says so on this machine, the last sign of life elsewhere."""
     owner = found.owner
     if owner is None or owner.place != me.place:
@@ -179,9 +179,9 @@ def _is_held(found: Found, me: Owner, stale_s: float) -> bool:
         return False
 
 
-def _beside_study(url: str, name: str) -> Place:
+def _beside_study(url: str, name: str) -> LeaseStore:
     try:
-        return InDatabase(url, name)
+        return DatabaseLease(url, name)
     except Exception as error:
         raise SweepError(
             f"study: must be a storage that opens, but got {error.__cause__ or error!r}; see `study:` and `storage:`"

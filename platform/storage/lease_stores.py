@@ -1,4 +1,4 @@
-"""The places of a lease: a file in the sweep's folder or an object in its bucket, and a row beside the study.
+"""The stores of a lease: a file in the sweep's folder or an object in its bucket, and a row beside the study.
 
 Each can be taken by one driver only, whichever hosts compete, and each tells the age of the last sign of life by the
 clock of the file server, store or database, so that the hosts' own clocks do not matter.
@@ -34,7 +34,7 @@ class Owner:
 
 
 @dataclass(frozen=True)
-class Found:
+class LeaseRecord:
     """A lease as it lies there: whose it is (None where that cannot be read), and the age of its last sign of life."""
 
     key: str
@@ -42,41 +42,41 @@ class Found:
     age_s: float
 
 
-class Place(Protocol):
+class LeaseStore(Protocol):
     """Where a lease lies; errors of the storage are raised as they come."""
 
-    def newest(self) -> Found | None:
+    def newest(self) -> LeaseRecord | None:
         """The lease that counts, None where there is none."""
 
-    def take(self, owner: Owner, after: Found | None) -> bool:
+    def take(self, owner: Owner, after: LeaseRecord | None) -> bool:
         """Take the lease in place of the one that was found; False where somebody else was quicker."""
 
-    def beat(self) -> bool:
+    def renew(self) -> bool:
         """Give a sign of life; False where the lease is somebody else's by now."""
 
     def release(self) -> None:
         """Give the lease back, if it is still held."""
 
 
-class InFolder:
+class FolderLease:
     """A lease as the file `lease.<n>` of a folder; the largest n counts, and the file's time is its sign of life."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._own: Path | None = None
 
-    def newest(self) -> Found | None:
-        """See :meth:`Place.newest`."""
-        path = max(self._files(), key=_turn, default=None)
+    def newest(self) -> LeaseRecord | None:
+        """See :meth:`LeaseStore.newest`."""
+        path = max(self._files(), key=_number, default=None)
         if path is None:
             return None
         try:
-            return Found(path.name, _owner(path.read_text()), self._now() - path.stat().st_mtime)
+            return LeaseRecord(path.name, _owner(path.read_text()), self._now() - path.stat().st_mtime)
         except FileNotFoundError:  # given back meanwhile
             return self.newest()
 
-    def take(self, owner: Owner, after: Found | None) -> bool:
-        """See :meth:`Place.take`."""
+    def take(self, owner: Owner, after: LeaseRecord | None) -> bool:
+        """See :meth:`LeaseStore.take`."""
         path = self._folder / f"{_FILE}{int(after.key.removeprefix(_FILE)) + 1 if after else 1}"
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -95,15 +95,15 @@ class InFolder:
                 older.unlink(missing_ok=True)
         return True
 
-    def beat(self) -> bool:
-        """See :meth:`Place.beat`."""
+    def renew(self) -> bool:
+        """See :meth:`LeaseStore.renew`."""
         if self._own is None or not self._is_newest():
             return False
         os.utime(self._own)
         return True
 
     def release(self) -> None:
-        """See :meth:`Place.release`."""
+        """See :meth:`LeaseStore.release`."""
         if self._own:
             self._own.unlink(missing_ok=True)
             self._own = None
@@ -112,7 +112,7 @@ class InFolder:
         return [path for path in self._folder.glob(f"{_FILE}*") if path.name.removeprefix(_FILE).isdigit()]
 
     def _is_newest(self) -> bool:
-        return max(self._files(), key=_turn, default=None) == self._own
+        return max(self._files(), key=_number, default=None) == self._own
 
     def _now(self) -> float:
         """The file server's clock."""
@@ -123,7 +123,7 @@ class InFolder:
         return now
 
 
-class InBucket:
+class BucketLease:
     """A lease as the object `lease` of the sweep's folder in a bucket.
 
     Args:
@@ -131,33 +131,33 @@ class InBucket:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._lease = ObjectLease(*mirror.object_behind(folder / "lease"))
+        self._lease = ObjectLease(*mirror.require_remote(folder / "lease"))
 
-    def newest(self) -> Found | None:
-        """See :meth:`Place.newest`."""
+    def newest(self) -> LeaseRecord | None:
+        """See :meth:`LeaseStore.newest`."""
         found = self._lease.newest()
-        return Found(found.tag, _owner(found.data.decode()), found.age_s) if found else None
+        return LeaseRecord(found.tag, _owner(found.data.decode()), found.age_s) if found else None
 
-    def take(self, owner: Owner, after: Found | None) -> bool:
-        """See :meth:`Place.take`."""
+    def take(self, owner: Owner, after: LeaseRecord | None) -> bool:
+        """See :meth:`LeaseStore.take`."""
         return self._lease.take(json.dumps(asdict(owner)).encode(), after.key if after else None)
 
-    def beat(self) -> bool:
-        """See :meth:`Place.beat`."""
-        return self._lease.beat()
+    def renew(self) -> bool:
+        """See :meth:`LeaseStore.renew`."""
+        return self._lease.renew()
 
     def release(self) -> None:
-        """See :meth:`Place.release`."""
+        """See :meth:`LeaseStore.release`."""
         with contextlib.suppress(StoreError):  # it does not answer: the lease grows stale
             self._lease.release()
 
 
-def in_storage(folder: Path) -> Place:
+def in_storage(folder: Path) -> LeaseStore:
     """The place in the storage of a sweep, whose folder is a folder or a copy of a bucket's."""
-    return InBucket(folder) if mirror.object_of(folder) else InFolder(folder)
+    return BucketLease(folder) if mirror.remote_of(folder) else FolderLease(folder)
 
 
-class InDatabase:
+class DatabaseLease:
     """A lease as a row of a table in the study's database.
 
     Args:
@@ -187,16 +187,16 @@ class InDatabase:
         except sql.exc.DatabaseError:  # another driver made it at this moment
             self._table.create(self._engine, checkfirst=True)
 
-    def newest(self) -> Found | None:
-        """See :meth:`Place.newest`."""
+    def newest(self) -> LeaseRecord | None:
+        """See :meth:`LeaseStore.newest`."""
         columns = self._table.c
         query = self._sql.select(columns.token, columns.owner, columns.beat, self._now.label("now"))
         with self._engine.connect() as connection:
             row = connection.execute(query.where(columns.study == self._study)).first()
-        return Found(row.token, _owner(row.owner), (row.now - row.beat).total_seconds()) if row else None
+        return LeaseRecord(row.token, _owner(row.owner), (row.now - row.beat).total_seconds()) if row else None
 
-    def take(self, owner: Owner, after: Found | None) -> bool:
-        """See :meth:`Place.take`."""
+    def take(self, owner: Owner, after: LeaseRecord | None) -> bool:
+        """See :meth:`LeaseStore.take`."""
         values = {"token": owner.token, "owner": json.dumps(asdict(owner)), "beat": self._now}
         try:
             if after is None:
@@ -208,12 +208,12 @@ class InDatabase:
         self._token = owner.token
         return True
 
-    def beat(self) -> bool:
-        """See :meth:`Place.beat`."""
+    def renew(self) -> bool:
+        """See :meth:`LeaseStore.renew`."""
         return bool(self._execute(self._of(self._token, self._table.update()).values(beat=self._now)))
 
     def release(self) -> None:
-        """See :meth:`Place.release`."""
+        """See :meth:`LeaseStore.release`."""
         with contextlib.suppress(self._sql.exc.DatabaseError):  # it is down: the lease grows stale
             self._execute(self._of(self._token, self._table.delete()))
         self._engine.dispose()
@@ -226,7 +226,7 @@ class InDatabase:
             return int(connection.execute(statement).rowcount)
 
 
-def _turn(path: Path) -> int:
+def _number(path: Path) -> int:
     return int(path.name.removeprefix(_FILE))
 
 

@@ -25,7 +25,7 @@ def identity(spec: SweepSpec, space: Space) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def check(stored: str | None, spec: SweepSpec, space: Space) -> None:
+def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
     """Compare the identity that a study has with that of the sweep file.
 
     Raises:

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from platform.errors import SweepError
-from platform.storage.disk_space import when_there_is_room
+from platform.storage.disk_space import retry_while_full
 from trainables.exceptions import first_line
 
 PATIENCE_S = 45.0
@@ -24,32 +24,32 @@ PATIENCE_S = 45.0
 logger = logging.getLogger(__name__)
 
 
-def open_storage(study: str | None, folder: Path, say: Callable[[str], None] = logger.warning) -> BaseStorage:
+def open_storage(study: str | None, folder: Path, notify: Callable[[str], None] = logger.warning) -> BaseStorage:
     """Open the storage of a study; the file is locked by creating a file, which works over NFS too.
 
     Args:
         study: of the sweep file: a database URL, or None for a journal in `folder`.
         folder: the sweep's.
-        say: called with a sentence for the user where a journal waits for room on its disk.
+        notify: called with a sentence for the user where a journal waits for room on its disk.
     """
     if study:
         return _patient(RDBStorage(study, engine_kwargs={"pool_pre_ping": True}))
     path = folder / "study.journal"
     mend_journal(path)
-    return JournalStorage(_Patient(path, say))
+    return JournalStorage(_Patient(path, notify))
 
 
 class _Patient(JournalFileBackend):
     """A journal file that waits for room on its disk; what it was told is in it as a whole or not at all."""
 
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
         super().__init__(str(path), lock_obj=JournalFileOpenLock(str(path)))
         self._path = path
-        self._say = say
+        self._notify = notify
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write ``logs``, in the end."""
-        when_there_is_room(lambda: self._append(logs), self._path.parent, self._say)
+        retry_while_full(lambda: self._append(logs), self._path.parent, self._notify)
 
     def _append(self, logs: list[dict[str, Any]]) -> None:
         before = self._path.stat().st_size

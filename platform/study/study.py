@@ -55,7 +55,7 @@ class Study:
         spec: the sweep.
         space: its compiled parameters.
         folder: the sweep's folder in the storage; the journal lies there unless `study` names a database.
-        say: called with a sentence for the user.
+        notify: called with a sentence for the user.
 
     Raises:
         InvalidSweep: the storage holds a study of another space, metric or trainable under this name.
@@ -63,7 +63,7 @@ class Study:
     """
 
     def __init__(
-        self, spec: SweepSpec, space: Space, folder: Path, say: Callable[[str], None] = logger.warning
+        self, spec: SweepSpec, space: Space, folder: Path, notify: Callable[[str], None] = logger.warning
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.spec = spec
@@ -71,7 +71,7 @@ class Study:
         directions = [metric.goal for metric in spec.metrics]
         try:
             self._study = optuna.create_study(
-                storage=open_storage(spec.study, folder, say),
+                storage=open_storage(spec.study, folder, notify),
                 study_name=spec.name,
                 directions=directions,
                 load_if_exists=True,
@@ -83,7 +83,7 @@ class Study:
             ) from error
         past = self._count()
         if (stored := self._study.user_attrs.get(IDENTITY)) or past:
-            identity.check(stored, spec, space)
+            identity.refuse_changed(stored, spec, space)
         else:
             self._study.set_user_attr(IDENTITY, identity.identity(spec, space))
         if ID not in self._study.user_attrs:
@@ -113,7 +113,7 @@ class Study:
             if asked := self._settle(self._study.ask()):
                 return asked
 
-    def take_up(self) -> list[Asked]:
+    def resume_running(self) -> list[Asked]:
         """Trials that a dead driver left running, to be carried on under their own numbers."""
         left = []
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -129,17 +129,17 @@ class Study:
                 left.append(asked)
         return left
 
-    def record(self, number: int, report: int, value: float) -> None:
+    def store_value(self, number: int, report: int, value: float) -> None:
         """Put down the objective of a trial's `report`-th valued report (from 1), unless it is there already."""
         trial, known = self._open[number], self._frozen(number).intermediate_values
         if len(self.spec.metrics) == 1 and report not in known and math.isfinite(value):
             trial.report(value, report)
 
-    def report(self, number: int, report: int, value: float) -> Pruned | None:
+    def judge(self, number: int, report: int, value: float) -> Pruned | None:
         """As :meth:`record`; says so if early stopping ends the trial here."""
         if len(self.spec.metrics) > 1:
             return None
-        self.record(number, report, value)
+        self.store_value(number, report, value)
         if self.spec.early_stopping.type == "none":
             return None
         first = None

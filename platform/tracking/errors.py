@@ -10,7 +10,7 @@ from trainables.redaction import redact
 _SHOWN = 300  # characters of a server's answer, which may be a page
 
 
-def is_silent(error: BaseException | None) -> bool:
+def is_unavailable(error: BaseException | None) -> bool:
     """Whether the store could not be reached, or gave no answer in time: no other request fares better now."""
     from requests import exceptions
     from sqlalchemy.exc import OperationalError
@@ -25,9 +25,9 @@ def is_silent(error: BaseException | None) -> bool:
     return False
 
 
-def told(error: Exception) -> str:
+def user_message(error: Exception) -> str:
     """What a user is told that the store does, and the remedy where there is one."""
-    if is_silent(error):
+    if is_unavailable(error):
         said = _said_by_server(error)  # such as that it does not know this user
         return f"does not answer ({_shown(said)})" if said else "does not answer"
     return f"refuses ({_shown(error)}); {_remedy(error)}"

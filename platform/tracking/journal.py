@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from platform.storage.disk_space import when_there_is_room
+from platform.storage.disk_space import retry_while_full
 from trainables.disk import write_all
 from trainables.storage import mirror, segments
 
@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 
 
 class TrialFiles:
-    """The files of trial `number` of the sweep in `sweep_folder`; `say` is told where they wait for room."""
+    """The files of trial `number` of the sweep in `sweep_folder`; `notify` is told where they wait for room."""
 
-    def __init__(self, sweep_folder: Path, number: int, say: Callable[[str], None] = logger.warning) -> None:
+    def __init__(self, sweep_folder: Path, number: int, notify: Callable[[str], None] = logger.warning) -> None:
         self.number = number
-        self._say = say
+        self._notify = notify
         self.folder = sweep_folder / "trials" / str(number)
         self._count: int | None = None
 
@@ -57,7 +57,7 @@ class TrialFiles:
             "step": step,
             "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
         }
-        when_there_is_room(lambda: self._add(json.dumps(line).encode() + b"\n"), self.folder, self._say)
+        retry_while_full(lambda: self._add(json.dumps(line).encode() + b"\n"), self.folder, self._notify)
         self._count += 1
         return line
 
@@ -79,7 +79,7 @@ class TrialFiles:
 
     def status(self) -> str:
         """The worker's own line on what the trial is doing, empty where it has none; some seconds old in a bucket."""
-        mirror.freshen(self.folder / "status", _STATUS_AGE_S)
+        mirror.refresh_in_background(self.folder / "status", _STATUS_AGE_S)
         try:
             return (self.folder / "status").read_text()
         except FileNotFoundError:
@@ -123,7 +123,7 @@ class TrialFiles:
             mirror.push(self.folder / name)
 
         if waits:
-            when_there_is_room(write, self.folder, self._say)
+            retry_while_full(write, self.folder, self._notify)
         else:
             write()
 

@@ -1,7 +1,7 @@
 """The runs of one sweep in MLflow: a parent, a child a trial; everything in them once, however often it is sent.
 
 The one connection to MLflow is made here. A metric is sent with the time at which it was journalled, so that
-the store knows it again; a run is found by its tags (`run_tags.py`).
+the store knows it again; a run is found by its tags (`tags.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from platform.pictures import plots
-from platform.tracking import tags
+from platform.tracking import tags as run_tags
 from platform.tracking.batches import requests_of
 from platform.tracking.destination import Destination, make_database
 from platform.tracking.journal import TrialFiles
@@ -53,7 +53,7 @@ class Runs:
         sweep_id: tells it from others of its name.
         folder: the sweep's folder in the storage.
         tags: of the parent and of every trial.
-        refused: called with one sentence when the store refuses something for good.
+        notify: called with one sentence when the store refuses something for good.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Runs:
         sweep_id: str,
         folder: Path,
         tags: Mapping[str, str],
-        refused: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
         for name, value in (("MAX_RETRIES", "1"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
             os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
@@ -75,7 +75,7 @@ class Runs:
         self._sweep = sweep
         self._sweep_id = sweep_id
         self._tags = redact_values(tags)
-        self._refused = refused
+        self._notify = notify
         make_database(destination.uri, lambda uri: MlflowClient(tracking_uri=uri).get_experiment("0"))
         self._client = MlflowClient(tracking_uri=destination.uri)
         self._experiment = self._find_experiment()
@@ -85,7 +85,7 @@ class Runs:
         self._names_refused: dict[int, set[str]] = {}
         parent = self.find()
         if not parent:
-            tags.adopt(self._client, self._experiment, sweep, sweep_id, folder)
+            run_tags.adopt(self._client, self._experiment, sweep, sweep_id, folder)
             parent = self.find()
         if parent:
             self._client.update_run(parent, status="RUNNING")
@@ -101,12 +101,12 @@ class Runs:
         Returns:
             The id of the parent, None where there is none.
         """
-        found = tags.find(self._client, self._experiment, self._sweep_id)
+        found = run_tags.find(self._client, self._experiment, self._sweep_id)
         parent = found.pop(None, None)
         for number, run in found.items():
             run_id = str(run.info.run_id)
             if number is not None and self._runs.get(number) != run_id:
-                self._runs[number], self._sent[number] = run_id, tags.reports(run)
+                self._runs[number], self._sent[number] = run_id, run_tags.reports(run)
                 self._opened.discard(number)
         return str(parent.info.run_id) if parent else None
 
@@ -125,7 +125,7 @@ class Runs:
         tags = self._end_tags(trial, end, files) if end else {}
         lines = trial.lines(self._sent[trial.number])
         try:
-            for count, request in requests_of(lines, params, tags, tags.REPORTS):
+            for count, request in requests_of(lines, params, tags, run_tags.REPORTS):
                 self._send(trial.number, run_id, request)
                 self._sent[trial.number] += count
         except _DeletedError:  # by hand, so on purpose
@@ -170,7 +170,7 @@ class Runs:
             run = self._client.create_run(
                 self._experiment,
                 start_time=int(1000 * identity["started"]),
-                tags=self._run_tags({tags.TRIAL: str(number), tags.PARENT: self._parent}),
+                tags=self._run_tags({run_tags.TRIAL: str(number), run_tags.PARENT: self._parent}),
                 run_name=f"{self._sweep}-{number}",
             )
             self._runs[number], self._sent[number] = str(run.info.run_id), 0
@@ -191,7 +191,7 @@ class Runs:
             known |= refusals.keys()
             self._client.log_batch(run_id, tags=[RunTag(REFUSED_TAG, ", ".join(sorted(known)))])
             shown = "; ".join(f"{name!r} ({text})" for name, text in sorted(refusals.items()))
-            self._refused(f"MLflow refuses {shown} of trial {number}; what was reported stays in its journal")
+            self._notify(f"MLflow refuses {shown} of trial {number}; what was reported stays in its journal")
 
     def _refusals(self, run_id: str, request: Mapping[str, list[Any]]) -> dict[str, str]:
         """Send a batch, in halves where the store refuses it; the names that it refuses by themselves, and why."""
@@ -215,7 +215,7 @@ class Runs:
         return found
 
     def _end_tags(self, trial: TrialFiles, end: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, str]:
-        large = {f"file.{f.path.name}": mirror.place_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
+        large = {f"file.{f.path.name}": mirror.uri_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
         tags = {"sweep.state": end["state"], "sweep.end": end["reason"], **trial.read("tags.json"), **large}
         return redact_values({name: str(value) for name, value in tags.items()})
 
@@ -262,7 +262,7 @@ class Runs:
         return files
 
     def _run_tags(self, own: Mapping[str, str]) -> dict[str, str]:
-        ours = {tags.SWEEP: self._sweep_id, tags.NAME: self._sweep, "mlflow.source.name": "platform.sweep"}
+        ours = {run_tags.SWEEP: self._sweep_id, run_tags.NAME: self._sweep, "mlflow.source.name": "platform.sweep"}
         return {**ours, **self._tags, **own}
 
     def _find_experiment(self) -> str:
@@ -272,7 +272,7 @@ class Runs:
             return str(found.experiment_id)
         local = urlsplit(self._destination.uri).scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "")
         place = self._destination.artifacts / name
-        location = mirror.place_of(place) if mirror.object_of(place) else place.resolve().as_uri()
+        location = mirror.uri_of(place) if mirror.remote_of(place) else place.resolve().as_uri()
         return str(self._client.create_experiment(name, artifact_location=location if local else None))
 
 

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from platform.console import log_to
 from platform.tracking.destination import Destination
-from platform.tracking.errors import is_silent, told
+from platform.tracking.errors import is_unavailable, user_message
 from platform.tracking.journal import TrialFiles, all_trials
 from platform.tracking.runs import Runs
 from trainables.redaction import take_over
@@ -45,7 +45,7 @@ class Shipper:
         sweep_id: tells it from others of its name.
         folder: the sweep's folder in the storage.
         tags: of the parent and of every trial (git commit, package versions).
-        tell: called with one sentence when tracking is lost and when it is back.
+        notify: called with one sentence when tracking is lost and when it is back.
         shipped: called with the number of a trial when all that was new of it is in the store.
     """
 
@@ -56,7 +56,7 @@ class Shipper:
         sweep_id: str,
         folder: Path,
         tags: Mapping[str, str],
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         shipped: Callable[[int], None] = lambda number: None,
     ) -> None:
         self.destination = destination
@@ -64,7 +64,7 @@ class Shipper:
         self._sweep_id = sweep_id
         self._folder = folder
         self._tags = dict(tags)
-        self._tell = tell
+        self._notify = notify
         self._shipped = shipped
         self._wake = threading.Event()
         self._done = threading.Event()
@@ -106,32 +106,32 @@ class Shipper:
             self._wake.wait(_PAUSE_S if self._done.is_set() else _LONGEST_PAUSE_S)
             self._wake.clear()
             finishing = self._done.is_set()
-            failed = self._turn(finishing, last=finishing and tries + 1 >= _LAST_TRIES)
+            failed = self._try_once(finishing, last=finishing and tries + 1 >= _LAST_TRIES)
             if failed is not None:
                 tries += 1
                 self._runs = None
                 if finishing and tries >= _LAST_TRIES:
-                    self._lose(failed)
+                    self._report_outage(failed)
                     return
                 if tries > 1:  # the first time may be a connection that was closed meanwhile, or a lock
-                    self._lose(failed)
+                    self._report_outage(failed)
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
                 self._done.wait(pause)
                 self._wake.set()
                 continue
             if self._lost:
-                self._tell(f"MLflow at {self.destination} answers again")
+                self._notify(f"MLflow at {self.destination} answers again")
             self._lost, pause, tries = False, _PAUSE_S, 0
             if finishing and not self._dirty:
                 return
             self._done.wait(_PAUSE_S)  # reports that come meanwhile share a batch
 
-    def _lose(self, error: Exception) -> None:
+    def _report_outage(self, error: Exception) -> None:
         if not self._lost:
-            self._tell(f"MLflow at {self.destination} {told(error)}; the sweep goes on and ships later")
+            self._notify(f"MLflow at {self.destination} {user_message(error)}; the sweep goes on and ships later")
         self._lost = True
 
-    def _turn(self, finishing: bool, last: bool) -> Exception | None:
+    def _try_once(self, finishing: bool, last: bool) -> Exception | None:
         """Ship what is new; at the end, when all is there or there is no other try, end the parent run.
 
         Returns:
@@ -139,7 +139,7 @@ class Shipper:
         """
         try:
             failed = self._ship()
-            if finishing and self._runs and (not self._dirty or (last and not is_silent(failed))):
+            if finishing and self._runs and (not self._dirty or (last and not is_unavailable(failed))):
                 self._runs.find()  # what was asked for twice, as an answer was lost, may have been done twice
                 self._runs.end_parent(self._parent_end or {})
             return failed
@@ -157,7 +157,7 @@ class Shipper:
             Exception: of the store, before any trial.
         """
         if self._runs is None:
-            self._runs = Runs(self.destination, self._sweep, self._sweep_id, self._folder, self._tags, self._tell)
+            self._runs = Runs(self.destination, self._sweep, self._sweep_id, self._folder, self._tags, self._notify)
         found = {} if self._looked else {trial.number: trial for trial in _unsent(self._folder, self.destination)}
         self._looked = True
         with self._lock:
@@ -165,7 +165,7 @@ class Shipper:
         failed: Exception | None = None
         for number, trial in dirty.items():
             try:
-                if not is_silent(failed):
+                if not is_unavailable(failed):
                     self._runs.ship(trial)
                     self._shipped(number)
                     continue
@@ -227,7 +227,7 @@ def _serve(asked: TextIO, answers: TextIO) -> None:
         first["sweep_id"],
         folder,
         first["tags"],
-        lambda text: answer("say", text),
+        lambda text: answer("notify", text),
         lambda number: answer("shipped", number),
     )
     shipper.start()

@@ -40,15 +40,15 @@ class Tracker:
         sweep: the sweep's name.
         folder: the sweep's folder in the storage.
         tags: of the parent and of every trial (git commit, package versions).
-        tell: called with one sentence when tracking is lost and when it is back.
+        notify: called with one sentence when tracking is lost and when it is back.
     """
 
     def __init__(
-        self, destination: Destination, sweep: str, folder: Path, tags: Mapping[str, str], tell: Callable[[str], None]
+        self, destination: Destination, sweep: str, folder: Path, tags: Mapping[str, str], notify: Callable[[str], None]
     ) -> None:
         self.destination = destination
         self._folder = folder
-        self._tell = tell
+        self._notify = notify
         self._order = {
             "destination": dataclasses.asdict(destination) | {"artifacts": str(destination.artifacts)},
             "sweep": sweep,
@@ -125,16 +125,16 @@ class Tracker:
         while True:
             try:
                 self._begin()
-                self._hear()
+                self._read_messages()
             except OSError as error:
                 logger.warning("tracking: %s", error)
-            self._put_away()
+            self._reap()
             if self._finished is not None or self._closed.is_set():
                 return
             self._deaths += 1
             logger.warning("tracking: the process that ships to MLflow has died; it is started again")
             if self._deaths == _DEATHS:
-                self._tell(f"what ships to MLflow at {self.destination} dies again and again; the sweep goes on")
+                self._notify(f"what ships to MLflow at {self.destination} dies again and again; the sweep goes on")
             pause = _PAUSE_S if self._deaths == 1 else min(2 * pause, _LONGEST_PAUSE_S)
             self._closed.wait(pause)
 
@@ -168,7 +168,7 @@ class Tracker:
             for number in more:  # which may take as long as it takes to start; the driver does not wait
                 self._write(number, _HEARS_S)
 
-    def _put_away(self) -> None:
+    def _reap(self) -> None:
         with self._lock:
             self._ready = False
             if self._process and self._process.stdin:
@@ -177,7 +177,7 @@ class Tracker:
                 self._process.stdin.close()
                 self._process = None
 
-    def _hear(self) -> None:
+    def _read_messages(self) -> None:
         """Take what the process says until it ends."""
         process = self._process
         if process is None or process.stdout is None:  # closed meanwhile
@@ -185,8 +185,8 @@ class Tracker:
         with process.stdout as answers:
             for line in answers:
                 match json.loads(line) if line.endswith(b"\n") else None:  # the last may be torn
-                    case {"say": text}:
-                        self._tell(text)
+                    case {"notify": text}:
+                        self._notify(text)
                     case {"shipped": number}:
                         self._deaths = 0
                         self._confirm(number)

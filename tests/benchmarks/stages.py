@@ -107,7 +107,7 @@ class WatchedStages:
             took.append(time.perf_counter() - started)
             return arrays
 
-        result = self._stages.get(timed, inputs, context=context, status=status, scratch=scratch)
+        result = self._stages.get(timed, inputs, context=context, notify=status, scratch=scratch)
         if scratch:
             self._phases.append(Asked(compute.__name__, result.fingerprint, took[0] if took else None))
         return result

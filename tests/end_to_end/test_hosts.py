@@ -268,7 +268,7 @@ def test_a_language_model_under_deepspeed_has_the_same_losses_on_two_hosts_as_on
     assert losses[1] == pytest.approx(losses[0], abs=1e-4)
     hosts = {node["node_id"]: node["node_ip"] for node in cluster.listed("nodes")}
     actors = [(each["class_name"], hosts.get(each["node_id"])) for each in cluster.listed("actors")]
-    (outpost,) = (host for name, host in actors if name == "Outpost")
-    assert {outpost, *(host for name, host in actors if name.endswith("ImplicitFunc"))} == {f"{NET}.2", f"{NET}.3"}
+    (agent,) = (host for name, host in actors if name == "NodeAgent")
+    assert {agent, *(host for name, host in actors if name.endswith("ImplicitFunc"))} == {f"{NET}.2", f"{NET}.3"}
     assert main([*line, "--set", "resources.nodes=3", "--set", "resources.workers=3", "--set", "name=wide"]) == 1
     assert "on each of 3 nodes and of the cluster's 3 nodes" in capsys.readouterr().err

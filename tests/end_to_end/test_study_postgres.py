@@ -12,10 +12,10 @@ from sqlalchemy.exc import OperationalError
 from platform.errors import Busy, InvalidSweep
 from platform.space.check import space_of
 from platform.storage.lease import hold
-from platform.storage.lease_stores import InDatabase, Owner
+from platform.storage.lease_stores import DatabaseLease, Owner
 from platform.study.study import Study
 from platform.sweepfile.spec import load
-from platform.tracking.errors import told
+from platform.tracking.errors import user_message
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def test_what_was_told_is_there_after_the_server_lost_power(opened, postgres):
     study = opened()
     first, second = study.ask(), study.ask()
     for report in (1, 2):
-        assert study.report(first.number, report, 0.5 + report / 10) is None
+        assert study.judge(first.number, report, 0.5 + report / 10) is None
     study.complete(first.number, [0.7], END)
     study.record(second.number, 1, 0.1)
     postgres.kill()
@@ -48,7 +48,7 @@ def test_what_was_told_is_there_after_the_server_lost_power(opened, postgres):
         ("COMPLETE", {1: 0.6, 2: 0.7}),
         ("RUNNING", {1: 0.1}),
     ]
-    assert again.take_up() == [second]
+    assert again.resume_running() == [second]
 
 
 def test_a_database_that_is_started_again_is_waited_for(opened, postgres, caplog):
@@ -58,7 +58,7 @@ def test_a_database_that_is_started_again_is_waited_for(opened, postgres, caplog
     later = threading.Timer(2.0, postgres.begin)
     later.start()
     with caplog.at_level(logging.WARNING):
-        assert study.report(number, 1, 0.5) is None
+        assert study.judge(number, 1, 0.5) is None
     later.join()
     assert "the study's database does not answer, tried again in 0.5 s" in caplog.text
     study.complete(number, [0.5], END)
@@ -69,7 +69,7 @@ def test_a_user_whom_the_tracking_database_does_not_know_is_told(postgres):
     url = postgres.database().replace("//sweeps@", "//nobody@")
     with pytest.raises(OperationalError) as refused:
         create_engine(url).connect()
-    said = told(refused.value)
+    said = user_message(refused.value)
     assert said.startswith("does not answer (connection failed: ")
     assert said.endswith('FATAL:  role "nobody" does not exist)')
 
@@ -114,7 +114,7 @@ def test_a_lease_lies_beside_the_study_by_the_servers_clock_and_survives_its_res
 
 def wait_for_a_beat(url: str) -> None:
     """Wait until the lease was seen within the last second."""
-    place, deadline = InDatabase(url, "curve"), time.monotonic() + 60
+    place, deadline = DatabaseLease(url, "curve"), time.monotonic() + 60
     while (found := place.newest()) is None or found.age_s > 1:
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
@@ -122,9 +122,9 @@ def wait_for_a_beat(url: str) -> None:
 
 def test_of_drivers_that_take_one_stale_lease_at_once_one_gets_it(postgres):
     url = postgres.database()
-    first = InDatabase(url, "curve")
+    first = DatabaseLease(url, "curve")
     assert first.take(owner("first"), None)
-    found, places, taken = first.newest(), [InDatabase(url, "curve") for _ in range(6)], []
+    found, places, taken = first.newest(), [DatabaseLease(url, "curve") for _ in range(6)], []
     barrier = threading.Barrier(len(places))
 
     def take(number: int) -> None:
@@ -138,8 +138,8 @@ def test_of_drivers_that_take_one_stale_lease_at_once_one_gets_it(postgres):
     for thread in threads:
         thread.join()
     assert len(taken) == 1
-    assert not first.beat()
-    assert [place.beat() for place in places].count(True) == 1
+    assert not first.renew()
+    assert [place.renew() for place in places].count(True) == 1
     for place in [first, *places]:
         place.release()
 

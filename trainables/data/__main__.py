@@ -38,11 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     given = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(filters)}
     filters = dataclasses.replace(filters, **{name: value for name, value in given.items() if value is not None})
 
-    def say(line: str) -> None:
+    def notify(line: str) -> None:
         sys.stdout.write(line + "\n")
 
     try:
-        prepare(chosen.format, chosen.reviews, chosen.meta, chosen.out, chosen.name, filters, say)
+        prepare(chosen.format, chosen.reviews, chosen.meta, chosen.out, chosen.name, filters, notify)
     except DataError as error:
         sys.stderr.write(f"{error}\n")
         return 2

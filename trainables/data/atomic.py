@@ -64,7 +64,7 @@ def locate(name: str, root: str | None) -> Path:
 
 def _folder(root: str, name: str) -> Path:
     """The folder of a data set on this node; from a bucket it is brought here, once."""
-    return cache.bring(f"{root.rstrip('/')}/{name}") if is_bucket(root) else Path(root).expanduser().absolute() / name
+    return cache.fetch(f"{root.rstrip('/')}/{name}") if is_bucket(root) else Path(root).expanduser().absolute() / name
 
 
 def read_items(path: Path) -> tuple[list[str], list[str]]:

@@ -62,7 +62,7 @@ def prepare(
     out: Path,
     name: str,
     filters: Filters,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """Write `<out>/<name>/<name>.item` and `.inter`.
 
@@ -77,7 +77,7 @@ def prepare(
         out: folder of data sets.
         name: of the new one; it must not be there yet.
         filters: what to leave out.
-        say: is told what is left after each step.
+        notify: is told what is left after each step.
 
     Raises:
         DataError: a file breaks a rule, the data set is there already, or nothing is left.
@@ -92,15 +92,15 @@ def prepare(
         raise DataError(f"--reviews and --meta: must be files, but {', '.join(missing)} is not there; correct the path")
     log = _read(FORMATS[kind].events(reviews))
     keep_N = np.ones(len(log.user_N), bool)
-    say(f"read: {_size(log, keep_N)}")
+    notify(f"read: {_size(log, keep_N)}")
     titles = _titles((pair for path in meta for pair in FORMATS[kind].titles(path)), set(log.items))
     for what, kept_N in _filtered(log, titles, filters):
         keep_N = kept_N
-        say(f"{what}: {_size(log, keep_N)}")
+        notify(f"{what}: {_size(log, keep_N)}")
         if not keep_N.any():
             raise DataError(f"{name}: an interaction must pass all filters, but none has {what}; relax that filter")
     _write(folder, name, log, keep_N, titles)
-    say(f"wrote {folder}")
+    notify(f"wrote {folder}")
 
 
 def _titles(given: Iterable[tuple[str, str]], wanted: set[str]) -> dict[str, str]:

@@ -89,7 +89,7 @@ def _digest(origin: str, *splits: Rows) -> str:
 
 
 @dataclass(frozen=True)
-class Seen:
+class History:
     """The items that each row's user has met before its target, repeats included, as one flat array."""
 
     items: np.ndarray
@@ -104,12 +104,12 @@ class Seen:
         return np.repeat(np.arange(len(counts)), counts), self.items[self.offsets[start] : self.offsets[stop]]
 
 
-def seen_items(sequences: Sequences, rows: Rows) -> Seen:
+def seen_items(sequences: Sequences, rows: Rows) -> History:
     """All kept items before each row's target, for ``mask_seen`` (PAD: at test the validation item is among them)."""
     counts = rows.stop_N - rows.start_N
     offsets = np.concatenate([[0], np.cumsum(counts)])
     index = np.arange(offsets[-1]) + np.repeat(rows.start_N - offsets[:-1], counts)
-    return Seen(items=np.asarray(sequences.items)[index].astype(np.int64), offsets=offsets)
+    return History(items=np.asarray(sequences.items)[index].astype(np.int64), offsets=offsets)
 
 
 def kept_ranges(sequences: Sequences, keep_last: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -10,13 +10,13 @@ import numpy as np
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.held_out_users import LEAST_USERS, held_out_users
-from trainables.data.rows import Rows, Seen, Splits, covered_ranges, kept_ranges, rows_at, seen_items, steps
+from trainables.data.rows import History, Rows, Splits, covered_ranges, kept_ranges, rows_at, seen_items, steps
 from trainables.data.sequences import Sequences
 from trainables.data.windows import LEAST_WINDOWS, first_targets, windows_by_time
 
 __all__ = [
+    "History",
     "Rows",
-    "Seen",
     "Splits",
     "covered_ranges",
     "kept_ranges",

@@ -27,7 +27,7 @@ from trainables.trial import Trial
 
 
 @dataclass(frozen=True)
-class Material:
+class Ingredients:
     """What every part of a trial works on."""
 
     config: Config
@@ -41,7 +41,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Composition:
+class Method:
     """A method before its training."""
 
     prompts: Prompts
@@ -52,54 +52,56 @@ class Composition:
     """From histories to the prompts of an optimiser step; None where they are those that are ranked by."""
 
 
-def compose(material: Material) -> Composition:
-    """The method of ``material.config``: a case each, the loop around them is one."""
-    match material.config.method:
+def compose(ingredients: Ingredients) -> Method:
+    """The method of ``ingredients.config``: a case each, the loop around them is one."""
+    match ingredients.config.method:
         case HatLLM() as method:
-            return hatllm(material, method)
+            return hatllm(ingredients, method)
         case BIGRec():
-            return Composition(prompts(material), recommender(material, full(material)))
+            return Method(prompts(ingredients), recommender(ingredients, full(ingredients)))
         case E4SRec():
-            return vectors_only(material, sasrec_table(material))
+            return vectors_only(ingredients, sasrec_table(ingredients))
         case LiteLLM4Rec():
-            return vectors_only(material, states_of(material.config, material.trial, material.pieces, material.base))
+            return vectors_only(
+                ingredients, states_of(ingredients.config, ingredients.trial, ingredients.pieces, ingredients.base)
+            )
         case LLaRA() as method:
-            return llara(material, method)
+            return llara(ingredients, method)
         case SLMRec() as method:
             from trainables.hatllm.slmrec import slmrec  # made of what is below
 
-            return slmrec(material, method)
+            return slmrec(ingredients, method)
 
 
-def vectors_only(material: Material, table_ID: torch.Tensor, plan: tuple[Kind, ...] | None = None) -> Composition:
+def vectors_only(ingredients: Ingredients, table_ID: torch.Tensor, plan: tuple[Kind, ...] | None = None) -> Method:
     """E4SRec, Lite-LLM4Rec and, with a shorter ``plan``, SLMRec: an item is a vector, and no word."""
-    made = inputs.one_layer(table_ID, width(material.base), generator_for(material.config.seed, "inputs"))
-    return Composition(
-        prompts(material, titles=False, slot=True), recommender(material, plan or full(material), inputs=made)
+    made = inputs.one_layer(table_ID, width(ingredients.base), generator_for(ingredients.config.seed, "inputs"))
+    return Method(
+        prompts(ingredients, titles=False, slot=True), recommender(ingredients, plan or full(ingredients), inputs=made)
     )
 
 
-def llara(material: Material, method: LLaRA) -> Composition:
+def llara(ingredients: Ingredients, method: LLaRA) -> Method:
     """LLaRA: an item is its title and a vector, which comes in by and by.
 
     A step without vectors has prompts of titles alone, as its paper says; its released code leaves a token, the same
     for all items, in each vector's place.
     """
-    config = material.config
-    made = inputs.two_layers(sasrec_table(material), width(material.base), generator_for(config.seed, "inputs"))
-    both, alone = prompts(material, slot=True), prompts(material)
+    config = ingredients.config
+    made = inputs.two_layers(sasrec_table(ingredients), width(ingredients.base), generator_for(config.seed, "inputs"))
+    both, alone = prompts(ingredients, slot=True), prompts(ingredients)
 
     def trained_on(step: int) -> Prompts:
         chance = torch.rand((), generator=generator_for(config.seed, "curriculum", step))
         return both if bool(chance * config.fit.steps < step) else alone
 
-    model = recommender(material, full(material), inputs=made)
-    return Composition(both, model, trained_on if method.curriculum else None)
+    model = recommender(ingredients, full(ingredients), inputs=made)
+    return Method(both, model, trained_on if method.curriculum else None)
 
 
-def hatllm(material: Material, method: HatLLM) -> Composition:
+def hatllm(ingredients: Ingredients, method: HatLLM) -> Method:
     """HatLLM, or its ablation that has SASRec in place of the deep layers."""
-    config = material.config
+    config = ingredients.config
     plan = layer_plan(
         config.llm.num_layers,
         shallow=method.shallow_layers,
@@ -110,19 +112,19 @@ def hatllm(material: Material, method: HatLLM) -> Composition:
         cross="pre" if method.cross == "pre" else "last",
     )
     if method.cross != "sasrec":
-        return Composition(prompts(material), recommender(material, plan))
+        return Method(prompts(ingredients), recommender(ingredients, plan))
     reader = ThroughBackbone(
         make_sasrec(config),
-        states=width(material.base),
+        states=width(ingredients.base),
         width=config.sasrec.dim,
         max_history=config.data.max_history,
         generator=generator_for(config.seed, "reader"),
     )
-    return Composition(prompts(material), recommender(material, plan[: -method.deep_layers], reader=reader))
+    return Method(prompts(ingredients), recommender(ingredients, plan[: -method.deep_layers], reader=reader))
 
 
 def recommender(
-    material: Material,
+    ingredients: Ingredients,
     plan: tuple[Kind, ...],
     *,
     reader: LastToken | ThroughBackbone | None = None,
@@ -131,44 +133,44 @@ def recommender(
     """The adapted language model between what a method reads and the head that the settings name.
 
     Args:
-        material: of the trial.
+        ingredients: of the trial.
         plan: a mask for each layer; where it has fewer than the model, the others are left out.
         reader: by default the last token's state.
         inputs: vectors of the items that stand in the prompts' slots.
     """
-    config = material.config
-    base = material.base if len(plan) == config.llm.num_layers else first_layers(material.base, len(plan))
-    reader = reader or LastToken(width(material.base))
+    config = ingredients.config
+    base = ingredients.base if len(plan) == config.llm.num_layers else first_layers(ingredients.base, len(plan))
+    reader = reader or LastToken(width(ingredients.base))
     made = Recommender(
         adapted(base, config.lora, seed=config.seed),
         plan=plan,
         reader=reader,
-        head=make_head(material, reader.width),
+        head=make_head(ingredients, reader.width),
         inputs=inputs,
         flex=config.attention == "flex",
     )
-    return made.to(material.trial.device)
+    return made.to(ingredients.trial.device)
 
 
-def make_head(material: Material, states: int) -> Head:
+def make_head(ingredients: Ingredients, states: int) -> Head:
     """The head that the settings name, over states of width ``states``."""
-    config, generator = material.config, generator_for(material.config.seed, "head")
+    config, generator = ingredients.config, generator_for(ingredients.config.seed, "head")
     if isinstance(config.head, LinearHead):
-        return Linear(material.sequences.num_items, states, chunk=config.fit.chunk, generator=generator)
-    return ItemTableHead(sasrec_table(material), states, chunk=config.fit.chunk, generator=generator)
+        return Linear(ingredients.sequences.num_items, states, chunk=config.fit.chunk, generator=generator)
+    return ItemTableHead(sasrec_table(ingredients), states, chunk=config.fit.chunk, generator=generator)
 
 
-def sasrec_table(material: Material) -> torch.Tensor:
+def sasrec_table(ingredients: Ingredients) -> torch.Tensor:
     """The frozen item vectors of SASRec (I, D)."""
-    result = table_of(material.config, material.trial, material.sequences, material.splits)
+    result = table_of(ingredients.config, ingredients.trial, ingredients.sequences, ingredients.splits)
     return torch.from_numpy(np.array(result["table"]))
 
 
-def prompts(material: Material, *, titles: bool = True, slot: bool = False) -> Prompts:
+def prompts(ingredients: Ingredients, *, titles: bool = True, slot: bool = False) -> Prompts:
     """Prompts as the settings say; see :class:`Prompts` for ``titles`` and ``slot``."""
-    settings = material.config.prompt
+    settings = ingredients.config.prompt
     return Prompts(
-        material.pieces,
+        ingredients.pieces,
         item_tokens=settings.item_tokens,
         max_title_tokens=settings.max_title_tokens,
         max_tokens=settings.max_tokens,
@@ -177,9 +179,9 @@ def prompts(material: Material, *, titles: bool = True, slot: bool = False) -> P
     )
 
 
-def full(material: Material) -> tuple[Kind, ...]:
+def full(ingredients: Ingredients) -> tuple[Kind, ...]:
     """No masks but the causal one."""
-    return unmasked(material.config.llm.num_layers)
+    return unmasked(ingredients.config.llm.num_layers)
 
 
 def width(base: nn.Module) -> int:

@@ -8,7 +8,7 @@ import torch
 
 from trainables.data.batches import batches
 from trainables.data.splits import Rows, Splits
-from trainables.hatllm.compose import Composition
+from trainables.hatllm.compose import Method
 from trainables.hatllm.cooccurrence import cooccurrence
 from trainables.language.masks import Spans
 from trainables.language.prompts import Prompts
@@ -20,7 +20,7 @@ AT_ONCE = 8
 """Prompts whose attention weights (B, H, T, T) are held at once."""
 
 
-def write_diagnostics(made: Composition, splits: Splits, rows: int, trial: Trial) -> dict[str, float]:
+def write_diagnostics(made: Method, splits: Splits, rows: int, trial: Trial) -> dict[str, float]:
     """Write Figure 2 of the trained model, a line a layer; return its summary.
 
     * ``attention_total.csv``: of what item tokens read, the share that lies on other tokens of the same item
@@ -58,7 +58,7 @@ def write_diagnostics(made: Composition, splits: Splits, rows: int, trial: Trial
     return {name: value for name, value in summary.items() if np.isfinite(value)}
 
 
-def attention(made: Composition, rows: Rows, device: str) -> tuple[np.ndarray, np.ndarray]:
+def attention(made: Method, rows: Rows, device: str) -> tuple[np.ndarray, np.ndarray]:
     """What item tokens read in each layer, means over heads and rows.
 
     Returns:

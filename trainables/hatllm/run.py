@@ -13,7 +13,7 @@ from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences, load
 from trainables.data.splits import Rows, Splits, split
 from trainables.data.tags import tag_rows
-from trainables.hatllm.compose import Composition, Material, compose
+from trainables.hatllm.compose import Ingredients, Method, compose
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.diagnostics import write_diagnostics
 from trainables.hatllm.training import train
@@ -47,7 +47,7 @@ def run(config: Config, trial: Trial) -> None:
         tag_rows(trial, splits, config.data)
     prompt_pieces = pieces(config, trial)
     with borrowed(config, trial) as base:
-        made = compose(Material(config, trial, sequences, splits, prompt_pieces, base))
+        made = compose(Ingredients(config, trial, sequences, splits, prompt_pieces, base))
         engine = make_engine(
             made.model,
             config.engine,
@@ -64,7 +64,7 @@ def run(config: Config, trial: Trial) -> None:
 
 
 def _train_and_test(
-    made: Composition, engine: Engine, config: Config, trial: Trial, sequences: Sequences, splits: Splits
+    made: Method, engine: Engine, config: Config, trial: Trial, sequences: Sequences, splits: Splits
 ) -> None:
     def ranks(rows: Rows) -> np.ndarray:
         return rank_rows(

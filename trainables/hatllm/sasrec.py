@@ -61,7 +61,7 @@ def item_table(
         ),
         rows=splits.train,
         evaluate=evaluate,
-        trial=Alone(trial, folder / "checkpoints", "SASRec: epoch"),
+        trial=SilentTrial(trial, folder / "checkpoints", "SASRec: epoch"),
         epochs=table.epochs,
         patience=table.patience,
         batch_size=BATCH_SIZE,
@@ -78,7 +78,7 @@ def table_of(config: Config, trial: Trial, sequences: Sequences, splits: Splits)
         item_table,
         {"data": splits.trained_on, "settings": settings_of(config, READS)},
         context={"trial": trial, "sequences": sequences, "splits": splits},
-        status=trial.status,
+        notify=trial.status,
         scratch=True,
     )
 
@@ -95,7 +95,7 @@ def make_sasrec(config: Config) -> Any:
     return backbone
 
 
-class Alone:
+class SilentTrial:
     """A trial whose lines are its status, whose checkpoints lie elsewhere, and which has one rank.
 
     What trials share belongs to none of them, so none reports how it was trained.

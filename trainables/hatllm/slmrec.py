@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from trainables.config import flatten
 from trainables.data.batches import Batch
-from trainables.hatllm.compose import Composition, Material, full, sasrec_table, vectors_only
+from trainables.hatllm.compose import Ingredients, Method, full, sasrec_table, vectors_only
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.methods_config import E4SRec, SLMRec
 from trainables.hatllm.recommender import Recommender
-from trainables.hatllm.sasrec import Alone
+from trainables.hatllm.sasrec import SilentTrial
 from trainables.hatllm.training import train
 from trainables.language.attention import Watch
 from trainables.language.engines.engine import make_engine
@@ -32,18 +32,18 @@ from trainables.seqrec.metrics import ranking_metrics
 from trainables.storage.stages import Arrays, StageResult, stage
 
 
-def slmrec(material: Material, method: SLMRec) -> Composition:
+def slmrec(ingredients: Ingredients, method: SLMRec) -> Method:
     """The student with its trained teacher beside it."""
-    weights = trained_teacher(material, method)
-    teacher = vectors_only(_apart(as_teacher(material, method)), sasrec_table(material)).model
+    weights = trained_teacher(ingredients, method)
+    teacher = vectors_only(_apart(as_teacher(ingredients, method)), sasrec_table(ingredients)).model
     with torch.no_grad():
         for name, parameter in teacher.named_parameters():
             if name in weights:
                 parameter.copy_(torch.from_numpy(np.array(weights[name])))
-    plan = full(material)[: method.student_layers]
-    student = vectors_only(material, sasrec_table(material), plan)
+    plan = full(ingredients)[: method.student_layers]
+    student = vectors_only(ingredients, sasrec_table(ingredients), plan)
     model = Distilled(student.model, teacher, method.blocks, direction=method.direction, length=method.length)
-    return Composition(student.prompts, model.to(material.trial.device))
+    return Method(student.prompts, model.to(ingredients.trial.device))
 
 
 class Distilled(nn.Module):
@@ -88,9 +88,9 @@ class Distilled(nn.Module):
         return self.student.states(prompt, watch)
 
 
-def as_teacher(material: Material, method: SLMRec) -> Material:
+def as_teacher(ingredients: Ingredients, method: SLMRec) -> Ingredients:
     """The teacher's settings: the student's, but for its method, its learning rate and what only DeepSpeed has."""
-    config = material.config
+    config = ingredients.config
     rate = method.teacher_learning_rate or config.fit.learning_rate
     settings = dataclasses.replace(
         config,
@@ -98,22 +98,22 @@ def as_teacher(material: Material, method: SLMRec) -> Material:
         fit=dataclasses.replace(config.fit, learning_rate=rate),
         engine=dataclasses.replace(config.engine, name="torch", zero_stage=None, offload=None, file=None),
     )
-    return dataclasses.replace(material, config=settings)
+    return dataclasses.replace(ingredients, config=settings)
 
 
-def trained_teacher(material: Material, method: SLMRec) -> StageResult:
-    """The teacher of the trial that ``material`` is for, trained here or by another trial."""
-    asked = as_teacher(material, method)
-    trial = material.trial
+def trained_teacher(ingredients: Ingredients, method: SLMRec) -> StageResult:
+    """The teacher of the trial that ``ingredients`` is for, trained here or by another trial."""
+    asked = as_teacher(ingredients, method)
+    trial = ingredients.trial
     return trial.stages.get(
         teacher_weights,
         {
-            "data": material.splits.trained_on,
+            "data": ingredients.splits.trained_on,
             "settings": teacher_settings(asked.config),
             "llm": stands_for(asked.config, trial),
         },
-        context={"material": asked},
-        status=trial.status,
+        context={"ingredients": asked},
+        notify=trial.status,
         scratch=True,
     )
 
@@ -127,25 +127,25 @@ def teacher_settings(config: Config) -> dict[str, Any]:
     return {name: value for name, value in flatten(config).items() if not name.startswith(left_out)}
 
 
-def _apart(material: Material) -> Material:
+def _apart(ingredients: Ingredients) -> Ingredients:
     """The same on a language model of its own, so that teacher and student may both have adapters."""
-    return dataclasses.replace(material, base=copy.deepcopy(material.base))
+    return dataclasses.replace(ingredients, base=copy.deepcopy(ingredients.base))
 
 
 @stage(version=4)
-def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Material, folder: Path) -> Arrays:
+def teacher_weights(data: str, settings: dict[str, Any], llm: Any, ingredients: Ingredients, folder: Path) -> Arrays:
     """Stage: the trained parameters of E4SRec on all layers, by name, at the best evaluation.
 
     Args:
         data: fingerprint of the interactions and of what is trained on.
         settings: of the teacher, those that its training reads.
         llm: what stands for the language model.
-        material: made of all that.
+        ingredients: made of all that.
         folder: for work that is not done.
     """
-    config = material.config
-    trial = Alone(material.trial, folder / "checkpoints", "SLMRec's teacher: step")
-    made = vectors_only(_apart(material), sasrec_table(material))
+    config = ingredients.config
+    trial = SilentTrial(ingredients.trial, folder / "checkpoints", "SLMRec's teacher: step")
+    made = vectors_only(_apart(ingredients), sasrec_table(ingredients))
     fit = config.fit
     engine = make_engine(made.model, config.engine, learning_rate=fit.learning_rate, steps=fit.steps, trial=trial)
 
@@ -156,8 +156,8 @@ def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Mat
     def evaluate() -> dict[str, float]:
         rank_N = rank_rows(
             lambda batch: engine.module(made.prompts(batch.history_BL)),
-            material.splits.valid,
-            material.sequences,
+            ingredients.splits.valid,
+            ingredients.sequences,
             mask_seen=config.data.mask_seen,
             device=trial.device,
             batch_size=fit.eval_batch_size,
@@ -165,7 +165,7 @@ def teacher_weights(data: str, settings: dict[str, Any], llm: Any, material: Mat
         return ranking_metrics("valid", rank_N, TOP_K)
 
     try:
-        train(engine, loss, material.splits.train, evaluate, fit, trial)
+        train(engine, loss, ingredients.splits.train, evaluate, fit, trial)
         return {name: tensor.numpy() for name, tensor in engine.state()["parameters"].items()}
     finally:
         engine.close()

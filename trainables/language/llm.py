@@ -43,7 +43,7 @@ def tiny_stage(llm: Tiny, config: Config, trial: Trial) -> StageResult:
         "noun": config.prompt.noun,
         "verb": config.prompt.verb,
     }
-    return trial.stages.get(tiny_llm, inputs, status=trial.status)
+    return trial.stages.get(tiny_llm, inputs, notify=trial.status)
 
 
 def stands_for(config: Config, trial: Trial) -> StageResult | dict[str, str | None]:
@@ -71,11 +71,11 @@ def pieces(config: Config, trial: Trial) -> StageResult:
     tokenizer: Any = (
         tiny_stage(llm, config, trial)
         if isinstance(llm, Tiny)
-        else File(pretrained.file(llm.path, pretrained.TOKENIZER))
+        else File(pretrained.model_file(llm.path, pretrained.TOKENIZER))
     )
     inputs = {"titles": catalogue(data, trial.stages), "tokenizer": tokenizer}
     words = {"noun": config.prompt.noun, "verb": config.prompt.verb}
-    return trial.stages.get(tokenised, {**inputs, **words}, status=trial.status)
+    return trial.stages.get(tokenised, {**inputs, **words}, notify=trial.status)
 
 
 @contextmanager
@@ -182,7 +182,7 @@ def _from_path(llm: Any) -> nn.Module:
     if problem:
         raise pretrained.SourceError(problem)
     made: nn.Module = AutoModel.from_pretrained(
-        str(cache.bring(llm.path)), dtype=getattr(torch, llm.dtype), attn_implementation="sdpa"
+        str(cache.fetch(llm.path)), dtype=getattr(torch, llm.dtype), attn_implementation="sdpa"
     )
     return made
 

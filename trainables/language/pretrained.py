@@ -24,7 +24,7 @@ class SourceError(ValueError):
     """A language model that can not be had, or not be used here."""
 
 
-def file(path: str, name: str) -> Path:
+def model_file(path: str, name: str) -> Path:
     """The file ``name`` of a model, downloaded where it is needed for the first time.
 
     Args:
@@ -34,7 +34,7 @@ def file(path: str, name: str) -> Path:
     Raises:
         SourceError: the folder or the file is not there; the hub can not be reached or refuses.
     """
-    folder = cache.bring(path)
+    folder = cache.fetch(path)
     if folder.is_dir():
         if not (folder / name).is_file():
             raise SourceError(
@@ -52,13 +52,13 @@ def file(path: str, name: str) -> Path:
     return found
 
 
-def description(path: str) -> dict[str, Any]:
+def read_config(path: str) -> dict[str, Any]:
     """The model's ``config.json``.
 
     Raises:
         SourceError: it can not be had, or is no JSON.
     """
-    found = file(path, CONFIG)
+    found = model_file(path, CONFIG)
     try:
         read: dict[str, Any] = json.loads(found.read_text())
     except ValueError as error:
@@ -71,8 +71,8 @@ def description(path: str) -> dict[str, Any]:
 def problem(path: str, num_layers: int) -> str | None:
     """Say why the model at ``path`` can not serve a config with ``num_layers``, or None."""
     try:
-        config = description(path)
-        file(path, TOKENIZER)
+        config = read_config(path)
+        model_file(path, TOKENIZER)
     except SourceError as error:
         return str(error)
     return family_problem(config.get("model_type"), config.get("layer_types") or ()) or depth_problem(

@@ -43,7 +43,7 @@ def states_of(config: Config, trial: Trial, pieces: Mapping[str, np.ndarray], ba
         title_states,
         {"pieces": pieces, "llm": llm, "max_title_tokens": config.prompt.max_title_tokens},
         context={"base": base},
-        status=trial.status,
+        notify=trial.status,
     )
     return torch.from_numpy(np.array(result["states"]))
 

@@ -12,7 +12,7 @@ import torch
 
 from trainables.data.splits import Rows
 from trainables.pad.buckets import buckets, groups
-from trainables.pad.compose import Composition
+from trainables.pad.compose import Method
 from trainables.pad.config import ALIGNED, BUCKETS, GROUPS, ID, TEXT
 from trainables.pad.diagnostics import distance_histograms, gate_weights, history_pairs, kendall_tau
 from trainables.pad.experts import FusedItems, JoinedItems
@@ -48,7 +48,7 @@ class Tables:
 
 
 def write_diagnostics(
-    made: Composition, items: JoinedItems, train: Rows, frequency_I: np.ndarray, trial: Trial
+    made: Method, items: JoinedItems, train: Rows, frequency_I: np.ndarray, trial: Trial
 ) -> dict[str, float]:
     """Write what the method has tables for, after its last phase; return a summary.
 

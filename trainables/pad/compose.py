@@ -41,7 +41,7 @@ Expert = tuple[IdItems | TextItems | FusedItems | DisCoItems, nn.Module]
 
 
 @dataclass(frozen=True)
-class Material:
+class Ingredients:
     """What every part of a trial works on."""
 
     config: Config
@@ -51,7 +51,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Composition:
+class Method:
     """A model before its last phase."""
 
     experts: dict[str, Expert]
@@ -68,54 +68,54 @@ class Composition:
     """Text vectors that no expert reads, for diagnostics: those that CTRL matched IDs with."""
 
 
-def compose(material: Material) -> Composition:
-    """The model of ``material.config.method``, its earlier phases trained or read."""
-    config, num_items = material.config, material.sequences.num_items
+def compose(ingredients: Ingredients) -> Method:
+    """The model of ``ingredients.config.method``, its earlier phases trained or read."""
+    config, num_items = ingredients.config, ingredients.sequences.num_items
     match config.method:
         case Id():
-            return Composition({ID: phases.id_expert(config, num_items)})
+            return Method({ID: phases.id_expert(config, num_items)})
         case MoRec():
-            return Composition({TEXT: phases.text_expert(config, text_of(material)["vectors"])})
+            return Method({TEXT: phases.text_expert(config, text_of(ingredients)["vectors"])})
         case Hybrid():
-            return Composition({ALIGNED: phases.aligned_expert(config, num_items, text_of(material)["vectors"], None)})
+            return Method({ALIGNED: phases.aligned_expert(config, num_items, text_of(ingredients)["vectors"], None)})
         case CTRL():
-            return contrasted(material, config.method)
+            return contrasted(ingredients, config.method)
         case MAKE():
-            return joined(material, config.method)
+            return joined(ingredients, config.method)
         case DisCo():
-            return disentangled(material, config.method)
+            return disentangled(ingredients, config.method)
         case Single():
-            return single(material, config.method)
+            return single(ingredients, config.method)
         case SMEM() | PAD():
-            return triple(material, config.method)
+            return triple(ingredients, config.method)
 
 
-def contrasted(material: Material, method: CTRL) -> Composition:
+def contrasted(ingredients: Ingredients, method: CTRL) -> Method:
     """CTRL: one expert after matching IDs with text, or while (:mod:`trainables.pad.ctrl`)."""
-    config, text = material.config, text_of(material)
+    config, text = ingredients.config, text_of(ingredients)
     if method.joint:
-        items, backbone = phases.aligned_expert(config, material.sequences.num_items, text["vectors"], None)
-        return Composition({ALIGNED: (items, backbone)}, penalty=ctrl.beside(items, method))
-    expert, first = ctrl.matching(config, material.trial, material.sequences, material.splits, text)
-    return Composition({ID: expert}, steps=steps(first), first=first, text=ctrl.matched_text(config, text, first))
+        items, backbone = phases.aligned_expert(config, ingredients.sequences.num_items, text["vectors"], None)
+        return Method({ALIGNED: (items, backbone)}, penalty=ctrl.beside(items, method))
+    expert, first = ctrl.matching(config, ingredients.trial, ingredients.sequences, ingredients.splits, text)
+    return Method({ID: expert}, steps=steps(first), first=first, text=ctrl.matched_text(config, text, first))
 
 
-def joined(material: Material, method: MAKE) -> Composition:
+def joined(ingredients: Ingredients, method: MAKE) -> Method:
     """MAKE: a text expert from its own phase 1, beside a fresh ID expert (:mod:`trainables.pad.make`)."""
-    config, text = material.config, text_of(material)
+    config, text = ingredients.config, text_of(ingredients)
     expert = phases.text_expert(config, text["vectors"])
-    first = phases.phase1(config, material.trial, material.sequences, material.splits, text=text)
+    first = phases.phase1(config, ingredients.trial, ingredients.sequences, ingredients.splits, text=text)
     phases.load(*expert, first)
     gate = ComplementGate(method.buckets) if method.complement else FrequencyGate((ID, TEXT), method.buckets)
-    return Composition({ID: phases.id_expert(config, material.sequences.num_items), TEXT: expert}, gate, steps(first))
+    return Method({ID: phases.id_expert(config, ingredients.sequences.num_items), TEXT: expert}, gate, steps(first))
 
 
-def disentangled(material: Material, method: DisCo) -> Composition:
+def disentangled(ingredients: Ingredients, method: DisCo) -> Method:
     """DisCo: one expert of four parts, and their losses (:mod:`trainables.pad.disco`)."""
-    config, vectors_IV = material.config, text_of(material)["vectors"]
+    config, vectors_IV = ingredients.config, text_of(ingredients)["vectors"]
     kinds = ("inner", "inter")
     sources: list[Items] = [
-        *(phases.id_items(config, material.sequences.num_items, f"id {kind}") for kind in kinds),
+        *(phases.id_items(config, ingredients.sequences.num_items, f"id {kind}") for kind in kinds),
         *(phases.text_items(config, vectors_IV, f"text {kind}") for kind in kinds),
     ]
     items = DisCoItems(sources, dropout=config.text.dropout, generator=generator_for(config.seed, "disco"))
@@ -125,21 +125,21 @@ def disentangled(material: Material, method: DisCo) -> Composition:
         sufficiency=method.sufficiency,
         negatives=method.negatives,
     )
-    return Composition({ALIGNED: (items, phases.expert_backbone(config, "id backbone"))}, penalty=penalty)
+    return Method({ALIGNED: (items, phases.expert_backbone(config, "id backbone"))}, penalty=penalty)
 
 
-def single(material: Material, method: Single) -> Composition:
+def single(ingredients: Ingredients, method: Single) -> Method:
     """One expert of §4.6.1, with or without what comes before; its phases are those of SMEM and PAD."""
     if method.phases == "bce":
-        return Composition({ID: phases.id_expert(material.config, material.sequences.num_items)})
+        return Method({ID: phases.id_expert(ingredients.config, ingredients.sequences.num_items)})
     same = SMEM(experts="id") if method.phases == "tune" else PAD(experts="aligned", gamma=method.gamma)
-    return triple(replace(material, config=replace(material.config, method=same)), same)
+    return triple(replace(ingredients, config=replace(ingredients.config, method=same)), same)
 
 
-def triple(material: Material, method: SMEM | PAD) -> Composition:
+def triple(ingredients: Ingredients, method: SMEM | PAD) -> Method:
     """Three experts behind a gate (§3.3), or those of them that take part."""
-    config, num_items, text = material.config, material.sequences.num_items, text_of(material)
-    where = material.trial, material.sequences, material.splits
+    config, num_items, text = ingredients.config, ingredients.sequences.num_items, text_of(ingredients)
+    where = ingredients.trial, ingredients.sequences, ingredients.splits
     chosen = CHOSEN[method.experts]
     found: dict[str, Expert] = {}
     offset, first = 0, None
@@ -161,7 +161,7 @@ def triple(material: Material, method: SMEM | PAD) -> Composition:
             offset += steps(alone)
             phases.load(*found[TEXT], alone)
     gate = make_gate(config, method, tuple(found)) if len(found) > 1 else None
-    return Composition(found, gate, offset, first=first)
+    return Method(found, gate, offset, first=first)
 
 
 def make_gate(config: Config, method: SMEM | PAD, names: tuple[str, ...]) -> nn.Module:
@@ -175,6 +175,6 @@ def make_gate(config: Config, method: SMEM | PAD, names: tuple[str, ...]) -> nn.
             return FrequencyGate(names, method.buckets)
 
 
-def text_of(material: Material) -> StageResult:
+def text_of(ingredients: Ingredients) -> StageResult:
     """The text vectors' stage."""
-    return text_stage(material.sequences, material.config.data, material.trial.stages)
+    return text_stage(ingredients.sequences, ingredients.config.data, ingredients.trial.stages)

@@ -80,7 +80,7 @@ def steps(result: Mapping[str, np.ndarray]) -> int:
     return int(np.asarray(result[STEPS])[-1])
 
 
-class Once:
+class ReportOnce:
     """A trial that reports each step once, whoever asks for it: the training, or the replay of what it wrote down.
 
     Args:

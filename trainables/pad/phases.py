@@ -19,7 +19,7 @@ from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
 from trainables.pad.alignment import CLOSENESS, closeness, text_to_ids
 from trainables.pad.config import PAD, SMEM, Config
-from trainables.pad.curve import Once, replay, steps
+from trainables.pad.curve import ReportOnce, replay, steps
 from trainables.pad.experts import FusedItems
 from trainables.pad.mmd import RADIAL
 from trainables.pad.training import Training
@@ -169,12 +169,12 @@ def shared(
         sequences: all interactions.
         splits: of these.
     """
-    once = Once(phase)
+    once = ReportOnce(phase)
     result = phase.stages.get(
         compute,
         {"data": splits.trained_on, **inputs},
         context={"trial": once, "sequences": sequences, "splits": splits},
-        status=phase.status,
+        notify=phase.status,
         scratch=True,
     )
     replay(result, once)

@@ -12,7 +12,7 @@ from trainables.data.splits import Rows, split
 from trainables.data.tags import tag_rows
 from trainables.pad.artifacts import write_diagnostics
 from trainables.pad.buckets import buckets, group_metrics, groups, item_frequency, target_groups
-from trainables.pad.compose import Material, compose
+from trainables.pad.compose import Ingredients, compose
 from trainables.pad.config import BUCKETS, OBJECTIVE, Config
 from trainables.pad.experts import JoinedBackbone, JoinedItems, gated_scores
 from trainables.pad.gate import NetworkGate
@@ -44,7 +44,7 @@ def run(config: Config, trial: Trial) -> None:
     frequency_I = item_frequency(sequences, splits.train)
     group_N = target_groups(groups(frequency_I), splits.test, "test")
     bucket_I = buckets(frequency_I, getattr(config.method, "buckets", BUCKETS))
-    made = compose(Material(config, trial, sequences, splits))
+    made = compose(Ingredients(config, trial, sequences, splits))
     items = JoinedItems([expert[0] for expert in made.experts.values()], torch.from_numpy(bucket_I), made.gate)
     backbone = JoinedBackbone([expert[1] for expert in made.experts.values()])
     model = nn.ModuleDict({"item": items, "backbone": backbone}).to(trial.device)

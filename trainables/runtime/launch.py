@@ -3,7 +3,7 @@
 The worker that runs such a trial is none of its ranks. It starts one process for each, hands it a task, passes on what
 rank 0 reports and ends all of them at once when one fails, when the trial is stopped, or when it ends itself: by the
 kernel's own hand (PR_SET_PDEATHSIG), so that no ending leaves a process behind. Where ranks run on other nodes too, see
-outposts.py, these are followed beside them. Linux only.
+node_agents.py, these are followed beside them. Linux only.
 """
 
 import contextlib
@@ -43,17 +43,17 @@ class RankFailed(RuntimeError):  # noqa: N818
         super().__init__(text)
 
 
-class Other(Protocol):
+class RemoteRanks(Protocol):
     """Ranks that run elsewhere, followed like one that runs here."""
 
     name: str
     last: Message | None
     """The last word: ``reason``, ``text``, ``time`` (see :class:`RankFailed`), ``memory_mib`` where it is finished."""
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Set ``last`` if there is one; returns at once."""
 
-    def ask_after(self) -> None:
+    def check_alive(self) -> None:
         """After ends that tell nothing themselves: set ``last`` if there is nobody any more who could send one."""
 
 
@@ -63,7 +63,7 @@ def run_ranks(
     *,
     receive: Callable[[Message], None],
     outputs: Path,
-    others: Sequence[Other] = (),
+    others: Sequence[RemoteRanks] = (),
     check: Callable[[], None] = lambda: None,
 ) -> list[Message]:
     """Run ``python -m module`` once for each task, to the end; ``module`` opens a :class:`Worker`.
@@ -88,7 +88,7 @@ def run_ranks(
         for task in tasks:
             ranks.append(_Rank(task["rank"], task["world_size"], module, output_of(outputs, task["rank"])))
             ranks[-1].say(task)
-        everyone: list[_Rank | Other] = [*ranks, *others]
+        everyone: list[_Rank | RemoteRanks] = [*ranks, *others]
         failed_at: float | None = None
         while any(each.last is None for each in everyone):
             check()
@@ -99,13 +99,13 @@ def run_ranks(
                     receive(message)
                     rank.say({"go_on": True})
             for other in others:
-                other.look()
+                other.poll()
             if failed_at is None and any(_failed(each) for each in everyone):
                 failed_at = time.monotonic()
             if failed_at is not None and time.monotonic() > failed_at + _SETTLE_S:
                 if all(_of_another(each.last) for each in everyone if each.last and _failed(each)):
                     for other in others:
-                        other.ask_after()
+                        other.check_alive()
                 break
         if any(_failed(each) for each in everyone):
             raise _failure(everyone)
@@ -223,7 +223,7 @@ def last_words(output: Path) -> str:
     return "; its last words: " + " / ".join(line.strip() for line in lines) if lines else ""
 
 
-def _failed(each: "_Rank | Other") -> bool:
+def _failed(each: "_Rank | RemoteRanks") -> bool:
     return each.last is not None and each.last["reason"] != FINISHED
 
 
@@ -232,7 +232,7 @@ def _of_another(last: Message) -> bool:
     return last["time"] > 0 and any(words in last["text"] for words in _OF_OTHERS)
 
 
-def _failure(everyone: "Sequence[_Rank | Other]") -> RankFailed:
+def _failure(everyone: "Sequence[_Rank | RemoteRanks]") -> RankFailed:
     """Which end the trial is told: one without a word, else the first one that did not come of another's."""
     found = [(each, each.last) for each in everyone if each.last and _failed(each)]
     each, last = min(found, key=lambda pair: (_of_another(pair[1]), pair[1]["time"]))

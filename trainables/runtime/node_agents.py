@@ -1,8 +1,8 @@
-"""Trials over several nodes: the trial's worker starts the ranks of its own node, outposts those of the others.
+"""Trials over several nodes: the trial's worker starts the ranks of its own node, node agents those of the others.
 
-The nodes' shares are the bundles of the trial's placement group: the worker has the first one, each outpost one more.
-Outposts belong to the worker, and ranks to who started them, so that all end with it. A node that is lost is known by
-its silence: either Ray says so, or its outpost does not answer after ranks elsewhere have failed.
+The nodes' shares are the bundles of the trial's placement group: the worker has the first one, each node agent one
+more. Node agents belong to the worker, and ranks to who started them, so that all end with it. A node that is lost is
+known by its silence: either Ray says so, or its node agent does not answer after ranks elsewhere have failed.
 """
 
 import os
@@ -60,7 +60,7 @@ def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
             other.end()
 
 
-class Outpost:
+class NodeAgent:
     """An actor on another node; `run` goes on in one thread while others answer."""
 
     def __init__(self) -> None:
@@ -111,14 +111,14 @@ def _with_node() -> Callable[[], None]:
 
 
 class _Node:
-    """One other node, as the trial's worker sees it; a :class:`trainables.runtime.launch.Other`."""
+    """One other node, as the trial's worker sees it; a :class:`trainables.runtime.launch.RemoteRanks`."""
 
     def __init__(self, group: PlacementGroup, bundle: int, tasks: list[Message], *, cpus: float, gpus: float) -> None:
         self.name = f"node {bundle + 1} of {group.bundle_count}"
         self.last: Message | None = None
         self._tasks, self._gpus = tasks, gpus
         self._actor = (
-            ray.remote(Outpost)
+            ray.remote(NodeAgent)
             .options(
                 num_cpus=cpus,
                 num_gpus=gpus,
@@ -131,7 +131,7 @@ class _Node:
         self._run: Any = None
 
     def begin(self) -> None:
-        """Start its ranks, once the outpost is there.
+        """Start its ranks, once the node agent is there.
 
         Raises:
             RankFailed: it is not, within a while.
@@ -144,14 +144,14 @@ class _Node:
             raise RankFailed(WORKER_LOST, f"{self.name}: {self._loss(error)}") from error
         self._run = self._actor.run.remote(self._tasks, self._gpus)
 
-    def look(self) -> None:
-        """See :meth:`trainables.runtime.launch.Other.look`."""
+    def poll(self) -> None:
+        """See :meth:`trainables.runtime.launch.RemoteRanks.poll`."""
         if self.last is None and ray.wait([self._run], timeout=0)[0]:
             self.last = self._heard()
 
-    def ask_after(self) -> None:
-        """See :meth:`trainables.runtime.launch.Other.ask_after`."""
-        self.look()
+    def check_alive(self) -> None:
+        """See :meth:`trainables.runtime.launch.RemoteRanks.check_alive`."""
+        self.poll()
         try:
             if self.last is None:
                 ray.get(self._actor.address.remote(), timeout=_ANSWER_S)
@@ -159,7 +159,7 @@ class _Node:
             self.last = {"reason": WORKER_LOST, "text": self._loss(error), "time": 0.0}
 
     def end(self) -> None:
-        """End its ranks and the outpost."""
+        """End its ranks and the node agent."""
         if self._run is not None and self.last is None:
             self._actor.end.remote()
             ray.wait([self._run], timeout=_END_S)
@@ -178,9 +178,9 @@ class _Node:
         """What is known of a node that is gone; its ranks' output lies in the storage where that is a folder."""
         why = str(error).strip().partition("\n")[0]
         if isinstance(error, RayActorError):
-            why = "its outpost died"
+            why = "its node agent died"
         elif isinstance(error, GetTimeoutError):
             why = f"no answer within {_ANSWER_S:.0f} s"
-        folder = mirror.local(self._tasks[0]["folder"]) / "ranks"
+        folder = mirror.local_path(self._tasks[0]["folder"]) / "ranks"
         said = (last_words(output_of(folder, task["rank"])) for task in self._tasks)
         return f"is gone ({why}){next(filter(None, said), '')}"

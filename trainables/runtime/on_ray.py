@@ -52,11 +52,11 @@ def train(task: dict[str, Any]) -> None:
     except (Exception, SystemExit) as error:
         reason, text = describe(error, trial)
     if trial and not stopped:
-        trial.hand_over()
+        trial.upload_artifacts()
     metrics = {"trial/wall_seconds": time.monotonic() - started, "trial/memory_mib": _memory_mib() + others}
     _note_leftovers(threads_before)  # here, as an exception that is being handled keeps the trial's objects alive
     if trial:
-        trial.forget()
+        trial.delete_local()
     if not stopped:
         _last_word(reason, text, metrics)
     if reason != FINISHED:
@@ -76,13 +76,13 @@ def _run(task: dict[str, Any], trial: LocalTrial) -> float:
 def trial_of(task: dict[str, Any]) -> LocalTrial:
     """The Trial that ``task`` describes; its reports go to the driver."""
     return LocalTrial(
-        mirror.local(task["folder"]),
+        mirror.local_path(task["folder"]),
         seed=training_seed(task["values"]),
         number=task["number"],
         attempt=task["attempt"],
         micro_batch_divisor=task["micro_batch_divisor"],
         device=device(task["gpus"]),
-        stages=Stages(mirror.local(task["stages"])),
+        stages=Stages(mirror.local_path(task["stages"])),
         send=lambda step, metrics: _send({"kind": "report", "step": step, "metrics": [*metrics.items()]}),
     )
 

@@ -36,14 +36,14 @@ def main(descriptor: int, parent: int) -> int:
 def trial_of(task: dict[str, Any], ask: Callable[[dict[str, Any]], None]) -> LocalTrial:
     """The Trial of one rank; its reports go to its worker through ``ask``."""
     return LocalTrial(
-        mirror.local(task["folder"]),
+        mirror.local_path(task["folder"]),
         seed=task["seed"],
         number=task["number"],
         attempt=task["attempt"],
         device=task["device"],
         rank=task["rank"],
         world_size=task["world_size"],
-        stages=Stages(mirror.local(task["stages"])),
+        stages=Stages(mirror.local_path(task["stages"])),
         micro_batch_divisor=task["micro_batch_divisor"],
         send=lambda step, metrics: ask({"step": step, "metrics": metrics}),
     )

@@ -40,8 +40,8 @@ def rank_tasks(task: Mapping[str, Any], trial: Trial, address: str, port: int) -
     """What each rank of the trial is to do, by rank; ``address`` and ``port`` are those of its store."""
     ranks = task["ranks"]
     common = {name: task[name] for name in ("trainable", "values")} | {
-        "folder": mirror.place_of(trial.folder.absolute()),
-        "stages": mirror.place_of(trial.stages.folder.absolute()),
+        "folder": mirror.uri_of(trial.folder.absolute()),
+        "stages": mirror.uri_of(trial.stages.folder.absolute()),
         "seed": trial.seed,
         "number": trial.number,
         "attempt": trial.attempt,
@@ -60,7 +60,7 @@ def run_here(
     *,
     gpus: float,
     address: str = process_group.LOOPBACK,
-    others: Sequence[launch.Other] = (),
+    others: Sequence[launch.RemoteRanks] = (),
     check: Callable[[], None] = lambda: None,
 ) -> float:
     """Run the ranks of a trial that have their place on this machine, to the end.
@@ -94,7 +94,7 @@ def run_here(
         "trainables.runtime.rank",
         placed,
         receive=receive,
-        outputs=mirror.local(tasks[0]["folder"]) / "ranks",
+        outputs=mirror.local_path(tasks[0]["folder"]) / "ranks",
         others=others,
         check=check,
     )

@@ -8,7 +8,7 @@ import torch
 
 from trainables.data.batches import Batch, batches
 from trainables.data.sequences import Sequences
-from trainables.data.splits import Rows, Seen, seen_items
+from trainables.data.splits import History, Rows, seen_items
 
 _SCORES_AT_ONCE = 1 << 21
 
@@ -22,7 +22,7 @@ def rank_targets(
     *,
     num_items: int,
     device: str | torch.device = "cpu",
-    seen: Seen | None = None,
+    seen: History | None = None,
     batch_size: int | None = None,
 ) -> np.ndarray:
     """The rank of every row's target among the items 1..I-1, counted from 1.

@@ -141,7 +141,7 @@ def _llminit(
             text["vectors"],
             dim=dim,
             select=adapter.select,
-            met_I=times_met(sequences, train),
+            count_I=item_counts(sequences, train),
             share=adapter.share,
             generator=generator,
         )
@@ -160,7 +160,7 @@ def _alphafuse(
 ) -> AlphaFuseItems:
     columns = dim - adapter.null_width if adapter.cover else dim
     if adapter.weighted:
-        met = times_met(sequences, train).tolist()
+        met = item_counts(sequences, train).tolist()
         frozen_IC = _first(stages.get(weighted_coordinates, {"text": text, "met": met})["coordinates_IR"], columns)
     else:
         frozen_IC = _coordinates(text, stages, columns, whitened=True)
@@ -232,7 +232,7 @@ def last_rows(train: Rows) -> np.ndarray:
     return order[np.append(user_N[1:] != user_N[:-1], np.ones(min(len(order), 1), bool))]
 
 
-def times_met(sequences: Sequences, train: Rows) -> np.ndarray:
+def item_counts(sequences: Sequences, train: Rows) -> np.ndarray:
     """How often users met each item up to their last training target, itself included: int64 (I,)."""
     last = last_rows(train)
     rows = Rows(**{name: column[last] for name, column in vars(train).items()})

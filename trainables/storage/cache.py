@@ -1,7 +1,7 @@
-"""What a node keeps of a bucket: results of stages, data sets, base weights, trials; brought once, bounded in size.
+"""A node's cache of a bucket: results of stages, data sets, base weights, trials; fetched once, bounded in size.
 
-A kept folder has a *mark*, a file that is written last and whose time says when the folder was last asked for. Who uses
-a folder holds a shared lock on its mark, which ends with its process however that dies; folders that nobody holds go,
+A kept folder has a *marker*, a file that is written last. Its time says when the folder was last asked for. Who uses a
+folder holds a shared lock on its marker, which ends with its process however that dies; folders that nobody holds go,
 the longest unused first, until the rest fits ``SWEEP_CACHE_SIZE``. What is held is never taken away, so that one trial
 that needs more than fits still runs.
 """
@@ -25,7 +25,7 @@ from trainables.storage.stage_copies import MANIFEST
 SIZE = "SWEEP_CACHE_SIZE"
 """The environment variable that bounds this node's cache, such as 200GiB; by default 50 GiB."""
 
-_BROUGHT, _OCCUPIED = ".brought.json", ".occupied"
+_FETCHED, _PINNED = ".brought.json", ".occupied"
 _DEFAULT = 50 * 2**30
 _UNITS = {"": 1, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -46,47 +46,47 @@ def limit() -> int:
     return int(float(found[1]) * _UNITS[found[2]]) if found else _DEFAULT
 
 
-def hold(mark: Path) -> IO[bytes] | Path | None:
-    """Have the folder of ``mark`` stay while what is returned lives; None where there is no such folder (any more).
+def pin(marker: Path) -> IO[bytes] | Path | None:
+    """Pin the folder of ``marker`` while what is returned lives; None where there is no such folder (any more).
 
     A folder that is no copy stays anyway.
     """
-    if mirror.object_of(mark) is None:
-        return mark if mark.exists() else None
+    if mirror.remote_of(marker) is None:
+        return marker if marker.exists() else None
     with contextlib.suppress(FileNotFoundError):
-        stream = mark.open("rb")
+        stream = marker.open("rb")
         fcntl.flock(stream, fcntl.LOCK_SH)
-        if os.fstat(stream.fileno()).st_ino == mark.stat().st_ino:
-            os.utime(mark)
+        if os.fstat(stream.fileno()).st_ino == marker.stat().st_ino:
+            os.utime(marker)
             return stream
         stream.close()  # it went while the lock was waited for
     return None
 
 
-def occupy(folder: Path) -> IO[bytes] | Path | None:
+def pin_writable(folder: Path) -> IO[bytes] | Path | None:
     """Have a folder that is written to be one that a node keeps, so that it goes in time where its process is killed.
 
     It stays while what is returned lives.
     """
-    if mirror.object_of(folder) is None:
+    if mirror.remote_of(folder) is None:
         return folder
-    (folder / _OCCUPIED).touch()
-    return hold(folder / _OCCUPIED)
+    (folder / _PINNED).touch()
+    return pin(folder / _PINNED)
 
 
-def make_room() -> None:
+def evict() -> None:
     """Remove the longest unused folders that nobody holds until the rest fits."""
-    left = sorted(_marks(), key=lambda mark: _time(mark))
-    sizes = {mark: _size(mark.parent) for mark in left}
+    left = sorted(_markers(), key=lambda marker: _time(marker))
+    sizes = {marker: _size(marker.parent) for marker in left}
     total, most = sum(sizes.values()), limit()
-    for mark in left:
+    for marker in left:
         if total <= most:
             return
-        if _remove(mark):
-            total -= sizes[mark]
+        if _remove(marker):
+            total -= sizes[marker]
 
 
-def bring(place: str) -> Path:
+def fetch(place: str) -> Path:
     """The folder of a place; one in a bucket is brought to this node once, and again where it has changed there.
 
     It stays to the end of this process.
@@ -94,25 +94,25 @@ def bring(place: str) -> Path:
     Raises:
         StoreError: the bucket does not give it.
     """
-    folder = mirror.local(place)
+    folder = mirror.local_path(place)
     if not mirror.is_bucket(place):
         return folder
-    there = mirror.listed(folder)
+    there = mirror.remote_tags(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    mark = folder / _BROUGHT
+    marker = folder / _FETCHED
     with FileLock(f"{folder}.lock"):
-        held = hold(mark)
-        if held is None or json.loads(mark.read_text()) != there:
-            mark.unlink(missing_ok=True)
+        held = pin(marker)
+        if held is None or json.loads(marker.read_text()) != there:
+            marker.unlink(missing_ok=True)
             mirror.pull(folder)
             folder.mkdir(exist_ok=True)
-            draft = folder / f"{_BROUGHT}.draft"
+            draft = folder / f"{_FETCHED}.draft"
             draft.write_text(json.dumps(there))
-            draft.rename(mark)
-            held = hold(mark)
+            draft.rename(marker)
+            held = pin(marker)
     if held is not None:
         _held[folder] = held
-    make_room()
+    evict()
     return folder
 
 
@@ -124,9 +124,9 @@ def content(place: str) -> str | None:
     Raises:
         StoreError: the bucket does not give it.
     """
-    folder = bring(place)
+    folder = fetch(place)
     if mirror.is_bucket(place):
-        return json.dumps(json.loads((folder / _BROUGHT).read_text()), sort_keys=True)
+        return json.dumps(json.loads((folder / _FETCHED).read_text()), sort_keys=True)
     if not folder.is_dir():
         return None
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -134,15 +134,15 @@ def content(place: str) -> str | None:
     return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 
-def _marks() -> Iterator[Path]:
+def _markers() -> Iterator[Path]:
     copies = mirror.copies(WORKER)
-    for name in (MANIFEST, _BROUGHT, _OCCUPIED):
+    for name in (MANIFEST, _FETCHED, _PINNED):
         yield from copies.rglob(name)
 
 
-def _time(mark: Path) -> float:
+def _time(marker: Path) -> float:
     with contextlib.suppress(FileNotFoundError):
-        return mark.stat().st_mtime
+        return marker.stat().st_mtime
     return 0.0
 
 
@@ -154,11 +154,11 @@ def _size(folder: Path) -> int:
     return size
 
 
-def _remove(mark: Path) -> bool:
-    """Remove a folder unless somebody holds it; the mark first, so that a kill leaves nothing that seems whole."""
-    with contextlib.suppress(FileNotFoundError, BlockingIOError), mark.open("rb") as stream:
+def _remove(marker: Path) -> bool:
+    """Remove a folder unless somebody holds it; the marker first, so that a kill leaves nothing that seems whole."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), marker.open("rb") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mark.unlink()
-        shutil.rmtree(mark.parent, ignore_errors=True)
+        marker.unlink()
+        shutil.rmtree(marker.parent, ignore_errors=True)
         return True
     return False

@@ -1,10 +1,10 @@
 """Where files lie: in a folder that all see, or in a bucket of which every node has copies.
 
 All code works on paths. A path below ``<cache>/copies/`` is the copy of the object of the same name:
-``<cache>/copies/<side>/<bucket>/<key>``; what is written there is *pushed*, what others wrote is *pulled*. Everywhere
-else a file is just a file, and nothing here does anything. The bucket is the truth: a copy that differs from it is
-brought to it, never the other way round. A side (a driver, the workers) keeps copies of its own, so that on a node that
-has several none tidies up under another.
+``<cache>/copies/<role>/<bucket>/<key>``; what is written there is *pushed*, what others wrote is *pulled*. Everywhere
+else a file is just a file: pushing and pulling do nothing, removing removes the file or folder itself. The bucket is
+the truth: a copy that differs from it is brought to it, never the other way round. A role (a driver, the workers) keeps
+copies of its own, so that on a node that has several none tidies up under another.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from trainables.storage.objects import SCHEME, Bucket, Found, StoreError, parse
 CACHE = "SWEEP_CACHE"
 """The environment variable that names this node's folder for copies; by default ~/.cache/recsys-sweeps."""
 DRIVER, READER, WORKER = "driver", "reader", "worker"
-"""The sides: who runs a sweep, who only reads one, who trains."""
+"""The roles: who runs a sweep, who only reads one, who trains."""
 WEIGHTS = "best.safetensors"
 """The artifact of a trial in which its best weights lie."""
 
@@ -30,7 +30,7 @@ _DRAFT, _OWN = ".draft", "."  # how the names of files end or begin that are no 
 
 _known: dict[Path, tuple[str, int, int]] = {}
 """Copies that this process knows to equal an object: the object's tag, and time and size of the file then."""
-_freshened: dict[Path, float] = {}
+_refreshed: dict[Path, float] = {}
 
 
 def cache() -> Path:
@@ -44,37 +44,37 @@ def is_bucket(place: str) -> bool:
     return place.startswith(SCHEME)
 
 
-def local(place: str, side: str = WORKER) -> Path:
+def local_path(place: str, role: str = WORKER) -> Path:
     """The folder on this node for a place: itself, or that of its copies."""
     if not is_bucket(place):
         return Path(place)
     bucket, prefix = parse(place)
-    return copies(side) / bucket / prefix
+    return copies(role) / bucket / prefix
 
 
-def object_of(path: Path) -> tuple[Bucket, str] | None:
+def remote_of(path: Path) -> tuple[Bucket, str] | None:
     """The bucket and the key of which ``path`` is the copy; None where it is just a file."""
     parts = path.relative_to(_copies()).parts if path.is_relative_to(_copies()) else ()
     return (Bucket(parts[1]), "/".join(parts[2:])) if len(parts) > 1 else None
 
 
-def object_behind(path: Path) -> tuple[Bucket, str]:
+def require_remote(path: Path) -> tuple[Bucket, str]:
     """The bucket and the key of which ``path``, in a bucket's folder, is the copy."""
-    found = object_of(path)
+    found = remote_of(path)
     assert found is not None, f"{path} is no copy"
     return found
 
 
-def place_of(path: Path) -> str:
+def uri_of(path: Path) -> str:
     """How others find ``path``: its URL, or the path itself."""
-    remote = object_of(path)
+    remote = remote_of(path)
     return f"{SCHEME}{remote[0].name}/{remote[1]}" if remote else str(path)
 
 
 def push(*paths: Path) -> None:
     """Have these files in the bucket, one after another, when this returns."""
     for path in paths:
-        if remote := object_of(path):
+        if remote := remote_of(path):
             bucket, key = remote
             before = path.stat()
             _note(path, bucket.write(key, path), before)
@@ -87,21 +87,21 @@ def push_changed(folder: Path, wanted: Callable[[str], bool] = lambda name: True
         folder: where to look.
         wanted: told each name below it.
     """
-    if object_of(folder):
+    if remote_of(folder):
         for path in _files_here(folder):
             if wanted(path.relative_to(folder).as_posix()) and not _is_known(path):
                 push(path)
 
 
 def pull(folder: Path, wanted: Callable[[str], bool] = lambda name: True, *, most_bytes: float = float("inf")) -> None:
-    """Bring the copies below ``folder`` to what lies in the bucket; what is not there goes here too.
+    """Bring the copies below ``folder`` to what lies in the bucket; delete those that the bucket no longer has.
 
     Args:
         folder: where to look.
         wanted: told each name below it; the others are left as they are.
         most_bytes: larger objects stay where they are.
     """
-    if not (remote := object_of(folder)):
+    if not (remote := remote_of(folder)):
         return
     bucket, prefix = remote
     there = {folder / name: found for name, found in _named(bucket, prefix) if wanted(name)}
@@ -117,27 +117,27 @@ def pull(folder: Path, wanted: Callable[[str], bool] = lambda name: True, *, mos
 
 def pull_file(path: Path) -> None:
     """Bring one copy to what lies in the bucket."""
-    if remote := object_of(path):
+    if remote := remote_of(path):
         bucket, key = remote
         _fetch(bucket, key, path)
 
 
-def freshen(path: Path, every_s: float) -> None:
+def refresh_in_background(path: Path, every_s: float) -> None:
     """Have a copy brought up to date in the background, if that was not done for a while; for what may be a bit old."""
-    if object_of(path) is None or time.monotonic() - _freshened.get(path, -every_s) < every_s:
+    if remote_of(path) is None or time.monotonic() - _refreshed.get(path, -every_s) < every_s:
         return
-    _freshened[path] = time.monotonic()
+    _refreshed[path] = time.monotonic()
 
     def bring() -> None:
         with contextlib.suppress(StoreError):
             pull_file(path)
 
-    threading.Thread(target=bring, name="places", daemon=True).start()
+    threading.Thread(target=bring, name="mirror", daemon=True).start()
 
 
 def sizes(folder: Path) -> dict[Path, int]:
     """The files below ``folder``, in the bucket or here, with their sizes in bytes."""
-    if not (remote := object_of(folder)):
+    if not (remote := remote_of(folder)):
         found: dict[Path, int] = {}
         for path in _files_here(folder):
             with contextlib.suppress(FileNotFoundError):  # it went meanwhile
@@ -152,7 +152,7 @@ def remove(paths: Iterable[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
         _known.pop(path, None)
-        if found := object_of(path):
+        if found := remote_of(path):
             remote.setdefault(found[0].name, []).append(found[1])
     for bucket, keys in remote.items():
         Bucket(bucket).delete(*keys)
@@ -160,27 +160,27 @@ def remove(paths: Iterable[Path]) -> None:
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder with all that lies below it, here and in the bucket."""
-    if remote := object_of(folder):
+    if remote := remote_of(folder):
         bucket, prefix = remote
         bucket.delete(*(found.key for _, found in _named(bucket, prefix)))
-    forget(folder)
+    delete_local(folder)
 
 
-def forget(folder: Path) -> None:
+def delete_local(folder: Path) -> None:
     """Remove a folder here; what is in the bucket stays."""
     shutil.rmtree(folder, ignore_errors=True)
     for path in [path for path in list(_known) if path.is_relative_to(folder)]:
         _known.pop(path, None)
 
 
-def copies(side: str) -> Path:
-    """Where the copies of a side lie."""
-    return _copies() / side
+def copies(role: str) -> Path:
+    """Where the copies of a role lie."""
+    return _copies() / role
 
 
-def listed(folder: Path) -> dict[str, str]:
+def remote_tags(folder: Path) -> dict[str, str]:
     """What lies below a copy's folder in the bucket: the tag of each name."""
-    remote = object_of(folder)
+    remote = remote_of(folder)
     return {name: found.tag for name, found in _named(*remote)} if remote else {}
 
 

@@ -45,7 +45,7 @@ class ObjectLease:
         self._tag = self._bucket.replace(self._key, data, there) if there else self._bucket.create(self._key, data)
         return self._tag is not None
 
-    def beat(self) -> bool:
+    def renew(self) -> bool:
         """Give a sign of life; False where the lease is somebody else's by now."""
         if self._tag is not None:
             self._tag = self._bucket.replace(self._key, self._data, self._tag)
@@ -66,7 +66,7 @@ def kept_up(lease: ObjectLease) -> Iterator[None]:
     def beat_on() -> None:
         while not end.wait(BEAT_S):
             try:
-                if not lease.beat():
+                if not lease.renew():
                     return
             except StoreError as error:
                 logger.warning("lease: %s", error)

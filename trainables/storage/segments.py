@@ -17,11 +17,11 @@ _SEGMENTS = "journal"
 
 def parts(folder: Path) -> list[Path]:
     """The files that hold the journal of the trial in ``folder``, in order."""
-    if mirror.object_of(folder):
+    if mirror.remote_of(folder):
         return sorted((folder / _SEGMENTS).glob("*.jsonl"))
     return [folder / JOURNAL] if (folder / JOURNAL).exists() else []
 
 
 def part_of(folder: Path, line: int) -> Path:
     """The file that line number ``line`` (from 0) belongs to."""
-    return folder / _SEGMENTS / f"{line // LINES:06d}.jsonl" if mirror.object_of(folder) else folder / JOURNAL
+    return folder / _SEGMENTS / f"{line // LINES:06d}.jsonl" if mirror.remote_of(folder) else folder / JOURNAL

@@ -29,7 +29,7 @@ _POLL_S = 1.0
 
 
 @contextlib.contextmanager
-def turn(folder: Path, name: str, me: str, say: Callable[[str], None], note: Path) -> Iterator[bool]:
+def claim(folder: Path, name: str, me: str, notify: Callable[[str], None], note: Path) -> Iterator[bool]:
     """Wait until the result is here or is this node's to compute; gives whether it is the latter.
 
     A folder that is no copy is its only node's to compute.
@@ -38,10 +38,10 @@ def turn(folder: Path, name: str, me: str, say: Callable[[str], None], note: Pat
         folder: of the result.
         name: of the stage.
         me: who asks, in words.
-        say: told whom this call waits for, each time it looks, and whose work it takes over; told "" at the end.
+        notify: told whom this call waits for, each time it looks, and whose work it takes over; told "" at the end.
         note: whose work those wait for who wait on this node.
     """
-    if (remote := mirror.object_of(folder)) is None:
+    if (remote := mirror.remote_of(folder)) is None:
         yield True
         return
     lease, found = ObjectLease(remote[0], f"{remote[1]}.lease"), None
@@ -55,18 +55,18 @@ def turn(folder: Path, name: str, me: str, say: Callable[[str], None], note: Pat
                 if ours:
                     note.write_text(me)
                 if ours and found:
-                    say(f"takes over {name} from {_owner(found.data)}")
+                    notify(f"takes over {name} from {_owner(found.data)}")
                 yield ours
             break
         if found:
             waited = True
             note.write_text(_owner(found.data))
-            say(waiting(name, _owner(found.data)))
+            notify(waiting(name, _owner(found.data)))
         time.sleep(_POLL_S)
     else:
         yield False
     if waited or found:
-        say("")
+        notify("")
 
 
 def waiting(name: str, owner: str) -> str:
@@ -80,7 +80,7 @@ def fetch(folder: Path) -> bool:
     Raises:
         StoreError: an array is not what the manifest says.
     """
-    bucket, key = mirror.object_behind(folder)
+    bucket, key = mirror.require_remote(folder)
     found = bucket.read(f"{key}/{MANIFEST}")
     if found is None:
         return False
@@ -91,7 +91,7 @@ def fetch(folder: Path) -> bool:
             file = f"{name}.npy"
             tag = bucket.fetch(f"{key}/{manifest['part']}/{file}", draft / file)
             if tag is None or _digest(draft / file) != manifest["digests"][name]:
-                raise StoreError(f"{mirror.place_of(folder)}/{manifest['part']}/{file}: must be what its manifest "
+                raise StoreError(f"{mirror.uri_of(folder)}/{manifest['part']}/{file}: must be what its manifest "
                                  "says, but is damaged; remove the result, and it is computed again")  # fmt: skip
         draft.mkdir(parents=True, exist_ok=True)
         (draft / MANIFEST).write_bytes(found.data)
@@ -108,7 +108,7 @@ def publish(draft: Path, folder: Path) -> None:
         draft: a folder with its arrays.
         folder: the copy of the result.
     """
-    bucket, key = mirror.object_behind(folder)
+    bucket, key = mirror.require_remote(folder)
     part, names = uuid.uuid4().hex, sorted(path.stem for path in draft.glob("*.npy"))
     for name in names:
         bucket.write(f"{key}/{part}/{name}.npy", draft / f"{name}.npy")

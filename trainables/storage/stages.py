@@ -36,7 +36,7 @@ from trainables.storage.stage_copies import MANIFEST, WAITING, waiting
 __all__ = ["MANIFEST", "WAITING", "Arrays", "File", "StageResult", "Stages", "stage", "stage_key"]
 
 Arrays = dict[str, np.ndarray]
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 _POLL_S = 0.2
 
@@ -109,7 +109,7 @@ class Stages:
         inputs: Mapping[str, Any],
         *,
         context: Mapping[str, Any] | None = None,
-        status: Say | None = None,
+        notify: Notify | None = None,
         scratch: bool = False,
     ) -> StageResult:
         """Return ``compute(**inputs, **context)``, from disk where any trial has computed it before.
@@ -123,7 +123,7 @@ class Stages:
                 ``compute`` as its path, a result as the mapping itself.
             context: further arguments that can not change the result and so are no part of the key, such as the trial
                 to report to. Only who computes uses its own.
-            status: told in a few words whom this call waits for, again each time it looks, and whose work it takes
+            notify: told in a few words whom this call waits for, again each time it looks, and whose work it takes
                 over; told "" at the end. What it raises ends the waiting.
             scratch: hand ``compute`` a ``folder`` for partial work, such as checkpoints. It outlives whoever computes,
                 so that the next one carries on from there, and is removed once there is a result. What lies in it must
@@ -137,24 +137,24 @@ class Stages:
         folder, partial = self.folder.absolute() / key, self.folder.absolute() / f"{key}.scratch"
         arguments = _arguments(compute, inputs, context or {}, {"folder": partial} if scratch else {})
         was_here = True
-        while (held := cache.hold(folder / MANIFEST)) is None:
+        while (held := cache.pin(folder / MANIFEST)) is None:
             was_here = False
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._turn(folder, compute.__name__, status or _say_nothing) as ours:
+            with self._claim(folder, compute.__name__, notify or _say_nothing) as ours:
                 if ours:
                     if scratch:
                         partial.mkdir(exist_ok=True)
                     _publish(folder, compute, arguments)
             if scratch:
                 mirror.remove_folder(partial)
-        if not was_here and mirror.object_of(folder):
-            cache.make_room()  # for others; this one is held
+        if not was_here and mirror.remote_of(folder):
+            cache.evict()  # for others; this one is held
         if scratch:
             shutil.rmtree(partial, ignore_errors=True)  # there is a result, so nobody works there any more
         return StageResult(folder, key, held)
 
     @contextlib.contextmanager
-    def _turn(self, folder: Path, name: str, say: Say) -> Iterator[bool]:
+    def _claim(self, folder: Path, name: str, notify: Notify) -> Iterator[bool]:
         """Wait until ``folder`` is there or is this caller's to compute; gives whether it is the latter."""
         if folder in _computing.get():
             raise RuntimeError(
@@ -165,23 +165,23 @@ class Stages:
         token = _computing.set(_computing.get() | {folder})
         waited, owner, ours = False, "", False
         try:
-            while not _is_published(folder) and not _taken(lock):
+            while not _is_published(folder) and not _try_lock(lock):
                 waited, owner = True, _read(note) or owner
-                say(waiting(name, owner))
+                notify(waiting(name, owner))
                 time.sleep(_POLL_S)
             with os.scandir(folder.parent):  # over NFS this drops what the node remembers of a folder
                 ours = lock.is_locked and not _is_published(folder)
             if ours:
                 owner = _read(note) or owner  # a note that is still there was left by whoever died
                 if waited := waited or bool(owner):
-                    say(f"takes over {name} from {owner}" if owner else "")
+                    notify(f"takes over {name} from {owner}" if owner else "")
                 note.write_text(self._me())
-                with stage_copies.turn(folder, name, self._me(), say, note) as among_nodes:
+                with stage_copies.claim(folder, name, self._me(), notify, note) as among_nodes:
                     yield among_nodes
             else:
                 yield False
             if waited:
-                say("")
+                notify("")
         finally:
             _computing.reset(token)
             if ours:
@@ -248,7 +248,7 @@ def _is_published(folder: Path) -> bool:
     return (folder / MANIFEST).exists()
 
 
-def _taken(lock: FileLock) -> bool:
+def _try_lock(lock: FileLock) -> bool:
     """Take ``lock`` if nobody holds it."""
     try:
         lock.acquire(blocking=False)
@@ -277,7 +277,7 @@ def _publish(folder: Path, compute: Callable[..., Arrays], arguments: Mapping[st
             np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
             stream.flush()
             os.fsync(stream.fileno())
-    if mirror.object_of(folder):
+    if mirror.remote_of(folder):
         stage_copies.publish(draft, folder)
         shutil.rmtree(draft, ignore_errors=True)
         return

@@ -90,7 +90,7 @@ def test_a_terminal_shows_one_live_line_with_what_each_trial_does_and_only_failu
         number: SimpleNamespace(
             asked=SimpleNamespace(number=number),
             files=SimpleNamespace(status=lambda number=number: "epoch 3 of 9" if number == 1 else ""),
-            valued=2,
+            num_valued=2,
             best=(0.5,) if number == 1 else None,
         )
         for number in range(1, 7)

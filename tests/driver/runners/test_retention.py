@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from platform.runners.retention import Kept
+from platform.runners.retention import Retention
 from platform.sweepfile.fields import Metric, Tracking
 from platform.tracking.journal import TrialFiles
 
@@ -19,12 +19,12 @@ class Disk:
         self.folder = folder
         self.changed: list[int] = []
 
-    def kept(self, *metrics: Metric, **tracking: object) -> Kept:
-        return Kept(
+    def kept(self, *metrics: Metric, **tracking: object) -> Retention:
+        return Retention(
             self.folder, metrics or (UP,), Tracking(**tracking), lambda trial: self.changed.append(trial.number)
         )
 
-    def end(self, kept: Kept, number: int, state: str, *values: float) -> None:
+    def end(self, kept: Retention, number: int, state: str, *values: float) -> None:
         trial = TrialFiles(self.folder, number).folder
         names = (
             "checkpoints/000001.pt",

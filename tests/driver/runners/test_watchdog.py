@@ -30,11 +30,11 @@ def test_a_head_that_answers_is_not_gone_and_one_that_does_not_is_told_once_afte
     gone: list[float] = []
     told = threading.Event()
 
-    def on_gone() -> None:
+    def on_head_lost() -> None:
         gone.append(time.monotonic())
         told.set()
 
-    with watchdog.felt(address(head), on_gone):
+    with watchdog.watch_head(address(head), on_head_lost):
         time.sleep(0.5)
         assert gone == []
         closed = time.monotonic()
@@ -48,7 +48,7 @@ def test_a_head_that_answers_is_not_gone_and_one_that_does_not_is_told_once_afte
 def test_a_head_that_is_back_in_time_is_not_gone(head):
     gone: list[int] = []
     port = head.getsockname()[1]
-    with watchdog.felt(address(head), lambda: gone.append(1)):
+    with watchdog.watch_head(address(head), lambda: gone.append(1)):
         head.close()
         time.sleep(0.15)
         with socket.create_server(("127.0.0.1", port)):
@@ -58,7 +58,7 @@ def test_a_head_that_is_back_in_time_is_not_gone(head):
 
 def test_nothing_is_told_after_the_end(head):
     gone: list[int] = []
-    with watchdog.felt(address(head), lambda: gone.append(1)):
+    with watchdog.watch_head(address(head), lambda: gone.append(1)):
         pass
     head.close()
     time.sleep(0.5)
@@ -66,5 +66,5 @@ def test_nothing_is_told_after_the_end(head):
 
 
 def test_what_is_no_host_and_port_is_taken_to_answer():
-    assert watchdog.answers("auto", 0.1)
-    assert not watchdog.answers("127.0.0.1:1", 0.5)
+    assert watchdog.is_listening("auto", 0.1)
+    assert not watchdog.is_listening("127.0.0.1:1", 0.5)

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from platform.storage.disk_space import Room
+from platform.storage.disk_space import DiskSpace
 from platform.study.study import Study
 from platform.tracking.journal import TrialFiles
 
@@ -29,7 +29,7 @@ def test_room_for_two_of_the_largest_checkpoint_is_waited_for_while_workers_chan
     deadline = time.monotonic() + 1
     try:
         while time.monotonic() < deadline:
-            Room(tmp_path, said.append).lacks()
+            DiskSpace(tmp_path, said.append).note_full()
     finally:
         worker.kill()
         worker.join()

@@ -42,7 +42,7 @@ def test_a_url_that_is_no_bucket_is_refused(sweep, storage):
 
 def test_a_bucket_is_tried_and_left_as_it_was(in_bucket, bucket):
     folder = open_folder(in_bucket)
-    assert mirror.place_of(folder) == f"{bucket}/runs/curve"
+    assert mirror.uri_of(folder) == f"{bucket}/runs/curve"
     assert mirror.sizes(folder.parent) == {}
     assert folder_of(in_bucket) != folder
 

@@ -13,21 +13,21 @@ import pytest
 from platform.errors import Busy, SweepError
 from platform.storage import lease as leases
 from platform.storage.lease import hold
-from platform.storage.lease_stores import InDatabase, InFolder, in_storage
-from trainables.storage.mirror import DRIVER, local
+from platform.storage.lease_stores import DatabaseLease, FolderLease, in_storage
+from trainables.storage.mirror import DRIVER, local_path
 
 FOREIGN = {"host": "far", "place": "far/boot/pid", "pid": os.getpid()}
 
 
 @pytest.fixture(params=["folder", "bucket", "database"])
 def place(request, tmp_path):
-    """Call for another driver's view of one lease, in each of the places."""
+    """Call for another driver's view of one lease, in each of the stores."""
     if request.param == "folder":
-        return lambda: InFolder(tmp_path)
+        return lambda: FolderLease(tmp_path)
     if request.param == "bucket":
-        folder = local(f"{request.getfixturevalue('bucket')}/runs/curve", DRIVER)
+        folder = local_path(f"{request.getfixturevalue('bucket')}/runs/curve", DRIVER)
         return lambda: in_storage(folder)
-    return lambda: InDatabase(f"sqlite:///{tmp_path}/leases.db", "curve")
+    return lambda: DatabaseLease(f"sqlite:///{tmp_path}/leases.db", "curve")
 
 
 @pytest.fixture
@@ -93,14 +93,14 @@ def test_a_pid_that_was_given_to_another_process_holds_nothing(held, tmp_path):
     folder = tmp_path / "runs" / "curve"
     with held():
         pass
-    assert InFolder(folder).take(owner(born=1.0), None)
+    assert FolderLease(folder).take(owner(born=1.0), None)
     with held():
         pass
 
 
 def test_a_driver_of_another_machine_holds_its_sweep_until_it_has_been_silent(held, sweep):
     folder = sweep().folder
-    assert InFolder(folder).take(owner(**FOREIGN), None)
+    assert FolderLease(folder).take(owner(**FOREIGN), None)
     with pytest.raises(Busy, match=r"held by process \d+ on far since 0 minutes \(last seen 0 seconds ago\)"), held():
         pass
     an_hour_ago = time.time() - 3600
@@ -130,23 +130,23 @@ def test_a_lease_can_be_taken_once(place):
 def test_a_stale_lease_is_taken_over_by_one_and_its_holder_notices(place):
     holder, one, two = place(), place(), place()
     assert holder.take(owner(token="a"), None)
-    assert holder.beat()
+    assert holder.renew()
     found = one.newest()
     assert one.take(owner(token="b"), found)
     assert not two.take(owner(token="c"), found)
-    assert not holder.beat()
+    assert not holder.renew()
     holder.release()
-    assert one.beat()
+    assert one.renew()
     assert two.newest().owner.token == "b"
 
 
 def test_of_many_that_take_a_lease_at_once_one_gets_it(place):
     barrier, taken = threading.Barrier(6), []
-    places = [place() for _ in range(6)]
+    stores = [place() for _ in range(6)]
 
     def take(number: int) -> None:
         barrier.wait()
-        if places[number].take(owner(token=str(number)), None):
+        if stores[number].take(owner(token=str(number)), None):
             taken.append(number)
 
     threads = [threading.Thread(target=take, args=(number,)) for number in range(6)]
@@ -155,7 +155,7 @@ def test_of_many_that_take_a_lease_at_once_one_gets_it(place):
     for thread in threads:
         thread.join()
     assert len(taken) == 1
-    assert places[0].newest().owner.token == str(taken[0])
+    assert stores[0].newest().owner.token == str(taken[0])
 
 
 def test_a_beat_is_a_sign_of_life(place):
@@ -163,7 +163,7 @@ def test_a_beat_is_a_sign_of_life(place):
     here.take(owner(), None)
     time.sleep(1.2)  # a database's clock has whole seconds
     before = here.newest().age_s
-    assert here.beat()
+    assert here.renew()
     assert here.newest().age_s < before
 
 
@@ -188,7 +188,7 @@ def test_a_driver_that_was_taken_over_is_told_so_before_it_writes(held, sweep, m
     folder, clock = sweep().folder, Clock(monkeypatch)
     with held(beat_s=3600.0, stale_s=60.0) as lease:
         lease.check()
-        other = InFolder(folder)
+        other = FolderLease(folder)
         assert other.take(owner(**FOREIGN), other.newest())
         clock.pass_(29)
         lease.check()  # within the time for which nobody may take it over
@@ -200,12 +200,12 @@ def test_a_driver_that_was_taken_over_is_told_so_before_it_writes(held, sweep, m
 
 
 def test_a_storage_that_is_silent_for_too_long_ends_the_driver(held, monkeypatch):
-    def broken(self: InFolder) -> bool:
+    def broken(self: FolderLease) -> bool:
         raise OSError(5, "Input/output error")
 
     clock = Clock(monkeypatch)
     with held(beat_s=3600.0, stale_s=60.0) as lease:
-        monkeypatch.setattr(InFolder, "beat", broken)
+        monkeypatch.setattr(FolderLease, "renew", broken)
         clock.pass_(59)
         lease.check()
         clock.pass_(2)

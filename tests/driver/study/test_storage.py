@@ -19,7 +19,7 @@ def finish_one(study: Study) -> None:
     """Run the next trial to its end, with three rising reports."""
     asked = study.ask()
     for report in range(1, 4):
-        study.report(asked.number, report, 0.1 * report)
+        study.judge(asked.number, report, 0.1 * report)
     study.complete(asked.number, [0.3], {"state": "COMPLETE", "reason": "finished", "time": 1.0})
 
 
@@ -94,12 +94,12 @@ def test_a_database_that_stays_away_ends_the_sweep_with_the_rule_and_leaves_its_
     with closing(sqlite3.connect(tmp_path / "study.db")) as other:
         other.execute("begin exclusive")
         with pytest.raises(SweepError) as away:
-            study.report(number, 1, 0.5)
+            study.judge(number, 1, 0.5)
     assert str(away.value) == (
         "study: must answer while a sweep runs, but its database did not for 1 seconds: (sqlite3.OperationalError) "
         "database is locked; the same command carries on when it is back"
     )
-    assert [asked.number for asked in opened(here).take_up()] == [number]
+    assert [asked.number for asked in opened(here).resume_running()] == [number]
 
 
 def test_two_sweeps_share_a_database_without_seeing_each_other(sweep, opened, tmp_path):

@@ -26,7 +26,7 @@ def height(values: dict[str, Any]) -> float:
 def finish(study: Study, asked: Asked, curve: Callable[[int], float], reports: int = REPORTS) -> Pruned | None:
     """Run one trial to its end, whichever that is."""
     for report in range(1, reports + 1):
-        if pruned := study.report(asked.number, report, curve(report)):
+        if pruned := study.judge(asked.number, report, curve(report)):
             study.prune(asked.number, {"state": "PRUNED", "reason": str(pruned), "time": 1.0})
             return pruned
     study.complete(asked.number, [curve(reports)], END)
@@ -89,7 +89,7 @@ def test_nsga2_runs_two_metrics_to_a_pareto_front(sweep, opened):
     told = {}
     while len(study.trials()) < 12:
         asked = study.ask()
-        assert study.report(asked.number, 1, 0.5) is None
+        assert study.judge(asked.number, 1, 0.5) is None
         told[asked.number] = (height(asked.values), asked.values["width"] / 64)
         study.complete(asked.number, told[asked.number], END)
     front = {
@@ -169,9 +169,9 @@ def test_pruned_names_the_rung_and_the_value_that_would_have_gone_on(sweep, open
     study = opened(sweep("early_stopping={type: asha, min_reports: 1, reduction_factor: 3}"))
     for value in (0.9, 0.8, 0.7):
         asked = study.ask()
-        study.report(asked.number, 1, value)
+        study.judge(asked.number, 1, value)
     late = study.ask()
-    pruned = study.report(late.number, 1, 0.1)
+    pruned = study.judge(late.number, 1, 0.1)
     assert pruned == Pruned(1, 0, 0.9)
     assert str(pruned) == "at report 1, rung 0, cutoff 0.9"
 
@@ -182,9 +182,9 @@ def test_rungs_survive_reopening(sweep, opened):
     for value in (0.9, 0.8, 0.7):
         finish(study, study.ask(), lambda _, value=value: value, reports=1)
     again = opened(here)
-    assert again.report(again.ask().number, 1, 0.1) == Pruned(1, 0, 0.9)
+    assert again.judge(again.ask().number, 1, 0.1) == Pruned(1, 0, 0.9)
     fresh = opened(sweep("early_stopping={type: asha, min_reports: 1, reduction_factor: 3}", "name=fresh"))
-    assert fresh.report(fresh.ask().number, 1, 0.1) is None
+    assert fresh.judge(fresh.ask().number, 1, 0.1) is None
 
 
 def test_smaller_is_better_for_a_metric_to_minimize(sweep, opened):
@@ -192,7 +192,7 @@ def test_smaller_is_better_for_a_metric_to_minimize(sweep, opened):
     study = opened(sweep(minimize, "early_stopping={type: asha, min_reports: 1, reduction_factor: 3}"))
     for value in (0.1, 0.2, 0.3):
         finish(study, study.ask(), lambda _, value=value: value, reports=1)
-    assert study.report(study.ask().number, 1, 0.9) == Pruned(1, 0, 0.1)
+    assert study.judge(study.ask().number, 1, 0.9) == Pruned(1, 0, 0.1)
     (best,) = study.best()
     assert best.value == 0.1
 
@@ -200,15 +200,15 @@ def test_smaller_is_better_for_a_metric_to_minimize(sweep, opened):
 def test_a_value_that_is_not_finite_is_not_put_down(sweep, opened):
     study = opened(sweep())
     number = study.ask().number
-    assert study.report(number, 1, float("nan")) is None
+    assert study.judge(number, 1, float("nan")) is None
     assert study.trials()[0].intermediate_values == {}
 
 
 def test_a_report_that_the_study_has_already_keeps_its_first_value(sweep, opened):
     study = opened(sweep())
     number = study.ask().number
-    study.record(number, 1, 0.5)
-    study.record(number, 1, 0.6)
+    study.store_value(number, 1, 0.5)
+    study.store_value(number, 1, 0.6)
     assert study.trials()[0].intermediate_values == {1: 0.5}
 
 
@@ -217,21 +217,21 @@ def test_a_trial_left_running_is_taken_up_with_its_number_values_and_reports(swe
     study = opened(here)
     finish(study, study.ask(), lambda n: 0.1 * n)
     left = study.ask()
-    study.report(left.number, 1, 0.5)
+    study.judge(left.number, 1, 0.5)
     again = opened(here)
-    assert again.take_up() == [left]
-    again.report(left.number, 2, 0.6)
+    assert again.resume_running() == [left]
+    again.judge(left.number, 2, 0.6)
     again.complete(left.number, [0.6], END)
     assert [t.state.name for t in again.trials()] == ["COMPLETE", "COMPLETE"]
     assert again.trials()[left.number].intermediate_values == {1: 0.5, 2: 0.6}
-    assert opened(here).take_up() == []
+    assert opened(here).resume_running() == []
 
 
 def test_a_point_asked_for_but_never_started_is_taken_up_under_its_number(sweep, opened):
     here = sweep("method=random", "initial_points=[{x: 0.25}]")
     opened(here).optuna.ask()  # the driver dies here
     again = opened(here)
-    (left,) = again.take_up()
+    (left,) = again.resume_running()
     assert (left.number, left.values["x"]) == (0, 0.25)
     assert again.ask().values["x"] != 0.25
     assert [trial.number for trial in again.trials()] == [0, 1]
@@ -244,7 +244,7 @@ def test_a_forbidden_point_asked_for_but_never_told_is_told_and_not_taken_up(swe
     first.ask()
     first.optuna.ask()  # the driver dies here
     again = opened(here)
-    assert [asked.number for asked in again.take_up()] == [0]
+    assert [asked.number for asked in again.resume_running()] == [0]
     assert again.optuna.trials[1].constraints["x <= 0.2"] > 0
 
 
@@ -260,10 +260,10 @@ def test_a_verdict_over_which_the_driver_died_is_the_same_when_it_is_given_again
     for value in (0.9, 0.8, 0.7):
         finish(study, study.ask(), lambda _, value=value: value, reports=1)
     late = study.ask()
-    verdict = study.report(late.number, 1, 0.1)  # the driver dies before it tells
+    verdict = study.judge(late.number, 1, 0.1)  # the driver dies before it tells
     again = opened(here)
-    again.take_up()
-    assert again.report(late.number, 1, 0.1) == verdict == Pruned(1, 0, 0.9)
+    again.resume_running()
+    assert again.judge(late.number, 1, 0.1) == verdict == Pruned(1, 0, 0.9)
 
 
 def test_a_resumed_search_does_not_repeat_its_start_and_a_fresh_one_does(sweep, opened):

@@ -44,7 +44,7 @@ def test_a_grid_goes_on_across_restarts_without_a_point_twice(sweep):
     asked: list[tuple[Any, ...]] = []
     for stop in (1, 20, 41, 1000):  # the last point before each restart is left running
         study = opened(here)
-        for left in study.take_up():
+        for left in study.resume_running():
             study.complete(left.number, [0.5], END)
         for _ in range(stop):
             point = study.ask()

@@ -56,15 +56,15 @@ def test_a_database_of_another_version_is_told_with_mlflows_own_remedy(tracked, 
 def test_a_package_that_is_missing_is_named():
     with pytest.raises(ImportError) as missing:
         importlib.import_module("no_such_package")
-    said = errors.told(missing.value)
+    said = errors.user_message(missing.value)
     assert said == "refuses (No module named 'no_such_package'); install the project again, with what it needs"
 
 
 def test_an_error_of_our_own_is_told_by_its_first_line_and_no_secret(monkeypatch):
     monkeypatch.setenv("HUB_TOKEN", "hf_0123456789")
-    said = errors.told(TypeError("no hf_0123456789 here\nnor there"))
+    said = errors.user_message(TypeError("no hf_0123456789 here\nnor there"))
     assert said == "refuses (no *** here); mend that, sweep.log has all of it"
-    assert errors.told(TypeError()).startswith("refuses (TypeError); ")
+    assert errors.user_message(TypeError()).startswith("refuses (TypeError); ")
 
 
 def test_a_locked_file_is_silent_and_one_that_lacks_a_table_is_not(tmp_path):
@@ -77,5 +77,5 @@ def test_a_locked_file_is_silent_and_one_that_lacks_a_table_is_not(tmp_path):
     with engine.connect() as connection, pytest.raises(OperationalError, match="locked") as locked:
         connection.execute(text("SELECT * FROM metrics"))
     lock.close()
-    assert errors.is_silent(locked.value)
-    assert not errors.is_silent(lacking.value)
+    assert errors.is_unavailable(locked.value)
+    assert not errors.is_unavailable(lacking.value)

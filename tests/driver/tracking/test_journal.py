@@ -92,7 +92,7 @@ def test_the_trials_of_a_folder_come_in_order_of_their_numbers(tmp_path):
 
 def test_in_a_bucket_a_report_is_there_before_it_is_acknowledged_in_segments(bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "LINES", 3)
-    files = TrialFiles(mirror.local(f"{bucket}/runs/curve", mirror.DRIVER), 0)
+    files = TrialFiles(mirror.local_path(f"{bucket}/runs/curve", mirror.DRIVER), 0)
     files.begin({"x": 1})
     for step in range(1, 8):
         line = files.append(step, {"valid/ndcg_10": 0.5})
@@ -103,7 +103,7 @@ def test_in_a_bucket_a_report_is_there_before_it_is_acknowledged_in_segments(buc
     assert [line["step"] for line in files.lines(2)] == [3, 4, 5, 6, 7]
 
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "elsewhere"))
-    folder = mirror.local(f"{bucket}/runs/curve", mirror.DRIVER)
+    folder = mirror.local_path(f"{bucket}/runs/curve", mirror.DRIVER)
     mirror.pull(folder)
     [files] = all_trials(folder)
     assert files.append(8, {"valid/ndcg_10": 0.5})["report"] == 8
@@ -111,7 +111,7 @@ def test_in_a_bucket_a_report_is_there_before_it_is_acknowledged_in_segments(buc
 
 
 def test_a_report_that_the_bucket_does_not_take_is_not_in_the_journal(bucket, monkeypatch):
-    files = TrialFiles(mirror.local(f"{bucket}/runs/curve", mirror.DRIVER), 0)
+    files = TrialFiles(mirror.local_path(f"{bucket}/runs/curve", mirror.DRIVER), 0)
     files.append(1, {"valid/ndcg_10": 0.5})
     with monkeypatch.context() as broken:
         broken.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")

@@ -9,7 +9,7 @@ import torch
 
 from tests.worker.hatllm_models import prompt_of, random_model
 from trainables.data.rows import Rows, Splits
-from trainables.hatllm.compose import Composition
+from trainables.hatllm.compose import Method
 from trainables.hatllm.diagnostics import attention, distance, write_diagnostics
 from trainables.hatllm.head import LinearHead
 from trainables.hatllm.reader import LastToken
@@ -44,7 +44,7 @@ def made_of(plan):
     model = random_model(layers=len(plan))
     use_layered(model)
     head = LinearHead(4, 32, generator=torch.Generator().manual_seed(0))
-    return Composition(prompts, Recommender(model, plan=plan, reader=LastToken(32), head=head).eval())
+    return Method(prompts, Recommender(model, plan=plan, reader=LastToken(32), head=head).eval())
 
 
 def pairs():

@@ -12,7 +12,7 @@ from trainables.config import build
 from trainables.data.batches import batches
 from trainables.data.sequences import load
 from trainables.data.splits import split
-from trainables.hatllm.compose import Material, compose, prompts
+from trainables.hatllm.compose import Ingredients, compose, prompts
 from trainables.hatllm.config import Config, micro_batches
 from trainables.hatllm.inputs import one_layer, two_layers
 from trainables.hatllm.run import run
@@ -39,7 +39,7 @@ def trial_of(folder, stages, **values):
 
 @pytest.fixture
 def composed(tmp_path, stages):
-    """Call with a method's name for its material and what it is made of; the language model is given back after."""
+    """Call with a method's name for its ingredients and what it is made of; the language model is given back after."""
     open_now = []
 
     def make(name, **values):
@@ -48,8 +48,8 @@ def composed(tmp_path, stages):
         context = borrowed(config, trial)
         open_now.append(context)
         splits = split(sequences, config.data)
-        material = Material(config, trial, sequences, splits, pieces(config, trial), context.__enter__())
-        return material, compose(material)
+        ingredients = Ingredients(config, trial, sequences, splits, pieces(config, trial), context.__enter__())
+        return ingredients, compose(ingredients)
 
     yield make
     for context in open_now:
@@ -86,11 +86,11 @@ def test_without_titles_a_prompt_holds_one_slot_an_item_and_its_vector_decides(c
 
 
 def test_llara_has_titles_and_slots_and_the_vectors_come_in_by_and_by(composed):
-    material, made = composed("llara", fit__steps=40)
+    ingredients, made = composed("llara", fit__steps=40)
     prompt = made.prompts(torch.tensor([[0, 3, 5]]))
     assert int((prompt.slot_BT > 0).sum()) == 2
     assert int((prompt.spans.item_BT > 0).sum()) > 4
-    alone = prompts(material)(torch.tensor([[0, 3, 5]]))
+    alone = prompts(ingredients)(torch.tensor([[0, 3, 5]]))
     filled = []
     for step in range(1, 41):
         found = made.trained_on(step)(torch.tensor([[0, 3, 5]]))
@@ -108,14 +108,14 @@ def test_llara_without_its_curriculum_has_them_in_every_step(composed):
 
 
 def test_lite_llm4recs_items_are_the_last_states_of_their_titles_in_the_frozen_model(composed):
-    material, _ = composed("bigrec")
-    states_IH = states_of(material.config, material.trial, material.pieces, material.base)
-    assert states_IH.shape == (material.sequences.num_items, 16)
+    ingredients, _ = composed("bigrec")
+    states_IH = states_of(ingredients.config, ingredients.trial, ingredients.pieces, ingredients.base)
+    assert states_IH.shape == (ingredients.sequences.num_items, 16)
     assert torch.equal(states_IH[0], torch.zeros(16))
     assert float(states_IH[1:].mean(dim=0).abs().max()) < 1e-5
     assert float(states_IH.norm(dim=1)[1:].mean()) == pytest.approx(1, abs=1e-5)
-    ends = np.array(material.pieces["ends"])
-    titles = [tuple(material.pieces["tokens"][begin:end]) for begin, end in itertools.pairwise(ends)]
+    ends = np.array(ingredients.pieces["ends"])
+    titles = [tuple(ingredients.pieces["tokens"][begin:end]) for begin, end in itertools.pairwise(ends)]
     assert len(set(titles)) > 3
     alone = {title: states_IH[item + 1] for item, title in enumerate(titles)}
     for item, title in enumerate(titles):
@@ -151,13 +151,13 @@ def test_slmrec_trains_the_first_layers_alone_and_its_loss_draws_them_to_the_tra
 @pytest.mark.parametrize("name", ["hatllm", "bigrec", *METHODS])
 def test_parts_of_a_batch_add_up_to_it(composed, name):
     masks = {"method__shallow_layers": 1, "method__deep_layers": 1} if name == "hatllm" else {}
-    material, made = composed(name, **masks)
-    assert micro_batches(material.config)
+    ingredients, made = composed(name, **masks)
+    assert micro_batches(ingredients.config)
     model = made.model.eval()  # without dropout, whose draws fall otherwise
     found = []
     for size in (7, 4):
         total = 0.0
-        for part in batches(material.splits.train.take(np.arange(7)), size):
+        for part in batches(ingredients.splits.train.take(np.arange(7)), size):
             loss = model(made.prompts(part.history_BL), part.target_B) * (len(part) / 7)
             loss.backward()
             total += loss.item()

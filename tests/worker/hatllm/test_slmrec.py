@@ -9,7 +9,7 @@ from tests.worker.hatllm.test_run import SMALL, metrics_of
 from trainables.config import build
 from trainables.data.sequences import load
 from trainables.data.splits import split
-from trainables.hatllm.compose import Material
+from trainables.hatllm.compose import Ingredients
 from trainables.hatllm.config import Config
 from trainables.hatllm.run import run
 from trainables.hatllm.slmrec import as_teacher, teacher_settings, trained_teacher
@@ -36,7 +36,7 @@ def config_of(**values):
 
 
 def teacher_of(config):
-    return as_teacher(Material(config, None, None, None, None, None), config.method).config
+    return as_teacher(Ingredients(config, None, None, None, None, None), config.method).config
 
 
 def test_the_teacher_has_the_trials_engine_but_for_deepspeeds_own_settings():
@@ -76,7 +76,7 @@ def test_a_teacher_is_trained_anew_where_corrected_times_choose_other_rows(tmp_p
     with borrowed(config, trial) as base:
         folders = {
             trained_teacher(
-                Material(config, trial, made, split(made, config.data), pieces(config, trial), base), config.method
+                Ingredients(config, trial, made, split(made, config.data), pieces(config, trial), base), config.method
             ).folder
             for made in (first, with_other_times(first))
         }
@@ -88,14 +88,14 @@ def test_a_teacher_that_is_trained_is_read_without_a_language_model(tmp_path):
     sequences = load(config.data, trial.stages)
     with borrowed(config, trial) as base:
         before = sorted(name for name, _ in base.named_modules())
-        material = Material(config, trial, sequences, split(sequences, config.data), pieces(config, trial), base)
-        first = trained_teacher(material, config.method)
+        ingredients = Ingredients(config, trial, sequences, split(sequences, config.data), pieces(config, trial), base)
+        first = trained_teacher(ingredients, config.method)
         assert sorted(name for name, _ in base.named_modules()) == before  # the adapters went into a copy
     told = [line.rpartition(" ")[0] for line in trial.told if line]
     assert told == [f"{what}, valid/ndcg_10" for what in ("SASRec: epoch 1", "SLMRec's teacher: step 3",
                                                            "SLMRec's teacher: step 6")]  # fmt: skip
     assert any("lora_B" in name for name in first)
-    again = trained_teacher(dataclasses.replace(material, base=nn.Identity()), config.method)
+    again = trained_teacher(dataclasses.replace(ingredients, base=nn.Identity()), config.method)
     assert again.folder == first.folder
 
 

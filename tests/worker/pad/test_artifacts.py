@@ -16,7 +16,7 @@ from trainables.data.splits import Splits, split
 from trainables.pad import artifacts
 from trainables.pad.artifacts import write_diagnostics, write_distances, write_tau
 from trainables.pad.buckets import buckets, groups, item_frequency
-from trainables.pad.compose import Composition
+from trainables.pad.compose import Method
 from trainables.pad.config import Config
 from trainables.pad.experts import FusedItems, JoinedItems
 from trainables.pad.gate import FrequencyGate
@@ -75,10 +75,10 @@ def text(items: int, seed: int) -> TextItems:
     return TextItems(random_table(items, 9, 99), dim=6, generator=torch.Generator().manual_seed(seed))
 
 
-def composition(items: int, first: IdItems, gate: nn.Module | None = None) -> tuple[Composition, JoinedItems]:
+def composition(items: int, first: IdItems, gate: nn.Module | None = None) -> tuple[Method, JoinedItems]:
     fused = FusedItems(ids(items, 2), text(items, 3), dropout=0, generator=torch.Generator().manual_seed(4))
     experts: dict[str, Items] = {"id": ids(items, 1), "aligned": fused, "text": text(items, 5)}
-    made = Composition(
+    made = Method(
         {name: (expert, nn.Identity()) for name, expert in experts.items()},
         gate,
         first={"item.table_ID": first.rows().detach().numpy()},  # type: ignore[arg-type]

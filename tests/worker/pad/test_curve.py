@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.pad.curve import Curve, Once, replay, steps
+from trainables.pad.curve import Curve, ReportOnce, replay, steps
 from trainables.storage import mirror
 from trainables.trial import LocalTrial, TrialStopped
 
@@ -25,7 +25,7 @@ def test_a_reader_reports_the_lines_that_the_trainer_reported(tmp_path: Path) ->
 
 def test_who_trained_reports_nothing_twice(tmp_path: Path) -> None:
     trial = LocalTrial(tmp_path / "a")
-    once = Once(trial)
+    once = ReportOnce(trial)
     curve = Curve(tmp_path, once)
     curve.report(1, {"valid/hr_10": 0.1})
     replay(curve.arrays(), once)
@@ -40,7 +40,7 @@ def test_who_takes_over_reports_the_dead_trials_lines_and_keeps_its_checkpoint(t
     with (tmp_path / "curve.jsonl").open("a") as stream:
         stream.write('{"step": 3, "met')
     heir = LocalTrial(tmp_path / "b")
-    second = Curve(tmp_path, Once(heir))
+    second = Curve(tmp_path, ReportOnce(heir))
     assert second.load() == {"epoch": 1}
     second.report(2, {"valid/hr_10": 0.2})
     assert heir.reports[0] == (1, {"valid/hr_10": 0.1})
@@ -62,7 +62,7 @@ def test_on_another_node_who_takes_over_finds_the_lines_in_the_bucket(
 ) -> None:
     def on_node(name: str) -> tuple[Curve, LocalTrial]:
         monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / name))
-        folder = mirror.local(f"{bucket}/stages/phase")
+        folder = mirror.local_path(f"{bucket}/stages/phase")
         folder.mkdir(parents=True, exist_ok=True)
         trial = LocalTrial(tmp_path / f"trial-{name}")
         return Curve(folder, trial), trial

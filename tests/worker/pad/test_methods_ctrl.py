@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worker.pad_material import material
+from tests.worker.pad_ingredients import ingredients
 from trainables.config import build, flatten, settings_of
 from trainables.data.batches import Batch
 from trainables.pad import ctrl
@@ -132,7 +132,7 @@ def test_trials_share_the_matching_and_then_train_the_ids_from_it(
 
 
 def test_the_last_phase_starts_from_matched_ids_a_fresh_backbone_and_no_text(tmp_path: Path, stages: Stages) -> None:
-    given = material(build(Config, SMALL), tmp_path, stages)
+    given = ingredients(build(Config, SMALL), tmp_path, stages)
     made = compose(given)
     (items, backbone), fresh = made.experts["id"], ctrl.id_expert(given.config, given.sequences.num_items)
     assert isinstance(items, IdItems)
@@ -159,14 +159,14 @@ def test_the_joint_class_trains_fused_items_once(tmp_path: Path, stages: Stages)
 
 def test_the_matched_text_is_read_without_dropout(tmp_path: Path, stages: Stages) -> None:
     deep = SMALL | {"text.layers": 2, "text.dropout": 0.5, "pretrain.epochs": 1}
-    made = compose(material(build(Config, deep), tmp_path, stages))
+    made = compose(ingredients(build(Config, deep), tmp_path, stages))
     assert made.text is not None
     torch.testing.assert_close(made.text.rows(), made.text.rows(), rtol=0, atol=0)
 
 
 def test_the_matching_is_shared_by_trials_that_differ_in_validation_rows_alone(tmp_path: Path, stages: Stages) -> None:
     found = [
-        compose(material(build(Config, SMALL | values), tmp_path / str(number), stages)).first
+        compose(ingredients(build(Config, SMALL | values), tmp_path / str(number), stages)).first
         for number, values in enumerate(({}, {"data.eval_rows": 50}, {"data.split_seed": 1}, {"data.keep_last": 6}))
     ]
     folders = [first.folder for first in found if first is not None]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worker.pad_material import material
+from tests.worker.pad_ingredients import ingredients
 from trainables.config import build, settings_of
 from trainables.pad import phases
-from trainables.pad.compose import Composition, compose
+from trainables.pad.compose import Method, compose
 from trainables.pad.config import Config
 from trainables.pad.gate import FrequencyGate
 from trainables.pad.make import ComplementGate
@@ -37,8 +37,8 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
     return Stages(tmp_path_factory.mktemp("stages"))
 
 
-def composed(values: dict[str, Any], folder: Path, stages: Stages) -> Composition:
-    return compose(material(build(Config, SMALL | values), folder, stages))
+def composed(values: dict[str, Any], folder: Path, stages: Stages) -> Method:
+    return compose(ingredients(build(Config, SMALL | values), folder, stages))
 
 
 def trained(values: dict[str, Any], folder: Path, stages: Stages) -> list[tuple[int, dict[str, float]]]:

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from tests.worker.pad.test_config import SMALL
-from tests.worker.pad_material import material
+from tests.worker.pad_ingredients import ingredients
 from tests.worker.spectran.test_micro_batches import fixed_negatives
 from trainables.config import build
 from trainables.data.batches import Batch
 from trainables.data.text import text_stage
 from trainables.pad import phases
-from trainables.pad.compose import Material, compose
+from trainables.pad.compose import Ingredients, compose
 from trainables.pad.config import MAKE, SMEM, Config
 from trainables.pad.config import micro_batches as says
 from trainables.pad.experts import JoinedBackbone, JoinedItems
@@ -31,7 +31,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
     return Stages(tmp_path_factory.mktemp("stages"))
 
 
-def experts(given: Material) -> tuple[list[Any], nn.Module | None, Any]:
+def experts(given: Ingredients) -> tuple[list[Any], nn.Module | None, Any]:
     """The experts of the method, its gate and its penalty; phases before the last are left out."""
     config, num_items = given.config, given.sequences.num_items
     if not isinstance(config.method, SMEM | MAKE):
@@ -44,7 +44,7 @@ def experts(given: Material) -> tuple[list[Any], nn.Module | None, Any]:
 
 def gradients(config: Config, folder: Path, stages: Stages, divisor: int, weigh: Any) -> tuple[float, torch.Tensor]:
     """The loss of 24 rows of different lengths and its gradients, in ``divisor`` parts as `fit` takes them."""
-    given = material(config, folder, stages)
+    given = ingredients(config, folder, stages)
     made, gate, penalty = experts(given)
     items = JoinedItems([each[0] for each in made], torch.arange(given.sequences.num_items) % 4, gate)
     backbone = JoinedBackbone([each[1] for each in made])

@@ -138,11 +138,11 @@ class Elsewhere:
         self.name, self.last = name, None
         self._said, self._found, self._looks = said, found, 0
 
-    def look(self) -> None:
+    def poll(self) -> None:
         self._looks += 1
         self.last = self._said if self._looks > 1 else None
 
-    def ask_after(self) -> None:
+    def check_alive(self) -> None:
         self.last = self.last or self._found
 
 
@@ -155,7 +155,7 @@ BROKEN = {
     "text": "rank 0 of 2: RuntimeError: [/src/gloo/transport/tcp/pair.cc:1] Connection closed by peer",
     "time": 1.0,
 }
-GONE = {"reason": WORKER_LOST, "text": "is gone (its outpost died)", "time": 0.0}
+GONE = {"reason": WORKER_LOST, "text": "is gone (its node agent died)", "time": 0.0}
 
 
 def test_ranks_elsewhere_are_followed_to_their_end(tmp_path):
@@ -171,7 +171,7 @@ def test_ranks_elsewhere_are_followed_to_their_end(tmp_path):
             OUT_OF_MEMORY,
             "rank 1 of 2: M",
         ),
-        (GONE, WORKER_LOST, "is gone (its outpost died)"),
+        (GONE, WORKER_LOST, "is gone (its node agent died)"),
     ],
 )
 def test_a_connection_that_broke_is_not_told_where_another_end_broke_it(tmp_path, other, reason, text):
@@ -181,7 +181,7 @@ def test_a_connection_that_broke_is_not_told_where_another_end_broke_it(tmp_path
 
 
 def test_who_says_nothing_after_an_end_elsewhere_is_asked_after(tmp_path):
-    with pytest.raises(RankFailed, match=re.escape("node b: is gone (its outpost died)")):
+    with pytest.raises(RankFailed, match=re.escape("node b: is gone (its node agent died)")):
         follow(tmp_path, Elsewhere("node a", BROKEN), Elsewhere("node b", None, GONE))
     with pytest.raises(RankFailed, match=r"node a: rank 0 of 2: RuntimeError: \[/src/gloo/"):
         follow(tmp_path, Elsewhere("node a", BROKEN), Elsewhere("node b", None))

@@ -11,7 +11,7 @@ def test_what_a_trial_leaves_is_in_the_bucket_before_its_last_word(bucket, monke
     from ray import tune
 
     place = f"{bucket}/runs/curve/trials/0"
-    folder = mirror.local(place)
+    folder = mirror.local_path(place)
     said: list[tuple[str, set[str]]] = []
 
     def report(message: dict) -> None:

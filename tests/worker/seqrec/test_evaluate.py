@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainables.data.batches import Batch
-from trainables.data.splits import Rows, Seen
+from trainables.data.splits import History, Rows
 from trainables.seqrec import evaluate
 from trainables.seqrec.evaluate import rank_targets, write_ranks
 
@@ -40,7 +40,7 @@ tables = st.lists(
 def test_a_target_ranks_behind_everything_not_below_it(table: list, masked: bool) -> None:
     targets, scores, seen_sets = (list(column) for column in zip(*table, strict=True))
     flat = [item for items in seen_sets for item in sorted(items)]
-    seen = Seen(np.array(flat, np.int64), np.cumsum([0, *map(len, seen_sets)]))
+    seen = History(np.array(flat, np.int64), np.cumsum([0, *map(len, seen_sets)]))
     expected = []
     for target, row, taken in zip(targets, scores, seen_sets, strict=True):
         row = [-np.inf if masked and item in taken else value for item, value in enumerate(row)]
@@ -53,14 +53,14 @@ def test_a_target_ranks_behind_everything_not_below_it(table: list, masked: bool
 def test_batches_do_not_change_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     score_NI, targets = generator.normal(size=(100, ITEMS)), generator.integers(1, ITEMS, 100).tolist()
-    seen = Seen(generator.integers(1, ITEMS, 200), np.arange(0, 201, 2))
+    seen = History(generator.integers(1, ITEMS, 200), np.arange(0, 201, 2))
     whole_N = rank_targets(scorer(score_NI), rows_of(targets), num_items=ITEMS, seen=seen)
     monkeypatch.setattr(evaluate, "_SCORES_AT_ONCE", 1)  # 32 rows at once
     assert np.array_equal(rank_targets(scorer(score_NI), rows_of(targets), num_items=ITEMS, seen=seen), whole_N)
 
 
 def test_a_seen_target_ranks_last() -> None:
-    seen = Seen(np.array([2]), np.array([0, 1]))
+    seen = History(np.array([2]), np.array([0, 1]))
     score_NI = np.arange(ITEMS)[None] * -1.0
     assert rank_targets(scorer(score_NI), rows_of([2]), num_items=ITEMS).tolist() == [2]
     assert rank_targets(scorer(score_NI), rows_of([2]), num_items=ITEMS, seen=seen).tolist() == [ITEMS - 1]

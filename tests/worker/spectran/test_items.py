@@ -18,7 +18,7 @@ from trainables.seqrec.items import IdItems
 from trainables.seqrec.objectives import after, sampled_loss
 from trainables.spectran.adapters.config import problems
 from trainables.spectran.config import Config
-from trainables.spectran.items import Made, last_rows, make_items, mapped, mean_length, times_met
+from trainables.spectran.items import Made, item_counts, last_rows, make_items, mapped, mean_length
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
@@ -201,7 +201,7 @@ def test_items_are_counted_once_a_user_up_to_the_last_training_target() -> None:
     sequences = Sequences("x", "", items, np.array([0, 5, 8]), 7, [""] * 7)
     all_prefixes = rows([0, 1, 0, 0], [0, 5, 0, 0], [2, 6, 3, 1], items)
     assert last_rows(all_prefixes).tolist() == [2, 1]
-    assert times_met(sequences, all_prefixes).tolist() == [0, 2, 2, 1, 0, 1, 0]
+    assert item_counts(sequences, all_prefixes).tolist() == [0, 2, 2, 1, 0, 1, 0]
 
 
 def test_distillation_reads_each_users_own_similar_users(stages: Stages, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def kept(stages: Stages) -> list[Path]:
 
 def test_the_longest_unused_results_go_when_the_cache_is_full(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEP_CACHE_SIZE", "2.5MiB")
-    stages = Stages(mirror.local(f"{bucket}/stages"))
+    stages = Stages(mirror.local_path(f"{bucket}/stages"))
     folders = []
     for seed in range(3):
         folders.append(stages.get(numbers, {"seed": seed}).folder)
@@ -45,13 +45,13 @@ def test_the_longest_unused_results_go_when_the_cache_is_full(bucket: str, monke
 
 def test_what_is_used_stays_though_the_cache_is_full(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEP_CACHE_SIZE", "1MiB")
-    stages = Stages(mirror.local(f"{bucket}/stages"))
+    stages = Stages(mirror.local_path(f"{bucket}/stages"))
     held = [stages.get(numbers, {"seed": seed}) for seed in range(3)]
     assert len(kept(stages)) == 3
     assert [result["x"][-1] for result in held] == [0, 1, 2]
     held.clear()
     gc.collect()
-    cache.make_room()
+    cache.evict()
     assert kept(stages) == []
 
 
@@ -59,14 +59,14 @@ def test_copies_of_a_trial_that_a_killed_worker_left_go_when_room_is_needed(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWEEP_CACHE_SIZE", "1MiB")
-    left, running = (LocalTrial(mirror.local(f"{bucket}/runs/curve/trials/{number}")) for number in range(2))
+    left, running = (LocalTrial(mirror.local_path(f"{bucket}/runs/curve/trials/{number}")) for number in range(2))
     for trial in (left, running):
         trial.artifact("large.bin").write_bytes(bytes(2**20))
     folder = left.folder
     del left, trial  # as a process that ends lets go
-    running.hand_over()
+    running.upload_artifacts()
     gc.collect()
-    cache.make_room()
+    cache.evict()
     assert not folder.exists()
     assert (running.folder / "artifacts" / "large.bin").exists()
     assert [path.name for path in mirror.sizes(running.folder)] == ["large.bin"]
@@ -113,7 +113,7 @@ def test_a_data_set_that_is_not_in_the_bucket_is_said(bucket: str) -> None:
 
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:
-    assert cache.bring(str(tmp_path)) == tmp_path
+    assert cache.fetch(str(tmp_path)) == tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
@@ -135,7 +135,7 @@ def test_the_content_of_a_bucket_is_what_lies_there_whenever_it_was_brought(buck
     found = cache.content(f"{bucket}/models/one")
     assert found is not None
     assert "weights" in found
-    os.utime(cache.bring(f"{bucket}/models/one") / "weights", (1, 1))
+    os.utime(cache.fetch(f"{bucket}/models/one") / "weights", (1, 1))
     assert cache.content(f"{bucket}/models/one") == found
     store.write("models/one/weights", b"other")
     assert cache.content(f"{bucket}/models/one") != found

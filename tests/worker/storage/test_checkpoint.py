@@ -173,21 +173,21 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(small_disk):
 
 
 def test_in_a_bucket_a_checkpoint_is_saved_when_save_returns_and_the_last_two_stay(bucket, tmp_path, monkeypatch):
-    folder = copies.local(f"{bucket}/checkpoints")
+    folder = copies.local_path(f"{bucket}/checkpoints")
     for step in range(4):
         checkpoint.save(folder, state(step))
     checkpoint.save(folder / "phase", state(9))
     names = ["000002.pt", "000003.pt", "phase/000000.pt"]
     assert sorted(path.relative_to(folder).as_posix() for path in copies.sizes(folder)) == names
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "elsewhere"))
-    folder = copies.local(f"{bucket}/checkpoints")
+    folder = copies.local_path(f"{bucket}/checkpoints")
     assert checkpoint.save(folder, state(4)).name == "000004.pt"  # though this node has none
     assert is_whole(checkpoint.load(folder), 4)
 
 
 @pytest.mark.parametrize("place", ["folder", "bucket"])
 def test_a_phases_checkpoints_below_count_as_its_own_only(request, tmp_path, place):
-    folder = tmp_path if place == "folder" else copies.local(f"{request.getfixturevalue('bucket')}/checkpoints")
+    folder = tmp_path if place == "folder" else copies.local_path(f"{request.getfixturevalue('bucket')}/checkpoints")
     for step in range(5):
         checkpoint.save(folder / "phase", state(step))
     for step in range(3):
@@ -197,7 +197,7 @@ def test_a_phases_checkpoints_below_count_as_its_own_only(request, tmp_path, pla
 
 
 def test_in_a_bucket_a_damaged_checkpoint_gives_way_and_a_stale_copy_does_too(bucket, tmp_path, monkeypatch):
-    folder = copies.local(f"{bucket}/checkpoints")
+    folder = copies.local_path(f"{bucket}/checkpoints")
     checkpoint.save(folder, state(1))
     newest = checkpoint.save(folder, state(2))
     newest.write_bytes(newest.read_bytes()[:-1])
@@ -205,13 +205,13 @@ def test_in_a_bucket_a_damaged_checkpoint_gives_way_and_a_stale_copy_does_too(bu
     assert is_whole(checkpoint.load(folder), 1)
     assert [path.name for path in copies.sizes(folder)] == ["000000.pt"]
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "elsewhere"))
-    checkpoint.save(copies.local(f"{bucket}/checkpoints"), state(5))
+    checkpoint.save(copies.local_path(f"{bucket}/checkpoints"), state(5))
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "node"))
     assert is_whole(checkpoint.load(folder), 5)
 
 
 def test_in_a_bucket_what_a_trial_leaves_is_there_before_its_report(bucket):
-    folder = copies.local(f"{bucket}/trials/0")
+    folder = copies.local_path(f"{bucket}/trials/0")
     seen: list[list[str]] = []
 
     def send(step: int, metrics: dict[str, float]) -> None:
@@ -223,8 +223,8 @@ def test_in_a_bucket_what_a_trial_leaves_is_there_before_its_report(bucket):
     trial.artifact("plots/curve.csv").write_text("1")
     trial.report(1, {"valid/hr_10": 0.5})
     trial.artifact("more.csv").write_text("2")
-    trial.hand_over()
-    trial.forget()
+    trial.upload_artifacts()
+    trial.delete_local()
     assert seen == [["artifacts/plots/curve.csv", "status", "tags.json"]]
     assert not folder.exists()
     again = LocalTrial(folder)

@@ -13,7 +13,7 @@ def node(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def be_on(name: str) -> Path:
         monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / name))
-        return mirror.local(f"{bucket}/runs/x")
+        return mirror.local_path(f"{bucket}/runs/x")
 
     return be_on
 
@@ -29,15 +29,15 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_a_folder_is_itself_and_nothing_is_done_with_it(tmp_path: Path) -> None:
-    assert mirror.local(str(tmp_path)) == tmp_path
+    assert mirror.local_path(str(tmp_path)) == tmp_path
     file = write(tmp_path / "a", "text")
     mirror.push(file)
     mirror.push_changed(tmp_path)
     mirror.pull(tmp_path)
     mirror.pull_file(file)
-    assert mirror.place_of(file) == str(file)
+    assert mirror.uri_of(file) == str(file)
     with pytest.raises(AssertionError, match=f"{file} is no copy"):
-        mirror.object_behind(file)
+        mirror.require_remote(file)
     assert mirror.sizes(tmp_path) == {file: 4}
     mirror.remove([file, tmp_path / "none"])
     assert names(tmp_path) == []
@@ -46,7 +46,7 @@ def test_a_folder_is_itself_and_nothing_is_done_with_it(tmp_path: Path) -> None:
 def test_what_one_node_pushes_another_pulls(node, bucket: str) -> None:
     first = node("first")
     mirror.push(write(first / "a/b", "text"))
-    assert mirror.place_of(first / "a/b") == f"{bucket}/runs/x/a/b"
+    assert mirror.uri_of(first / "a/b") == f"{bucket}/runs/x/a/b"
     write(first / "unpushed", "")
     second = node("second")
     assert mirror.sizes(second) == {second / "a/b": 4}
@@ -103,7 +103,7 @@ def test_only_what_changed_travels(node, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_folder_goes_here_and_in_the_bucket_or_only_here(node) -> None:
     folder = node("first")
     mirror.push(write(folder / "a/1", ""), write(folder / "a/2", ""), write(folder / "ab", ""))
-    mirror.forget(folder)
+    mirror.delete_local(folder)
     assert not folder.exists()
     mirror.pull(folder)
     assert names(folder) == ["a/1", "a/2", "ab"]
@@ -114,7 +114,7 @@ def test_a_folder_goes_here_and_in_the_bucket_or_only_here(node) -> None:
 
 def test_driver_and_workers_of_one_node_have_copies_of_their_own(node, bucket: str) -> None:
     node("first")
-    worker, driver = mirror.local(f"{bucket}/x"), mirror.local(f"{bucket}/x", mirror.DRIVER)
+    worker, driver = mirror.local_path(f"{bucket}/x"), mirror.local_path(f"{bucket}/x", mirror.DRIVER)
     assert worker != driver
     mirror.push(write(worker / "status", "busy"))
     mirror.pull_file(driver / "status")

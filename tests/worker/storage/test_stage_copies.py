@@ -41,13 +41,13 @@ def on_node(bucket: str, tmp_path: Path):
 
     def ask(name: str, go: str, said: Path) -> None:
         os.environ["SWEEP_CACHE"] = str(tmp_path / name)
-        stages = Stages(mirror.local(f"{bucket}/stages"), owner=f"node {name}")
+        stages = Stages(mirror.local_path(f"{bucket}/stages"), owner=f"node {name}")
 
         def status(text: str) -> None:
             with said.open("a") as stream:
                 stream.write(f"{text}\n")
 
-        result = stages.get(slow, {"total": 4}, context={"place": tmp_path, "go": go}, status=status)
+        result = stages.get(slow, {"total": 4}, context={"place": tmp_path, "go": go}, notify=status)
         assert result["numbers"].tolist() == [0, 1, 2, 3]
 
     started = []
@@ -143,7 +143,7 @@ def test_partial_work_of_a_dead_node_is_carried_on_by_another(
 
     def ask(name: str) -> None:
         os.environ["SWEEP_CACHE"] = str(tmp_path / name)
-        stages = Stages(mirror.local(f"{bucket}/stages"))
+        stages = Stages(mirror.local_path(f"{bucket}/stages"))
         stages.get(stepwise, {"total": 5}, context={"place": tmp_path}, scratch=True)
 
     for name, code in (("first", -signal.SIGKILL), ("second", 0)):
@@ -199,7 +199,7 @@ def test_a_kill_before_the_manifest_leaves_no_result(on_node, tmp_path: Path, bu
 def test_the_first_of_two_results_stays_whole(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for node, value in (("first", 1), ("second", 2)):
         monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / node))
-        folder = mirror.local(f"{bucket}/stages") / KEY
+        folder = mirror.local_path(f"{bucket}/stages") / KEY
         draft = folder.with_name("draft")
         draft.mkdir(parents=True)
         np.save(draft / "x.npy", np.full(3, value))
@@ -209,7 +209,7 @@ def test_the_first_of_two_results_stays_whole(bucket: str, tmp_path: Path, monke
 
 
 def test_a_damaged_array_is_refused(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stages = Stages(mirror.local(f"{bucket}/stages"))
+    stages = Stages(mirror.local_path(f"{bucket}/stages"))
     stages.get(slow, {"total": 4}, context={"place": tmp_path, "go": ""})
     [key] = [key for key in objects(bucket) if key.endswith("numbers.npy")]
     store = Bucket(bucket.removeprefix("s3://"))
@@ -217,7 +217,7 @@ def test_a_damaged_array_is_refused(bucket: str, tmp_path: Path, monkeypatch: py
     store.write(key, data[:-1] + bytes([data[-1] ^ 1]))
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "other"))
     with pytest.raises(StoreError, match=r"numbers\.npy: must be what its manifest says, but is damaged; remove"):
-        Stages(mirror.local(f"{bucket}/stages")).get(slow, {"total": 4}, context={"place": tmp_path, "go": ""})
+        Stages(mirror.local_path(f"{bucket}/stages")).get(slow, {"total": 4}, context={"place": tmp_path, "go": ""})
 
 
 def test_a_lease_is_one_s_until_it_is_given_back_or_taken_over(bucket: str) -> None:
@@ -226,19 +226,21 @@ def test_a_lease_is_one_s_until_it_is_given_back_or_taken_over(bucket: str) -> N
     assert one.newest() is None
     assert one.take(b"one", None)
     assert not two.take(b"two", None)
-    assert one.beat()
+    assert one.renew()
     found = two.newest()
     assert found.data == b"one"
     assert two.take(b"two", found.tag)
-    assert not one.beat()
+    assert not one.renew()
     one.release()
-    assert two.beat()
+    assert two.renew()
     two.release()
     assert one.newest() is None
     assert one.take(b"one", None)
 
 
 def test_manifest_names_every_array_with_its_digest(bucket: str, tmp_path: Path) -> None:
-    result = Stages(mirror.local(f"{bucket}/stages")).get(slow, {"total": 4}, context={"place": tmp_path, "go": ""})
+    result = Stages(mirror.local_path(f"{bucket}/stages")).get(
+        slow, {"total": 4}, context={"place": tmp_path, "go": ""}
+    )
     manifest = json.loads((result.folder / "manifest.json").read_text())
     assert sorted(manifest["arrays"]) == sorted(manifest["digests"]) == ["numbers", "who"]

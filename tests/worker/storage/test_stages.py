@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.storage.stages import MANIFEST, File, StageResult, Stages, _publish, _taken, stage, stage_key
+from trainables.storage.stages import MANIFEST, File, StageResult, Stages, _publish, _try_lock, stage, stage_key
 
 
 @stage(version=1)
@@ -278,9 +278,9 @@ def test_a_result_that_comes_between_the_look_and_the_lock_is_not_computed_again
 
     def late(lock):
         _publish(folder, scaled, inputs)
-        return _taken(lock)
+        return _try_lock(lock)
 
-    monkeypatch.setattr("trainables.storage.stages._taken", late)
+    monkeypatch.setattr("trainables.storage.stages._try_lock", late)
     assert stages.get(scaled, inputs)["scaled"].tolist() == [3.0, 6.0]
     assert calls.read_text() == "x"
 

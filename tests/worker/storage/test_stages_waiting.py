@@ -67,7 +67,7 @@ def ask(place: Path, number: int, act: Callable[[int], None] | None = None) -> l
         note(place / str(number), text)
 
     result = trial.stages.get(
-        counted, INPUTS, context={"place": place, "act": act or hold(place)}, status=status, scratch=True
+        counted, INPUTS, context={"place": place, "act": act or hold(place)}, notify=status, scratch=True
     )
     assert result["first"].tolist() == list(range(TOTAL))
     assert len(set(result["second"].tolist())) == 1
@@ -259,7 +259,7 @@ def test_who_waits_can_be_stopped_and_who_computes_is_not_disturbed(start, tmp_p
 
     stages = Stages(tmp_path / "stages")
     with pytest.raises(TrialStopped):
-        stages.get(counted, INPUTS, context={"place": tmp_path, "act": stop}, status=stop, scratch=True)
+        stages.get(counted, INPUTS, context={"place": tmp_path, "act": stop}, notify=stop, scratch=True)
     interrupted = start(tmp_path, 1)
     until(lambda: said(tmp_path, 1))
     os.kill(interrupted.pid, signal.SIGINT)
@@ -295,6 +295,6 @@ def test_a_result_whose_owner_is_not_known_is_waited_for_too(tmp_path):
         heard.append(text)
         (tmp_path / "go").touch()
 
-    stages.get(counted, INPUTS, context={"place": tmp_path, "act": None}, status=status, scratch=True)
+    stages.get(counted, INPUTS, context={"place": tmp_path, "act": None}, notify=status, scratch=True)
     thread.join(20)
     assert (heard[0], heard[-1]) == ("waits for counted", "")

@@ -11,7 +11,7 @@ _HOOKS = ("_hooks", "_hooks_with_kwargs", "_hooks_always_called")
 """Ends of the names under which a module keeps its hooks."""
 
 
-class Lent:
+class ModuleSnapshot:
     """What ``module`` is like before it is lent.
 
     Args:
@@ -27,7 +27,7 @@ class Lent:
         ]
         self._buffers = [(part, dict(part._buffers)) for part in module.modules()]
 
-    def take_back(self) -> None:
+    def restore(self) -> None:
         """Put everything back; DeepSpeed's engine must be destroyed already. A second call does nothing."""
         partitioned = [p for p in self._module.parameters() if hasattr(p, "ds_id")]
         if partitioned:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from trainables.language.engines.deepspeed_json import Merged, merged
 from trainables.language.engines.engine import State
 from trainables.language.engines.engine_config import EngineConfig
-from trainables.language.engines.restore import Lent
+from trainables.language.engines.restore import ModuleSnapshot
 from trainables.language.engines.schedule import learning_rate_at
 from trainables.language.engines.torch_engine import Bfloat16
 from trainables.language.engines.trained import (
@@ -64,7 +64,7 @@ class ZeroEngine:
             learning_rate_at, peak=learning_rate, steps=steps, warm_up=settings.warm_up, schedule=settings.schedule
         )
         process_group.join_alone(trial.device)
-        self._lent = Lent(module)
+        self._snapshot = ModuleSnapshot(module)
         self._optimiser = torch.optim.AdamW(
             self._trained.values(),
             lr=learning_rate,
@@ -76,7 +76,7 @@ class ZeroEngine:
         try:
             self.module = _initialise(module, self._optimiser, found, trial.device)
         except BaseException:
-            self._lent.take_back()
+            self._snapshot.restore()
             raise
 
     def backward(self, loss: Tensor, share: float | None = None) -> None:
@@ -141,7 +141,7 @@ class ZeroEngine:
             None  # else its __del__ takes the next engine's parameters
         )
         self._optimiser.state.clear()
-        self._lent.take_back()
+        self._snapshot.restore()
 
     def _prime(self, steps: int) -> None:
         """Give AdamW its (empty) moments of every flat group, which it else makes in its first step."""

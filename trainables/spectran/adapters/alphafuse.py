@@ -69,7 +69,7 @@ def weighted_coordinates(text: Mapping[str, np.ndarray], met: Sequence[int]) -> 
     return {"coordinates_IR": standardise(text["vectors"], np.asarray(met, dtype=np.float64))}
 
 
-def standardise(vectors_IV: np.ndarray, met_I: np.ndarray) -> np.ndarray:
+def standardise(vectors_IV: np.ndarray, count_I: np.ndarray) -> np.ndarray:
     """Principal coordinates under weighted mean and covariance, each of unit weighted variance; float32 (I, R).
 
     The released code centres the weighted rows a second time and divides by the number of items, which turns the
@@ -77,9 +77,9 @@ def standardise(vectors_IV: np.ndarray, met_I: np.ndarray) -> np.ndarray:
 
     Args:
         vectors_IV: text vectors, row 0 (padding) and other zero rows left out; these stay zero.
-        met_I: weight of each item, at least 0; of those with text not all 0.
+        count_I: weight of each item, at least 0; of those with text not all 0.
     """
-    weight_N = met_I[1:] * has_text(vectors_IV)
+    weight_N = count_I[1:] * has_text(vectors_IV)
     weight_I = np.concatenate([[0], weight_N / weight_N.sum()])
     blocks = list(row_blocks(vectors_IV))
     mean_V = total(weight_I[rows] @ np.asarray(vectors_IV[rows], dtype=np.float64) for rows in blocks)

@@ -18,7 +18,7 @@ def start_table(
     *,
     dim: int,
     select: Literal["variance", "even", "random"],
-    met_I: np.ndarray,
+    count_I: np.ndarray,
     share: float = 0.2,
     generator: torch.Generator,
 ) -> np.ndarray:
@@ -28,7 +28,7 @@ def start_table(
         vectors_IV: text vectors, row 0 (padding) zero.
         dim: D, at most V.
         select: columns of largest variance, evenly spaced from the first to the last, or drawn at random.
-        met_I: how often training meets each item.
+        count_I: how often training meets each item.
         share: share of the items, the most met ones, that ``variance`` looks at; equally met ones by their number.
         generator: draws for ``random``.
 
@@ -42,7 +42,7 @@ def start_table(
             "lower dim or use wider text vectors (data.text, data.text_width)"
         )
     if select == "variance":
-        column_D = widest_columns(vectors_IV, dim, most_met(met_I, share))
+        column_D = widest_columns(vectors_IV, dim, most_frequent(count_I, share))
     elif select == "even":
         column_D = np.linspace(0, text_width - 1, dim).round().astype(np.int64)
     else:
@@ -50,9 +50,9 @@ def start_table(
     return np.asarray(vectors_IV[:, column_D])
 
 
-def most_met(met_I: np.ndarray, share: float) -> np.ndarray:
+def most_frequent(count_I: np.ndarray, share: float) -> np.ndarray:
     """The items that hold this share of all items' number, those met most often first; at least one."""
-    order = np.argsort(-met_I[1:], kind="stable") + 1
+    order = np.argsort(-count_I[1:], kind="stable") + 1
     return order[: max(1, int(np.ceil(share * len(order))))]
 
 

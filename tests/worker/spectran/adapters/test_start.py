@@ -6,7 +6,7 @@ import torch
 
 from trainables.data import text as texts
 from trainables.spectran.adapters.alphafuse import AlphaFuseItems, standardise
-from trainables.spectran.adapters.llminit import most_met, rescaled, start_table, widest_columns
+from trainables.spectran.adapters.llminit import most_frequent, rescaled, start_table, widest_columns
 
 ITEMS, WIDTH, DIM = 100, 10, 4
 
@@ -23,10 +23,10 @@ def generator() -> torch.Generator:
 
 
 def test_the_most_met_items_are_a_share_of_all_and_ties_go_by_number() -> None:
-    met_I = np.array([99, 1, 5, 0, 5, 7])
-    assert most_met(met_I, 0.6).tolist() == [5, 2, 4]
-    assert most_met(met_I, 0.2).tolist() == [5]
-    assert most_met(met_I, 0.01).tolist() == [5]
+    count_I = np.array([99, 1, 5, 0, 5, 7])
+    assert most_frequent(count_I, 0.6).tolist() == [5, 2, 4]
+    assert most_frequent(count_I, 0.2).tolist() == [5]
+    assert most_frequent(count_I, 0.01).tolist() == [5]
 
 
 def test_columns_are_chosen_by_their_variance_over_the_most_met_items_and_keep_their_order() -> None:
@@ -36,16 +36,16 @@ def test_columns_are_chosen_by_their_variance_over_the_most_met_items_and_keep_t
     vectors_IV[1:, 3] = [2, 0, -2, 0, 0, 0]
     assert widest_columns(vectors_IV, 2, np.array([1, 3])).tolist() == [1, 3]
     assert widest_columns(vectors_IV, 2, np.arange(1, 7)).tolist() == [0, 3]
-    met_I = np.array([0, 5, 1, 5, 1, 1, 1])
-    table_ID = start_table(vectors_IV, dim=2, select="variance", met_I=met_I, share=0.3, generator=generator())
+    count_I = np.array([0, 5, 1, 5, 1, 1, 1])
+    table_ID = start_table(vectors_IV, dim=2, select="variance", count_I=count_I, share=0.3, generator=generator())
     np.testing.assert_array_equal(table_ID, vectors_IV[:, [1, 3]])
 
 
 def test_even_columns_reach_from_the_first_to_the_last_and_random_ones_are_distinct_and_in_order() -> None:
     column_IV = np.tile(np.arange(WIDTH, dtype=np.float32), (3, 1))
-    met_I = np.zeros(3, np.int64)
+    count_I = np.zeros(3, np.int64)
     even, random, again = (
-        start_table(column_IV, dim=DIM, select=select, met_I=met_I, generator=generator())[1].tolist()  # type: ignore[arg-type]
+        start_table(column_IV, dim=DIM, select=select, count_I=count_I, generator=generator())[1].tolist()  # type: ignore[arg-type]
         for select in ("even", "random", "random")
     )
     assert even == [0, 3, 6, 9]
@@ -64,7 +64,7 @@ def test_the_start_is_scaled_as_a_whole() -> None:
 
 def test_too_few_columns_are_refused() -> None:
     with pytest.raises(ValueError, match=r"dim must be at most the width .* but got dim 11 and width 10; lower dim"):
-        start_table(text(), dim=11, select="even", met_I=np.zeros(ITEMS + 1), generator=generator())
+        start_table(text(), dim=11, select="even", count_I=np.zeros(ITEMS + 1), generator=generator())
 
 
 def frozen(columns: int = DIM) -> torch.Tensor:
@@ -101,9 +101,9 @@ def test_training_changes_alphafuses_ids_and_nothing_else() -> None:
 
 
 def test_weighted_coordinates_are_those_of_a_text_that_repeats_its_items() -> None:
-    met_I = np.random.default_rng(1).integers(0, 4, ITEMS + 1).astype(np.float64)
-    coordinates_IR = standardise(text(), met_I)
-    item_N = np.repeat(np.arange(ITEMS + 1), met_I.astype(int) * (np.arange(ITEMS + 1) > 0))
+    count_I = np.random.default_rng(1).integers(0, 4, ITEMS + 1).astype(np.float64)
+    coordinates_IR = standardise(text(), count_I)
+    item_N = np.repeat(np.arange(ITEMS + 1), count_I.astype(int) * (np.arange(ITEMS + 1) > 0))
     repeated = coordinates_IR[item_N].astype(np.float64)
     np.testing.assert_allclose(repeated.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(repeated.T @ repeated / len(repeated), np.eye(WIDTH), atol=1e-3)
@@ -114,12 +114,12 @@ def test_weighted_coordinates_are_those_of_a_text_that_repeats_its_items() -> No
 
 
 def test_an_item_without_text_has_no_weight_and_stays_zero() -> None:
-    vectors_IV, met_I = text(), np.random.default_rng(1).integers(1, 4, ITEMS + 1).astype(np.float64)
+    vectors_IV, count_I = text(), np.random.default_rng(1).integers(1, 4, ITEMS + 1).astype(np.float64)
     vectors_IV[[3, 7]] = 0
     titled = [place for place in range(ITEMS + 1) if place not in (3, 7)]
-    coordinates_IR = standardise(vectors_IV, met_I)
+    coordinates_IR = standardise(vectors_IV, count_I)
     assert not coordinates_IR[[3, 7]].any()
-    np.testing.assert_allclose(coordinates_IR[titled], standardise(vectors_IV[titled], met_I[titled]), atol=1e-4)
+    np.testing.assert_allclose(coordinates_IR[titled], standardise(vectors_IV[titled], count_I[titled]), atol=1e-4)
 
 
 def test_a_weak_direction_has_coordinates_however_many_items_there_are() -> None:
@@ -128,10 +128,10 @@ def test_a_weak_direction_has_coordinates_however_many_items_there_are() -> None
 
 
 def test_rows_in_blocks_have_the_coordinates_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    met_I = np.random.default_rng(1).integers(0, 4, ITEMS + 1).astype(np.float64)
-    whole_IR = standardise(text(), met_I)
+    count_I = np.random.default_rng(1).integers(0, 4, ITEMS + 1).astype(np.float64)
+    whole_IR = standardise(text(), count_I)
     monkeypatch.setattr(texts, "AT_ONCE", 17 * WIDTH)
-    np.testing.assert_allclose(standardise(text(), met_I), whole_IR, atol=1e-5)
+    np.testing.assert_allclose(standardise(text(), count_I), whole_IR, atol=1e-5)
 
 
 def test_directions_without_variance_are_cut_from_weighted_coordinates() -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from trainables.data.sequences import load
 from trainables.data.splits import split
-from trainables.pad.compose import Material
+from trainables.pad.compose import Ingredients
 from trainables.pad.config import Config
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 
-def material(config: Config, folder: Path, stages: Stages) -> Material:
+def ingredients(config: Config, folder: Path, stages: Stages) -> Ingredients:
     sequences = load(config.data, stages)
-    return Material(config, LocalTrial(folder, stages=stages), sequences, split(sequences, config.data))
+    return Ingredients(config, LocalTrial(folder, stages=stages), sequences, split(sequences, config.data))
