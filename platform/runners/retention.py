@@ -39,7 +39,7 @@ class Retention:
         self._changed = changed
         self._values: dict[int, Sequence[float]] = {}
         self._failed: list[int] = []
-        self._retention: set[int] = set()
+        self._kept: set[int] = set()
 
     def begin(self, ended: Iterable[tuple[int, str, Sequence[float] | None]]) -> None:
         """Take in the trials that ended under earlier drivers: number, state, objective values."""
@@ -47,16 +47,16 @@ class Retention:
         for number, state, values in ended:
             self._note(number, state, values)
             numbers.append(number)
-        self._retention = self._best()
+        self._kept = self._best()
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             list(threads.map(self._apply, numbers))
 
     def ended(self, number: int, state: str, values: Sequence[float] | None) -> None:
         """A trial ended; remove what is not kept any more."""
         self._note(number, state, values)
-        before, self._retention = self._retention, self._best()
+        before, self._kept = self._kept, self._best()
         self._apply(number)
-        for other in before - self._retention:
+        for other in before - self._kept:
             if self._apply(other):
                 self._changed(TrialFiles(self._folder, other))
 
@@ -76,7 +76,7 @@ class Retention:
     def _apply(self, number: int) -> bool:
         """Bring a trial's folder to what is kept of it; whether something went."""
         folder = self._folder / "trials" / str(number)
-        if self._rule == "last" or (self._rule == "best" and number in self._retention):
+        if self._rule == "last" or (self._rule == "best" and number in self._kept):
             return _keep_newest(folder / "checkpoints")
         weights = folder / "artifacts" / mirror.WEIGHTS
         files = [*mirror.sizes(folder / "checkpoints"), *mirror.sizes(folder / "artifacts")]
