@@ -1,6 +1,31 @@
-"""What can go wrong for a user of a sweep: each error carries the exit code of the command.
+"""Errors that a user of a sweep meets, with the command's exit code of each, and the tree of all error classes.
 
 0 done, 1 ended without a usable result, 2 invalid input, 3 another driver holds the sweep.
+
+    class                    of                             caught by
+    BaseException
+    ├── Interrupted          console                        sweep: trials stay resumable, exit code 128 + signal
+    ├── TrialStopped         trainables.trial               the runners: the trial ends, which is no error
+    └── Exception
+        ├── SweepError       errors                         the commands: one message, exit code 1
+        │   ├── InvalidSweep errors                         the commands: exit code 2; results joins those of its files
+        │   ├── Busy         errors                         the commands: exit code 3
+        │   └── NoAnswer     cluster.jobs                   jobs.follow for a minute, then the commands
+        ├── ValueError
+        │   ├── ExpressionError   sweepfile.expression      sweepfile, space: a problem of InvalidSweep
+        │   ├── ConfigError       trainables.config         space.check: a point that does not build
+        │   ├── WrongValueError   trainables.fields         trainables.config: a problem of ConfigError
+        │   ├── UnknownTrainable  trainables.runtime        space.check: a problem of InvalidSweep
+        │   ├── DataError         trainables.data           data.checks: a problem of the trainable's check
+        │   └── SourceError       trainables.language       language.pretrained: a problem of the trainable's check
+        ├── OSError
+        │   └── StoreError        trainables.storage        sweep, results, storage.folder: one message; leases: a log
+        └── RuntimeError
+            └── RankFailed        trainables.runtime        runtime.failure: the reason of the rank that failed
+
+A runner catches whatever a trial raises: `runtime.failure` gives it a reason, and the ledger starts the trial again or
+fails it. `python -m trainables` and `python -m trainables.data` print what their users can correct. A class that begins
+with an underscore is caught in the file that defines it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,12 @@
 """Errors carry the command's exit code and every problem once."""
 
+import ast
+import builtins
+import re
+
+from platform import errors
 from platform.errors import Busy, InvalidSweep, SweepError, did_you_mean, nearest, short
+from tests.house import sources
 
 
 def test_exit_codes_are_those_of_the_command() -> None:
@@ -28,3 +34,17 @@ def test_a_value_is_shown_as_it_was_written_and_cut_where_it_is_long() -> None:
     ]  # fmt: skip
     assert short("x" * 58) == f"'{'x' * 58}'"
     assert short("x" * 59) == f"'{'x' * 56}..."
+
+
+def test_the_tree_of_errors_has_each_class_of_both_packages() -> None:
+    classes = [n for text in sources().values() for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ClassDef)]
+    bases = {each.name: [ast.unparse(base).rpartition(".")[2] for base in each.bases] for each in classes}
+
+    def is_error(name: str) -> bool:
+        kind = getattr(builtins, name, object)
+        return (isinstance(kind, type) and issubclass(kind, BaseException)) or any(map(is_error, bases.get(name, ())))
+
+    drawn = re.findall(r"── (\w+)", errors.__doc__ or "")
+    assert sorted(name for name in drawn if not hasattr(builtins, name)) == sorted(
+        name for name in bases if is_error(name) and not name.startswith("_")
+    )
