@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from platform.errors import InvalidSweep, SweepError
 from platform.space.check import open_sweep
 from platform.storage.folder import try_bucket
+from platform.storage.trial_end import State
 from trainables.disk import is_away, is_full
 from trainables.redaction import redact
 from trainables.storage.mirror import is_bucket, uri_of
@@ -197,7 +198,7 @@ def _drive(spec: SweepSpec, space: Space, address: str | None, command: str, sig
         if compared:
             report.comparison(console, compared)
             progress.notify(f"paired tests of these cells: {_results_command(spec)}")
-        usable = any(row.state == "COMPLETE" for row in table)
+        usable = any(row.state is State.COMPLETE for row in table)
         return code or (0 if usable else 1)
 
 
@@ -274,7 +275,7 @@ def _results_command(spec: SweepSpec) -> str:
 
 def _summary(spec: SweepSpec, table: Sequence[Row]) -> dict[str, dict[str, object]]:
     """What the parent run says of the best trial."""
-    best = next((row for row in table if row.state == "COMPLETE"), None)
+    best = next((row for row in table if row.state is State.COMPLETE), None)
     if best is None or best.objective is None:
         return {"metrics": {}, "tags": {}}
     metrics = {f"best/{metric.name}": value for metric, value in zip(spec.metrics, best.objective, strict=True)}

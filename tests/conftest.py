@@ -151,6 +151,7 @@ def write_trial() -> Callable[..., Path]:
     """
     import numpy as np
 
+    from platform.storage.trial_end import State, TrialEnd
     from platform.tracking.journal import TrialFiles
 
     def write(
@@ -180,7 +181,7 @@ def write_trial() -> Callable[..., Path]:
             json.dumps({"data.fingerprint": "f00", "data.rows": "r00"} if tags is None else tags)
         )
         if state:
-            files.end({"state": state, "reason": "finished", "time": 1e9})
+            files.end(TrialEnd(State(state), "finished", 1e9))
         return files.folder
 
     return write

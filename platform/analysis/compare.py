@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from platform.space.space import Space
+from platform.storage.trial_end import State
 from platform.sweepfile.parameters import Choice, Constant, occurrences
 from platform.sweepfile.published import Published, as_text
 from platform.sweepfile.spec import SweepSpec
@@ -118,11 +119,11 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
     for spec, folder in sweeps:
         printed = spec.published()
         metrics |= dict.fromkeys(printed.metrics if printed else ())
-        found = _cells(spec, finished(spec, folder), printed)
-        cells += found
-        for line in _printed(spec, found, printed) if printed else ():
+        its_cells = _cells(spec, finished(spec, folder), printed)
+        cells += its_cells
+        for line in _printed(spec, its_cells, printed) if printed else ():
             lonely.setdefault(_named(line.by), line)  # sweeps of one table name the same file
-        notes += _notes(spec, folder, found)
+        notes += _notes(spec, folder, its_cells)
         if spec.metrics[0] != sweeps[0][0].metrics[0]:
             notes.append(f"{spec.name}: settings were chosen by {spec.metrics[0].name} ({spec.metrics[0].goal})")
     ours = {_named(cell.by) for cell in cells}
@@ -140,17 +141,18 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
 def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
     """The complete trials of the sweep in `folder`, by number."""
     objective, sign = spec.metrics[0].name, spec.metrics[0].sign
-    found: list[Finished] = []
+    trials: list[Finished] = []
     for files in all_trials(folder):
-        if files.read("end.json").get("state") != "COMPLETE":
+        end = files.read_end()
+        if end is None or end.state is not State.COMPLETE:
             continue
         lines = files.lines()
         values = [value for line in lines if (value := line["metrics"].get(objective)) is not None]
         if values:
             best = sign * max(sign * value for value in values)
             metrics = last_values(lines, "test/", "trial/")
-            found.append(Finished(files, files.read("trial.json").get("values", {}), best, metrics))
-    return found
+            trials.append(Finished(files, files.read("trial.json").get("values", {}), best, metrics))
+    return trials
 
 
 def write(comparison: Comparison, folder: Path) -> Path:
@@ -248,20 +250,20 @@ def _printed(spec: SweepSpec, cells: Sequence[Cell], printed: Published) -> list
 
 
 def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
-    ends = Counter(files.read("end.json").get("state") for files in all_trials(folder))
-    ended = sum(count for state, count in ends.items() if state in ("COMPLETE", "PRUNED", "FAIL"))
-    found: list[str] = []
-    if ended < spec.num_trials or ends["FAIL"]:
-        failed = f", {ends['FAIL']} of them failed" if ends["FAIL"] else ""
-        found.append(f"{ended} of {spec.num_trials} trials have ended{failed}")
+    ends = Counter(end.state for files in all_trials(folder) if (end := files.read_end()))
+    ended = sum(count for state, count in ends.items() if state.is_final)
+    notes: list[str] = []
+    if ended < spec.num_trials or ends[State.FAIL]:
+        failed = f", {ends[State.FAIL]} of them failed" if ends[State.FAIL] else ""
+        notes.append(f"{ended} of {spec.num_trials} trials have ended{failed}")
     if not cells:
-        found.append("no trial is complete")
+        notes.append("no trial is complete")
     if fewer := sum(cell.fewer_seeds for cell in cells):
-        found.append(f"{fewer} settings with fewer seeds than others of their cell did not compete")
+        notes.append(f"{fewer} settings with fewer seeds than others of their cell did not compete")
     seeds = sorted({len(cell.trials) for cell in cells})
     if len(seeds) > 1:
-        found.append(f"cells have between {seeds[0]} and {seeds[-1]} seeds")
-    return [f"{spec.name}: {text}" for text in found]
+        notes.append(f"cells have between {seeds[0]} and {seeds[-1]} seeds")
+    return [f"{spec.name}: {text}" for text in notes]
 
 
 def _by(spec: SweepSpec) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a person reads: the progress of a sweep while it runs, and its result (the only file that prints)."""
+"""The progress of a sweep while it runs, and its result, as a person reads them (the only file that prints)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from platform.analysis.compare import Cell, Comparison, Spread, difference
 from platform.analysis.pairs import LEVEL, PairedTests
 from platform.analysis.trials import Row
 from platform.runners.ledger import Ledger
-from platform.runners.running import Ended
+from platform.storage.trial_end import EndedTrial, State
 from platform.sweepfile.published import as_text
 from platform.sweepfile.spec import SweepSpec
 
@@ -43,7 +43,7 @@ class Progress:
         self._console = console
         self._spec = spec
         self._ledger: Ledger | None = None
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[State] = Counter()
         self._new = 0
         self._best: tuple[float, int] | None = None
         self._started = time.monotonic()
@@ -56,24 +56,25 @@ class Progress:
             redirect_stderr=False,
         )
 
-    def begin(self, ledger: Ledger, past: Sequence[Ended]) -> None:
+    def begin(self, ledger: Ledger, past: Sequence[EndedTrial]) -> None:
         """Start showing `ledger`; `past` are the trials that have ended in earlier runs."""
         self._ledger = ledger
         self._started = time.monotonic()
-        for ended in past:
-            self._count(ended)
+        for trial in past:
+            self._count(trial)
         self._new = 0
         if self._console.is_terminal:
             self._live.start()
 
-    def ended(self, ended: Ended) -> None:
+    def ended(self, trial: EndedTrial) -> None:
         """Count a trial's end and, where nothing is redrawn, print it."""
-        self._count(ended)
-        value = f" {self._spec.metrics[0].name} {ended.values[0]:.4f}" if ended.values else ""
-        reason = "" if ended.state == "COMPLETE" else f" ({ended.reason})"
-        line = f"trial {ended.number} {ended.state.lower()}{value}{reason}"
+        self._count(trial)
+        state = trial.end.state
+        value = f" {self._spec.metrics[0].name} {trial.values[0]:.4f}" if trial.values else ""
+        reason = "" if state is State.COMPLETE else f" ({trial.end.reason})"
+        line = f"trial {trial.number} {state.lower()}{value}{reason}"
         if self._console.is_terminal:
-            if ended.state == "FAIL":
+            if state is State.FAIL:
                 self._console.print(Text(line, style="red"))
         else:
             self.notify(f"{line} | {self._summary()}")
@@ -87,25 +88,25 @@ class Progress:
         if self._live.is_started:
             self._live.stop()
 
-    def _count(self, ended: Ended) -> None:
-        self._counts[ended.state] += 1
+    def _count(self, trial: EndedTrial) -> None:
+        self._counts[trial.end.state] += 1
         self._new += 1
         sign = self._spec.metrics[0].sign
-        if ended.state == "COMPLETE" and ended.values:
-            candidate = (sign * ended.values[0], -ended.number)
+        if trial.end.state is State.COMPLETE and trial.values:
+            candidate = (sign * trial.values[0], -trial.number)
             self._best = max(self._best or candidate, candidate)
 
     def _summary(self) -> str:
         ledger = self._ledger
-        running = len(ledger.live) if ledger else 0
+        running = len(ledger.running) if ledger else 0
         done = sum(self._counts.values())
         parts = [
             f"{done}/{max(self._spec.num_trials, done)} done",
             f"{running} running",
-            f"{self._counts['PRUNED']} pruned",
+            f"{self._counts[State.PRUNED]} pruned",
         ]
-        if self._counts["FAIL"]:
-            parts.append(f"{self._counts['FAIL']} failed")
+        if self._counts[State.FAIL]:
+            parts.append(f"{self._counts[State.FAIL]} failed")
         if self._best:
             sign = self._spec.metrics[0].sign
             parts.append(f"best {sign * self._best[0]:.4f} (trial {-self._best[1]})")
@@ -116,10 +117,10 @@ class Progress:
 
     def _render(self) -> Text:
         text = Text.assemble((self._spec.name, "bold"), " ", self._summary())
-        for live in list(self._ledger.live.values() if self._ledger else ())[:_STATUS_SHOWN]:
-            status = live.files.status() or f"report {live.num_valued}"
-            best = f", best {live.best[0]:.4f}" if live.best else ""
-            text.append(f"\n  trial {live.asked.number}: {status}{best}", style="dim")
+        for trial in list(self._ledger.running.values() if self._ledger else ())[:_STATUS_SHOWN]:
+            status = trial.files.status() or f"report {trial.num_valued}"
+            best = f", best {trial.best[0]:.4f}" if trial.best else ""
+            text.append(f"\n  trial {trial.asked.number}: {status}{best}", style="dim")
         return text
 
 
@@ -131,7 +132,7 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
         f" ({escape(closing)})" if closing else ""
     )
     console.print(heading, highlight=False, soft_wrap=True)
-    complete = [row for row in table if row.state == "COMPLETE"]
+    complete = [row for row in table if row.state is State.COMPLETE]
     if complete and len(spec.metrics) > 1:
         console.print(_trial_table(spec, [row for row in complete if row.best], "Pareto front"))
     elif complete:
@@ -140,7 +141,7 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
         if best.test:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(best.test.items()))
             console.print(f"test, once, at the best validation step of trial {best.number}: {shown}", highlight=False)
-    for row in [row for row in table if row.state == "FAIL"][:_SHOWN]:
+    for row in [row for row in table if row.state is State.FAIL][:_SHOWN]:
         console.print(Text(f"trial {row.number} failed: {row.reason}", style="red"), soft_wrap=True)
     console.print(f"compare trials: {look_further}", markup=False, highlight=False, soft_wrap=True)
 
@@ -202,7 +203,7 @@ def _shared(table: Comparison) -> dict[str, str]:
     """The parameters in which no two cells differ, with their value."""
     lines = [*(cell.by for cell in table.cells), *(line.by for line in table.printed)]
     values = {name: {as_text(by.get(name)) for by in lines} for name in table.by}
-    return {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
+    return {name: next(iter(texts)) for name, texts in values.items() if len(texts) == 1}
 
 
 def _comparison_table(shown: Comparison, by: Sequence[str]) -> Table:
@@ -272,4 +273,4 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
-_WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "unfinished"}
+_WORDS = {State.COMPLETE: "complete", State.PRUNED: "pruned", State.FAIL: "failed", State.RUNNING: "unfinished"}

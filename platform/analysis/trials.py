@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from platform.analysis.compare import write_lines
-from platform.runners.running import Ended
-from platform.study.study import END, Study
+from platform.storage.trial_end import EndedTrial, State
+from platform.study.study import Study
 from platform.tracking.journal import TrialFiles, last_values
 from trainables.redaction import redact_values
 
@@ -19,14 +19,14 @@ class Row:
     """One trial: its swept values, how it ended, its objective values and its test metrics (complete trials only)."""
 
     number: int
-    state: str
+    state: State
     reason: str
     objective: tuple[float, ...] | None
     swept: dict[str, Any]
     test: dict[str, float]
     seconds: float | None
     best: bool = False
-    """Whether no other trial beats it: the best one, or on the Pareto front of several metrics."""
+    """True if no other trial beats it: the best one, or on the Pareto front of several metrics."""
 
 
 def rows(study: Study, folder: Path) -> list[Row]:
@@ -37,25 +37,16 @@ def rows(study: Study, folder: Path) -> list[Row]:
     return sorted(
         table,
         key=lambda row: (
-            row.state != "COMPLETE",
-            -sign * row.objective[0] if row.state == "COMPLETE" and row.objective else 0.0,
+            row.state is not State.COMPLETE,
+            -sign * row.objective[0] if row.state is State.COMPLETE and row.objective else 0.0,
             row.number,
         ),
     )
 
 
-def ended(study: Study) -> list[Ended]:
+def ended(study: Study) -> list[EndedTrial]:
     """The trials that have ended, as the study has them: none of their files is read."""
-    return [
-        Ended(
-            trial.number,
-            trial.state.name,
-            trial.user_attrs.get(END, {}).get("reason", ""),
-            tuple(trial.values) if trial.values else None,
-        )
-        for trial in study.trials()
-        if trial.state.is_finished()
-    ]
+    return study.ended()
 
 
 def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Path:
@@ -72,18 +63,19 @@ def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Pat
 
 def _row(study: Study, folder: Path, trial: Any) -> Row:
     values = study.values(trial)
-    end = trial.user_attrs.get(END, {})
-    complete = trial.state.name == "COMPLETE"
+    end = study.end_of(trial)
+    state = end.state if end else State.RUNNING
+    complete = state is State.COMPLETE
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     objective = tuple(trial.values) if complete else (last,) if last is not None else None
     files = TrialFiles(folder, trial.number)
     started = files.read("trial.json").get("started")
     return Row(
         number=trial.number,
-        state=trial.state.name,
-        reason=end.get("reason", ""),
+        state=state,
+        reason=end.reason if end else "",
         objective=objective,
         swept=redact_values({name: values[name] for name in study.space.swept if name in values}),
         test=last_values(files.lines(), "test/") if complete else {},
-        seconds=end["time"] - started if end and started else None,
+        seconds=end.time - started if end and started else None,
     )

@@ -1,1 +1,1 @@
-"""Who runs the trials of a sweep: Ray Tune, or this process."""
+"""Runners of a sweep's trials: Ray Tune, or this process."""

@@ -8,17 +8,17 @@ from typing import Any
 
 import ray
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from platform.runners.ledger import Ledger
+from platform.runners.ledger import Decision, Ledger
 from trainables.runtime.failure import classify
 from trainables.trial import EXCEPTION, FINISHED, WORKER_LOST
 
 
 class Bridge:
-    """Which sweep trial stands behind which Tune trial."""
+    """The sweep's trials behind Tune's trials: it takes messages of Tune's to the ledger."""
 
     def __init__(self, ledger: Ledger, cpu: float, gpu: float) -> None:
         self.ledger = ledger
@@ -48,16 +48,16 @@ class Bridge:
         if self._error:
             raise self._error
 
-    def take(self, tune_id: str, message: dict[str, Any]) -> bool:
-        """Take a worker's message (see trainables/runtime/on_ray.py); False ends the trial."""
-        go_on = False
+    def take(self, tune_id: str, message: dict[str, Any]) -> Decision:
+        """Take a worker's message (see trainables/runtime/on_ray.py); what Tune is to do with the worker's trial."""
+        decision = Decision.STOP
         with self._own():
-            go_on = self._take(tune_id, message)
-        if not go_on:
+            decision = self._take(tune_id, message)
+        if decision is Decision.STOP:
             self._forget(tune_id)
-        return go_on
+        return decision
 
-    def _take(self, tune_id: str, message: dict[str, Any]) -> bool:
+    def _take(self, tune_id: str, message: dict[str, Any]) -> Decision:
         number = self._numbers[tune_id]
         metrics = dict(message.get("metrics", ()))
         if message.get("kind") == "report":
@@ -68,8 +68,8 @@ class Bridge:
                 self.ledger.finish(number, metrics)
             else:
                 self.ledger.fail(number, message["reason"], message["text"])
-                return True  # the worker now raises, and Tune discards it; stopped, it would be used again
-        return False
+                return Decision.CONTINUE  # to its error, at which Tune discards the worker; STOP would use it again
+        return Decision.STOP
 
     def known(self, trial: Any) -> None:
         """Tune made its trial of a task."""
@@ -121,7 +121,7 @@ class LedgerSearcher(Searcher):
         task = self._bridge.task(trial_id)
         if task is not None:
             return task
-        return None if self._bridge.ledger.live or self._bridge.ledger.is_full else Searcher.FINISHED
+        return None if self._bridge.ledger.running or self._bridge.ledger.is_full else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing to do: the scheduler has told the ledger."""
@@ -149,8 +149,7 @@ class LedgerScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Continue or stop, as the ledger says."""
-        go_on = self._bridge.take(trial.trial_id, result)
-        return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+        return self._bridge.take(trial.trial_id, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """The trial ended by itself: the ledger knows, unless there was no last word."""
@@ -174,8 +173,8 @@ class SweepStopper(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Whether nothing is left; asked after each event, so here the run may be ended by an exception."""
+        """True if nothing is left; asked after each event, so here the run may be ended by an exception."""
         self._check()
         self._bridge.check()
         self._bridge.end_silent()
-        return bool(self._bridge.ledger.closing) and not self._bridge.ledger.live
+        return bool(self._bridge.ledger.closing) and not self._bridge.ledger.running

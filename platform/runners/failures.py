@@ -1,4 +1,4 @@
-"""What follows when a trial's worker ended with an error: it is started again, or the trial has failed.
+"""Retries: a trial whose worker ended with an error is started again, or it has failed.
 
 worker lost, worker retired
     Started again; it is not the trial's fault, unless no start gets any further.
@@ -25,12 +25,25 @@ LOSSES_IN_A_ROW = 5
 _LARGEST_DIVISOR = 2
 
 
+@dataclass(frozen=True)
+class Retry:
+    """The trial is started again."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The trial has failed."""
+
+    text: str
+    """The reason of its end."""
+
+
 @dataclass
 class Attempts:
-    """How a trial's starts went so far; kept beside its journal, so that another driver goes on counting."""
+    """Counters of a trial's starts, kept beside its journal so that another driver goes on counting."""
 
     attempt: int = 0
-    """How often it was started before."""
+    """Starts before this one."""
     failures: int = 0
     """Ends that count against it."""
     losses: int = 0
@@ -39,7 +52,7 @@ class Attempts:
     """Reports at the last end."""
     micro_batch_divisor: int = 1
     last: str = ""
-    """What the last failure was."""
+    """The last failure, in words."""
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Attempts:
@@ -48,33 +61,33 @@ class Attempts:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What :meth:`read` takes."""
+        """The counters as :meth:`read` takes them."""
         return asdict(self)
 
-    def ended(self, reason: str, detail: str, *, reports: int, allowed: int, divides: bool) -> str | None:
-        """Count an end with an error; the words of the trial's own end, or None where it is started again.
+    def ended(self, reason: str, detail: str, *, reports: int, allowed: int, divides: bool) -> Retry | Failed:
+        """Count an end with an error and decide what follows.
 
         Args:
             reason: a word of `trainables.trial`.
             detail: the reason with its text.
             reports: different ones so far, over all starts.
             allowed: `limits.max_failures_per_trial`.
-            divides: whether half a micro-batch leaves the loss as it is.
+            divides: True if half a micro-batch leaves the loss as it is.
         """
         further = reports > self.reports
         what = reason if reason == OUT_OF_MEMORY else detail  # whose text holds amounts that vary
         repeated = not further and what == self.last
         self.reports, self.attempt = reports, self.attempt + 1
         if reason == RETIRED:
-            return None
+            return Retry()
         if reason == WORKER_LOST:
             self.losses = 1 if further else self.losses + 1
-            return f"{detail} ({self.losses} times in a row)" if self.losses >= LOSSES_IN_A_ROW else None
+            return Failed(f"{detail} ({self.losses} times in a row)") if self.losses >= LOSSES_IN_A_ROW else Retry()
         self.failures, self.last = self.failures + 1, what
         if reason == OUT_OF_MEMORY and divides:
             self.micro_batch_divisor *= 2
-            return detail if self.micro_batch_divisor > _LARGEST_DIVISOR else None
+            return Failed(detail) if self.micro_batch_divisor > _LARGEST_DIVISOR else Retry()
         if reason in (DISK_FULL, NON_FINITE):
-            return detail
+            return Failed(detail)
         assert reason in (EXCEPTION, OUT_OF_MEMORY), reason
-        return detail if repeated or self.failures > allowed else None
+        return Failed(detail) if repeated or self.failures > allowed else Retry()

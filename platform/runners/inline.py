@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from platform.runners.ledger import Ledger
+from platform.runners.ledger import Decision, Ledger
 from trainables.runtime.failure import describe
 from trainables.runtime.worker import limit_threads, run_ranks, training_seed
 from trainables.storage import mirror
@@ -35,11 +35,11 @@ def _run(ledger: Ledger, task: dict[str, Any], check: Callable[[], None]) -> Non
     def send(step: int, metrics: dict[str, float]) -> None:
         check()
         try:
-            go_on = ledger.report(number, step, metrics)
+            decision = ledger.report(number, step, metrics)
         except Exception as error:
             own.append(error)
             raise TrialStopped from error
-        if not go_on:
+        if decision is Decision.STOP:
             raise TrialStopped
 
     trial = LocalTrial(

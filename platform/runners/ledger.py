@@ -2,25 +2,42 @@
 
 A report is in the trial's journal before it is acknowledged, then in the study, then on its way to MLflow. Search and
 early stopping therefore see the same truth, and a crash at any point loses nothing that was acknowledged.
+
+The life of a trial, with the method that makes each step:
+
+    study.ask
+        |
+        v         next_task
+    waiting -----------------> running ----> COMPLETE   finish
+        ^                         | |------> PRUNED     report, end_silent: early stopping, a limit
+        |                         | '------> FAIL       report, finish, fail: not finite, no objective, Failed
+        +------- fail: Retry -----+                     the same number, one attempt more
+
+    the driver is interrupted:  waiting, running    --> INTERRUPTED   interrupt; a driver that dies leaves no end
+    the next driver (__init__): INTERRUPTED, no end --> waiting       the same number, one attempt more
+                                an end the study lacks: it is told    recover
+
+The study calls a trial RUNNING until it is told of an end.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
-from collections import deque
 from collections.abc import Callable, Container, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from platform.runners.failures import Attempts
+from platform.runners.failures import Failed
 from platform.runners.limits import Watch
+from platform.runners.queue import TrialQueue
+from platform.runners.recovery import recover
 from platform.runners.retention import Retention
-from platform.runners.running import Ended, RunningTrial
+from platform.runners.running import RunningTrial
 from platform.storage.disk_space import DiskSpace
-from platform.study.pruning import Pruned
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.study import Asked, Study
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles
@@ -30,9 +47,14 @@ from trainables.runtime.worker import divides
 from trainables.storage import mirror
 from trainables.trial import DISK_FULL, FINISHED
 
-INTERRUPTED = "INTERRUPTED"
-
 logger = logging.getLogger(__name__)
+
+
+class Decision(StrEnum):
+    """The answer to a report, in Ray Tune's words."""
+
+    CONTINUE = "CONTINUE"
+    STOP = "STOP"
 
 
 class Ledger:
@@ -56,17 +78,13 @@ class Ledger:
         folder: Path,
         stages: Path,
         tracker: Tracker | None = None,
-        on_end: Callable[[Ended], None] = lambda ended: None,
+        on_end: Callable[[EndedTrial], None] = lambda trial: None,
         check: Callable[[], None] = lambda: None,
         notify: Callable[[str], None] = logger.warning,
     ) -> None:
         self.spec = spec
         self.study = study
-        self.live: dict[int, RunningTrial] = {}
-        self.closing: str | None = None
-        """The limit that ends the sweep; None while none is reached."""
-        self.is_exhausted = False
-        """Whether a grid is used up; trials that run or wait are still run to their ends."""
+        self.running: dict[int, RunningTrial] = {}
         self._folder = folder
         self._stages = stages
         self._tracker = tracker
@@ -76,36 +94,39 @@ class Ledger:
         self._check = check
         self._watch = Watch(spec.limits)
         left = study.resume_running()  # first: one that was asked for and not started counts from here on
-        self._counted = len(study.trials())
-        self._failed = sum(1 for trial in study.trials() if trial.state.name == "FAIL")
-        self._waiting: deque[RunningTrial] = deque()
+        self._queue = TrialQueue(study, self._trial_of)
+        past = study.ended()
+        self._failed = sum(trial.end.state is State.FAIL for trial in past)
         self._retention = Retention(
             folder, spec.metrics, spec.tracking, tracker.changed if tracker else lambda trial: None
         )
-        self._retention.begin((t.number, t.state.name, t.values) for t in study.trials() if t.state.is_finished())
+        self._retention.begin(past)
         for asked in left:
-            self._recover(asked)
+            trial = self._trial_of(asked)
+            if end := recover(trial, study):
+                self._tell(EndedTrial(asked.number, end, trial.best))
+            else:
+                self._queue.waiting.append(trial)
 
     def next_task(self, *, cpus: float, gpus: float) -> dict[str, Any] | None:
         """The next trial as the plain dict that a worker gets, or None where nothing is left to start."""
         self._check()
-        if self._check_limits() or self.is_full:
+        if self._watch.of_sweep(self._failed) or self.is_full:
             return None
-        self._ask()
-        if not self._waiting:
+        trial = self._queue.next(is_idle=not self.running)
+        if trial is None:
             return None
-        live = self._waiting.popleft()
-        live.started, live.waited_s = time.monotonic(), 0.0
-        self.live[live.asked.number] = live
-        live.files.begin(live.asked.values)
-        self._ship(live)
+        trial.started, trial.waited_s = time.monotonic(), 0.0
+        self.running[trial.asked.number] = trial
+        trial.files.begin(trial.asked.values)
+        self._ship(trial)
         return {
             "trainable": self.spec.trainable,
-            "number": live.asked.number,
-            "attempt": live.attempts.attempt,
-            "micro_batch_divisor": live.attempts.micro_batch_divisor,
-            "values": live.asked.values,
-            "folder": mirror.uri_of(live.files.folder),
+            "number": trial.asked.number,
+            "attempt": trial.attempts.attempt,
+            "micro_batch_divisor": trial.attempts.micro_batch_divisor,
+            "values": trial.asked.values,
+            "folder": mirror.uri_of(trial.files.folder),
             "stages": mirror.uri_of(self._stages),
             "cpus": cpus,
             "gpus": gpus,
@@ -113,61 +134,61 @@ class Ledger:
             "nodes": self.spec.resources.nodes,
         }
 
-    def report(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:
-        """Take one report; False ends the trial."""
+    def report(self, number: int, step: int, metrics: Mapping[str, float]) -> Decision:
+        """Take one report; STOP ends the trial."""
         self._check()
-        live = self.live.get(number)
-        if live is None:
-            return False
-        if live.is_new(step, metrics):
-            live.files.append(step, metrics)
-            if not self._judge(live, step, metrics):
-                return False
-        self._ship(live)
-        if over := self._watch.of_trial(live):
-            self._end(live, "PRUNED", over)
-            return False
-        if self._check_limits():
-            self._end(live, "PRUNED", self.closing or "")
-            return False
-        return True
+        trial = self.running.get(number)
+        if trial is None:
+            return Decision.STOP
+        if trial.is_new(step, metrics):
+            trial.files.append(step, metrics)  # first: from this line a driver after a crash derives all else
+            values = trial.add_report(step, metrics, self.spec.metrics)
+            if values and (end := trial.judge(values, self.study)):
+                self._end(trial, end)
+                return Decision.STOP
+        self._ship(trial)
+        if limit := self._watch.of_trial(trial) or self._watch.of_sweep(self._failed):
+            self._end(trial, TrialEnd.now(State.PRUNED, limit))
+            return Decision.STOP
+        return Decision.CONTINUE
 
     def finish(self, number: int, metrics: Mapping[str, float]) -> None:
         """The trial ran to its end; `metrics` are the platform's own (`trial/*`)."""
         self._check()
-        live = self.live.get(number)
-        if live is None:
+        trial = self.running.get(number)
+        if trial is None:
             return
-        if metrics and live.is_new(live.step, metrics):
-            live.files.append(live.step, metrics)
-        if live.best is None:
-            self._end(live, "FAIL", f"it never reported {' and '.join(metric.name for metric in self.spec.metrics)}")
+        if metrics and trial.is_new(trial.step, metrics):
+            trial.files.append(trial.step, metrics)
+        if trial.best is None:
+            names = " and ".join(metric.name for metric in self.spec.metrics)
+            self._end(trial, TrialEnd.now(State.FAIL, f"it never reported {names}"))
         else:
-            self._end(live, "COMPLETE", FINISHED)
+            self._end(trial, TrialEnd.now(State.COMPLETE, FINISHED))
 
     def fail(self, number: int, reason: str, text: str) -> None:
         """The trial's worker ended with an error; `failures.py` says whether it is started again."""
         self._check()
-        live = self.live.get(number)
-        if live is None:
+        trial = self.running.get(number)
+        if trial is None:
             return
         detail = redact(f"{reason}: {text}" if text else reason)
-        final = live.attempts.ended(
+        decision = trial.attempts.ended(
             reason,
             detail,
-            reports=len(live.seen),
+            reports=len(trial.seen),
             allowed=self.spec.limits.max_failures_per_trial,
-            divides=divides(self.spec.trainable, live.asked.values),
+            divides=divides(self.spec.trainable, trial.asked.values),
         )
-        if final is not None:
-            self._end(live, "FAIL", final)
+        if isinstance(decision, Failed):
+            self._end(trial, TrialEnd.now(State.FAIL, decision.text))
             if reason == DISK_FULL:
                 self._disk_space.note_full()
             return
-        live.files.note_attempts(live.attempts.record)
+        trial.files.note_attempts(trial.attempts.record)
         logger.warning("trial %d is started again: %s", number, detail)
-        del self.live[number]
-        self._waiting.appendleft(live)
+        del self.running[number]
+        self._queue.waiting.appendleft(trial)
 
     def end_silent(self, unplaced: Container[int] = ()) -> list[int]:
         """End the trials that are over a limit and do not report; returns whose workers must be ended with them.
@@ -176,126 +197,60 @@ class Ledger:
             unplaced: the numbers of those that still wait for a worker.
         """
         self._check()
-        self._check_limits()
-        silent = self._watch.silent(list(self.live.values()), unplaced, self.closing)
-        for live, reason in silent:
-            self._end(live, "PRUNED", reason)
-        return [live.asked.number for live, _ in silent]
+        self._watch.of_sweep(self._failed)
+        silent = self._watch.silent(list(self.running.values()), unplaced)
+        for trial, limit in silent:
+            self._end(trial, TrialEnd.now(State.PRUNED, limit))
+        return [trial.asked.number for trial, _ in silent]
 
     def interrupt(self) -> None:
         """The driver ends while trials run: they stay in the study to be taken up, and no run is left RUNNING."""
-        for live in [*self.live.values(), *self._waiting]:
+        for trial in [*self.running.values(), *self._queue.waiting]:
             with contextlib.suppress(OSError):  # where it cannot be written, a missing end says the same
-                if live.files.read("end.json").get("state", INTERRUPTED) == INTERRUPTED:  # else its telling was cut
-                    end = {"state": INTERRUPTED, "reason": "interrupted, resumable", "time": time.time()}
-                    live.files.end(end, waits=False)
-            self._ship(live)
-        self.live.clear()
-        self._waiting.clear()
+                end = trial.files.read_end()
+                if end is None or not end.state.is_final:  # a final one stays: a signal cut its telling short
+                    interrupted = TrialEnd.now(State.INTERRUPTED, "interrupted, resumable")
+                    trial.files.end(interrupted, waits=False)
+            self._ship(trial)
+        self.running.clear()
+        self._queue.waiting.clear()
+
+    @property
+    def closing(self) -> str | None:
+        """The limit that ends the sweep; None while none is reached."""
+        return self._watch.closing
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True once a grid is used up; trials that run or wait are still run to their ends."""
+        return self._queue.is_exhausted
 
     @property
     def is_full(self) -> bool:
-        """Whether trials wait for room on the disk."""
+        """True if trials wait for room on the disk."""
         return bool(self.left) and self._disk_space.is_full
 
     @property
     def left(self) -> int:
-        """Trials that are still to be started, as far as the budget says."""
-        if self.closing:
-            return 0
-        return len(self._waiting) + (0 if self.is_exhausted else max(0, self.spec.num_trials - self._counted))
+        """Trials that are still to be started; none if a limit ends the sweep."""
+        return 0 if self.closing else self._queue.left
 
-    def _ask(self) -> None:
-        """Have a trial wait to be started, if there is one to ask for.
-
-        A deterministic sweep asks for a whole batch, once every trial before it has ended: what the study knows then
-        does not depend on which trial was quicker. A batch that a crash cut short is filled up first.
-        """
-        batch = self.spec.batch or 1
-        if self._waiting if batch == 1 else self._counted % batch == 0 and (self._waiting or self.live):
-            return
-        while self._counted < self.spec.num_trials and not self.is_exhausted:
-            asked = self.study.ask()
-            if asked is None:
-                self.is_exhausted = True
-                return
-            self._counted += 1
-            self._waiting.append(self._live_of(asked))
-            if self._counted % batch == 0:
-                return
-
-    def _live_of(self, asked: Asked) -> RunningTrial:
+    def _trial_of(self, asked: Asked) -> RunningTrial:
         return RunningTrial(asked, TrialFiles(self._folder, asked.number, self._notify), time.monotonic())
 
-    def _recover(self, asked: Asked) -> None:
-        """A trial that an earlier driver left running: its counters come from its journal, and it waits its turn.
+    def _end(self, trial: RunningTrial, end: TrialEnd) -> None:
+        trial.files.end(end)  # first: after a crash the next driver tells the study what stands here
+        ended = EndedTrial(trial.asked.number, end, trial.best)
+        self._tell(ended)
+        self.running.pop(ended.number, None)
+        self._ship(trial)
+        self._on_end(ended)
 
-        One whose end was written, but not yet told, is only told. The newest report is judged again, in case the
-        driver died over it.
-        """
-        live = self._live_of(asked)
-        live.attempts = Attempts.read(live.files.read("attempts.json"))
-        live.attempts.attempt += 1
-        broken: str | None = None
-        newest: float | None = None
-        for line in live.files.lines():
-            metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
-            values = live.add_report(line["step"], metrics, self.spec.metrics)
-            if values is not None:
-                self.study.store_value(asked.number, live.num_valued, values[0])
-                broken, newest = broken or live.not_finite(values, self.spec.metrics), values[0]
-        pruned = None if newest is None or broken else self.study.judge(asked.number, live.num_valued, newest)
-        end = live.files.read("end.json")
-        if (broken or pruned) and end.get("state", INTERRUPTED) == INTERRUPTED:
-            state, reason = ("FAIL", broken) if broken else ("PRUNED", self._stopped_early(pruned))
-            end = {"state": state, "reason": reason, "time": time.time()}
-            live.files.end(end)
-        if end and end["state"] != INTERRUPTED:
-            self._tell(live, end)
-        else:
-            self._waiting.append(live)
+    def _tell(self, trial: EndedTrial) -> None:
+        self.study.tell(trial)
+        self._failed += trial.end.state is State.FAIL
+        self._retention.ended(trial)
 
-    def _judge(self, live: RunningTrial, step: int, metrics: Mapping[str, float]) -> bool:
-        """Whether the trial goes on after a new report."""
-        values = live.add_report(step, metrics, self.spec.metrics)
-        if values is None:
-            return True
-        if broken := live.not_finite(values, self.spec.metrics):
-            self._end(live, "FAIL", broken)
-            return False
-        pruned = self.study.judge(live.asked.number, live.num_valued, values[0])
-        if pruned is not None:
-            self._end(live, "PRUNED", self._stopped_early(pruned))
-            return False
-        return True
-
-    def _stopped_early(self, pruned: Pruned | None) -> str:
-        return f"early stopping ({self.spec.early_stopping.type}) {pruned}"
-
-    def _end(self, live: RunningTrial, state: str, reason: str) -> None:
-        end = {"state": state, "reason": reason, "time": time.time()}
-        live.files.end(end)
-        self._tell(live, end)
-        self.live.pop(live.asked.number, None)
-        self._ship(live)
-        self._on_end(Ended(live.asked.number, state, reason, live.best))
-
-    def _tell(self, live: RunningTrial, end: dict[str, Any]) -> None:
-        if end["state"] == "COMPLETE":
-            assert live.best is not None
-            self.study.complete(live.asked.number, live.best, end)
-        elif end["state"] == "PRUNED":
-            self.study.prune(live.asked.number, end)
-        else:
-            self.study.fail(live.asked.number, end)
-            self._failed += 1
-        self._retention.ended(live.asked.number, end["state"], live.best)
-
-    def _check_limits(self) -> bool:
-        """Whether the sweep is closing, because a limit says so."""
-        self.closing = self.closing or self._watch.of_sweep(self._failed)
-        return self.closing is not None
-
-    def _ship(self, live: RunningTrial) -> None:
+    def _ship(self, trial: RunningTrial) -> None:
         if self._tracker:
-            self._tracker.changed(live.files)
+            self._tracker.changed(trial.files)

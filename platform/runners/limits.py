@@ -29,55 +29,53 @@ class Watch:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._started = self._looked = time.monotonic()
-        self._closing: float | None = None
+        self.closing: str | None = None
+        """The limit that ends the sweep; None while none is reached."""
+        self._closed = 0.0
 
     def of_sweep(self, failed: int) -> str | None:
-        """Why the sweep must end, if a limit says so.
+        """The limit that ends the sweep; it stays once it is reached. None while none is.
 
         Args:
             failed: trials that failed so far.
         """
-        now = time.monotonic()
-        limits, reason = self._limits, None
+        if self.closing:
+            return self.closing
+        now, limits = time.monotonic(), self._limits
         if limits.max_hours and now - self._started > 3600 * limits.max_hours:
-            reason = f"limits.max_hours {limits.max_hours:g} is reached"
+            self.closing = f"limits.max_hours {limits.max_hours:g} is reached"
         elif limits.max_failed_trials is not None and failed > limits.max_failed_trials:
-            reason = f"limits.max_failed_trials {limits.max_failed_trials} is exceeded"
-        if reason and self._closing is None:
-            self._closing = now
-        return reason
+            self.closing = f"limits.max_failed_trials {limits.max_failed_trials} is exceeded"
+        self._closed = now  # read only once a limit is reached
+        return self.closing
 
-    def of_trial(self, live: RunningTrial, grace_s: float = 0.0) -> str | None:
-        """Why the trial must end, if its minutes are used up; those that it waited do not count."""
+    def of_trial(self, trial: RunningTrial, grace_s: float = 0.0) -> str | None:
+        """The limit that ends the trial, None while it is not reached; minutes that it waited do not count."""
         minutes = self._limits.max_minutes_per_trial
-        if minutes and time.monotonic() - live.started - live.waited_s > 60 * minutes + grace_s:
+        if minutes and time.monotonic() - trial.started - trial.waited_s > 60 * minutes + grace_s:
             return f"{TIME_LIMIT} (max_minutes_per_trial {minutes:g})"
         return None
 
-    def silent(
-        self, lives: Iterable[RunningTrial], unplaced: Container[int], closing: str | None
-    ) -> list[tuple[RunningTrial, str]]:
-        """Trials that are over a limit and do not report, with the reason of each; looks once a second.
+    def silent(self, running: Iterable[RunningTrial], unplaced: Container[int]) -> list[tuple[RunningTrial, str]]:
+        """Trials that are over a limit and do not report, with the limit of each; looks once a second.
 
         Args:
-            lives: the trials that run.
+            running: the trials that run.
             unplaced: the numbers of those that still wait for a worker.
-            closing: why the sweep ends, if it does.
         """
         now = time.monotonic()
         passed, due = now - self._looked, []
         if passed < _LOOK_S:
             return []
         self._looked = now
-        is_over = self._closing is not None and now - self._closing > GRACE_S
-        for live in lives:
-            if self._limits.max_minutes_per_trial and (live.asked.number in unplaced or _waits(live)):
-                live.waited_s += passed
-            reason = closing if is_over and closing else self.of_trial(live, GRACE_S)
-            if reason:
-                due.append((live, reason))
+        closing = self.closing if now - self._closed > GRACE_S else None
+        for trial in running:
+            if self._limits.max_minutes_per_trial and (trial.asked.number in unplaced or _waits(trial)):
+                trial.waited_s += passed
+            if limit := closing or self.of_trial(trial, GRACE_S):
+                due.append((trial, limit))
         return due
 
 
-def _waits(live: RunningTrial) -> bool:
-    return f": {WAITING} " in f": {live.files.status()}"
+def _waits(trial: RunningTrial) -> bool:
+    return f": {WAITING} " in f": {trial.files.status()}"

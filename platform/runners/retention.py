@@ -1,4 +1,4 @@
-"""Which checkpoints stay once their trials have ended, so that a sweep does not fill its disk.
+"""Retention of checkpoints once their trials have ended, so that a sweep does not fill its disk.
 
 `tracking.checkpoints` best: the newest checkpoint and the weights of the best trials overall, and the newest checkpoint
 of as many trials that failed last; last: the newest one of every trial; none: none. A trial that may be carried on
@@ -8,10 +8,11 @@ keeps its own, whatever is said here.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from platform.storage.trial_end import EndedTrial, State
 from platform.sweepfile.fields import Metric, Tracking
 from platform.tracking.journal import TrialFiles
 from trainables.storage import mirror
@@ -41,30 +42,29 @@ class Retention:
         self._failed: list[int] = []
         self._kept: set[int] = set()
 
-    def begin(self, ended: Iterable[tuple[int, str, Sequence[float] | None]]) -> None:
-        """Take in the trials that ended under earlier drivers: number, state, objective values."""
-        numbers = []
-        for number, state, values in ended:
-            self._note(number, state, values)
-            numbers.append(number)
+    def begin(self, past: Sequence[EndedTrial]) -> None:
+        """Take in the trials that ended under earlier drivers."""
+        for trial in past:
+            self._note(trial)
         self._kept = self._best()
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            list(threads.map(self._apply, numbers))
+            # all of them: the driver may have died between a trial's end and the removal of its checkpoints
+            list(threads.map(self._apply, [trial.number for trial in past]))
 
-    def ended(self, number: int, state: str, values: Sequence[float] | None) -> None:
+    def ended(self, trial: EndedTrial) -> None:
         """A trial ended; remove what is not kept any more."""
-        self._note(number, state, values)
+        self._note(trial)
         before, self._kept = self._kept, self._best()
-        self._apply(number)
-        for other in before - self._kept:
-            if self._apply(other):
-                self._changed(TrialFiles(self._folder, other))
+        self._apply(trial.number)
+        for number in before - self._kept:
+            if self._apply(number):
+                self._changed(TrialFiles(self._folder, number))
 
-    def _note(self, number: int, state: str, values: Sequence[float] | None) -> None:
-        if state == "COMPLETE" and values:
-            self._values[number] = values
-        elif state == "FAIL":
-            self._failed.append(number)
+    def _note(self, trial: EndedTrial) -> None:
+        if trial.end.state is State.COMPLETE and trial.values:
+            self._values[trial.number] = trial.values
+        elif trial.end.state is State.FAIL:
+            self._failed.append(trial.number)
 
     def _best(self) -> set[int]:
         best: set[int] = set(self._failed[-self._most :])
@@ -74,23 +74,23 @@ class Retention:
         return best
 
     def _apply(self, number: int) -> bool:
-        """Bring a trial's folder to what is kept of it; whether something went."""
+        """Bring a trial's folder to what is kept of it; True if something went."""
         folder = self._folder / "trials" / str(number)
         if self._rule == "last" or (self._rule == "best" and number in self._kept):
             return _keep_newest(folder / "checkpoints")
         weights = folder / "artifacts" / mirror.WEIGHTS
         files = [*mirror.sizes(folder / "checkpoints"), *mirror.sizes(folder / "artifacts")]
-        gone = [path for path in files if path == weights or path.is_relative_to(folder / "checkpoints")]
-        there = bool(gone) or (folder / "checkpoints").exists()
-        mirror.remove(gone)
+        dropped = [path for path in files if path == weights or path.is_relative_to(folder / "checkpoints")]
+        changes = bool(dropped) or (folder / "checkpoints").exists()
+        mirror.remove(dropped)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        return there
+        return changes
 
 
 def _keep_newest(folder: Path) -> bool:
     """Leave the newest checkpoint of each phase."""
-    there = sorted(path for path in mirror.sizes(folder) if path.suffix == ".pt")
-    newest = {path.parent: path for path in there}
-    older = [path for path in there if path != newest[path.parent]]
+    checkpoints = sorted(path for path in mirror.sizes(folder) if path.suffix == ".pt")
+    newest = {path.parent: path for path in checkpoints}
+    older = [path for path in checkpoints if path != newest[path.parent]]
     mirror.remove([*older, *folder.rglob("*.draft"), *folder.rglob("*.damaged")])
     return bool(older)

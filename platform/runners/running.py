@@ -1,4 +1,4 @@
-"""A trial that runs now: what it has reported, how often it failed, and what the display is told of its end."""
+"""A trial that runs now: its reports, its attempts, and the verdict on its newest report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from platform.runners.failures import Attempts
-from platform.study.study import Asked
+from platform.storage.trial_end import State, TrialEnd
+from platform.study.study import Asked, Study
 from platform.sweepfile.fields import Metric
 from platform.tracking.journal import TrialFiles
 from trainables.trial import NON_FINITE
@@ -31,7 +32,7 @@ class RunningTrial:
     seen: set[tuple[int, frozenset[str]]] = field(default_factory=set)
 
     def is_new(self, step: int, metrics: Mapping[str, float]) -> bool:
-        """Whether no report of this step with these names has come before."""
+        """True if no report of this step with these names has come before."""
         return (step, frozenset(metrics)) not in self.seen
 
     def add_report(
@@ -49,19 +50,11 @@ class RunningTrial:
             self.best = values
         return values
 
-    def not_finite(self, values: Sequence[float], objective: Sequence[Metric]) -> str | None:
-        """Why the trial must fail, if one of its newest objective values is not finite."""
-        if all(math.isfinite(value) for value in values):
-            return None
-        shown = ", ".join(f"{metric.name} = {value}" for metric, value in zip(objective, values, strict=True))
-        return f"{NON_FINITE}: {shown} at step {self.step}"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What the progress display is told of a trial's end."""
-
-    number: int
-    state: str
-    reason: str
-    values: tuple[float, ...] | None
+    def judge(self, values: Sequence[float], study: Study) -> TrialEnd | None:
+        """The end that its newest objective values give the trial; None where it goes on."""
+        metrics, stopping = study.spec.metrics, study.spec.early_stopping.type
+        if not all(math.isfinite(value) for value in values):
+            shown = ", ".join(f"{metric.name} = {value}" for metric, value in zip(metrics, values, strict=True))
+            return TrialEnd.now(State.FAIL, f"{NON_FINITE}: {shown} at step {self.step}")
+        pruned = study.judge(self.asked.number, self.num_valued, values[0])
+        return TrialEnd.now(State.PRUNED, f"early stopping ({stopping}) {pruned}") if pruned else None

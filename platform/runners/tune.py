@@ -109,9 +109,9 @@ def run(
 def _rounds(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> None:
     """One Tune run after another, until nothing is left."""
     empty_handed = 0
-    while ledger.left or ledger.live:
+    while ledger.left or ledger.running:
         ended_before = _ended(ledger)
-        for number in list(ledger.live):  # Tune dropped them; they are started again under their own number
+        for number in list(ledger.running):  # Tune dropped them; they are started again under their own number
             ledger.fail(number, WORKER_LOST, "Tune ended without it")
         error = _tune(ledger, capacity, check)
         empty_handed = 0 if _ended(ledger) > ended_before else empty_handed + 1

@@ -1,1 +1,1 @@
-"""The sweep's folder: its files, its lease, its disk space."""
+"""The sweep's folder: its files, the ends of its trials, its lease, its disk space."""

@@ -12,7 +12,7 @@ import math
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from platform.errors import SweepError
 from platform.space.space import Space
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study import identity, search
 from platform.study.pruning import Pruned, judge
 from platform.study.storage import open_storage
@@ -136,7 +137,7 @@ class Study:
             trial.report(value, report)
 
     def judge(self, number: int, report: int, value: float) -> Pruned | None:
-        """As :meth:`record`; says so if early stopping ends the trial here."""
+        """As :meth:`store_value`; says so if early stopping ends the trial here."""
         if len(self.spec.metrics) > 1:
             return None
         self.store_value(number, report, value)
@@ -151,17 +152,12 @@ class Study:
             self._write_rungs(number)
         return verdict.pruned
 
-    def complete(self, number: int, values: Sequence[float], end: Mapping[str, Any]) -> None:
-        """The trial ran to its end with these objective values."""
-        self._tell(number, TrialState.COMPLETE, end, values)
-
-    def prune(self, number: int, end: Mapping[str, Any]) -> None:
-        """The trial was stopped early; its intermediate values stand."""
-        self._tell(number, TrialState.PRUNED, end)
-
-    def fail(self, number: int, end: Mapping[str, Any]) -> None:
-        """The trial failed."""
-        self._tell(number, TrialState.FAIL, end)
+    def tell(self, ended: EndedTrial) -> None:
+        """Write how a trial ended; its values where it is complete, its intermediate ones stand elsewhere."""
+        self._write_rungs(ended.number)
+        trial, state = self._open.pop(ended.number), ended.end.state
+        trial.set_user_attr(END, ended.end.to_json())
+        self._study.tell(trial, ended.values if state is State.COMPLETE else None, state=TrialState[state.name])
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial that was run or is running, in order; points that a constraint forbade are left out."""
@@ -170,6 +166,23 @@ class Study:
             for trial in self._study.get_trials(deepcopy=False)
             if STARTED in trial.user_attrs and trial.state != TrialState.WAITING
         ]
+
+    def ended(self) -> list[EndedTrial]:
+        """The trials that have ended, in order, with the values that the study has."""
+        return [
+            EndedTrial(trial.number, end, tuple(trial.values) if trial.values else None)
+            for trial in self.trials()
+            if (end := self.end_of(trial))
+        ]
+
+    @staticmethod
+    def end_of(trial: FrozenTrial) -> TrialEnd | None:
+        """The end of a trial, None while it runs. An end that another program told the study has no reason."""
+        if not trial.state.is_finished():  # though its driver may have died over an end that was written here
+            return None
+        assert trial.datetime_complete is not None
+        record = {"reason": "", "time": trial.datetime_complete.timestamp(), **trial.user_attrs.get(END, {})}
+        return TrialEnd.from_json({**record, "state": trial.state.name})
 
     def values(self, trial: FrozenTrial) -> dict[str, Any]:
         """The flat config values of a trial, constants included."""
@@ -188,14 +201,6 @@ class Study:
     def optuna(self) -> optuna.Study:
         """The study itself, for Optuna's own plots."""
         return self._study
-
-    def _tell(
-        self, number: int, state: TrialState, end: Mapping[str, Any], values: Sequence[float] | None = None
-    ) -> None:
-        self._write_rungs(number)
-        trial = self._open.pop(number)
-        trial.set_user_attr(END, dict(end))
-        self._study.tell(trial, values, state=state)
 
     def _batch_start(self, number: int) -> int:
         """The number of the first trial of the batch in which a deterministic sweep asked for trial `number`."""

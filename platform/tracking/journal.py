@@ -5,7 +5,7 @@
     journal.jsonl    one line a report, on disk before the report is acknowledged (in a bucket: journal/)
     attempts.json    how its starts went, once one of them failed
     end.json         state and reason, written when the trial ends
-    shipped.json     how far the tracking server has it (tracking.py)
+    shipped.json     how far the tracking server has it (shipper.py)
     artifacts/  checkpoints/  status  tags.json      written by the worker
 
 Where the storage is a bucket, these are copies: what is written is in the bucket before anything relies on it.
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from platform.storage.disk_space import retry_while_full
+from platform.storage.trial_end import TrialEnd
 from trainables.disk import write_all
 from trainables.storage import mirror, segments
 
@@ -65,9 +66,14 @@ class TrialFiles:
         """The reports after the first `after`; a last line that is torn, or being written, is left out."""
         return [json.loads(line) for line in self._content().splitlines(keepends=True)[after:] if line.endswith(b"\n")]
 
-    def end(self, record: Mapping[str, Any], *, waits: bool = True) -> None:
+    def end(self, end: TrialEnd, *, waits: bool = True) -> None:
         """Write how the trial ended; unless it `waits` for room, a full disk is an OSError."""
-        self._write("end.json", record, waits=waits)
+        self._write("end.json", end.to_json(), waits=waits)
+
+    def read_end(self) -> TrialEnd | None:
+        """The trial's end; None while it runs."""
+        record = self.read("end.json")
+        return TrialEnd.from_json(record) if record else None
 
     def read(self, name: str) -> dict[str, Any]:
         """One of the JSON files, empty where it is not there (yet)."""
@@ -145,10 +151,10 @@ class TrialFiles:
 
 def last_values(lines: Iterable[Mapping[str, Any]], *prefixes: str) -> dict[str, float]:
     """Of a trial's reports, the last finite value of each metric whose name starts with one of `prefixes`."""
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for line in lines:
-        found |= {n: v for n, v in line["metrics"].items() if n.startswith(prefixes) and v is not None}
-    return found
+        values |= {n: v for n, v in line["metrics"].items() if n.startswith(prefixes) and v is not None}
+    return values
 
 
 def all_trials(sweep_folder: Path) -> list[TrialFiles]:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from platform.pictures import plots
+from platform.storage.trial_end import State, TrialEnd
 from platform.tracking import tags as run_tags
 from platform.tracking.batches import requests_of
 from platform.tracking.destination import Destination, make_database
@@ -26,7 +27,7 @@ from trainables.storage import mirror
 REFUSED_TAG = "tracking.refused"
 
 _LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
-_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "INTERRUPTED": "KILLED"}
+_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED", State.INTERRUPTED: "KILLED"}
 _ACTIVE = "active"
 
 logger = logging.getLogger(__name__)
@@ -101,9 +102,9 @@ class Runs:
         Returns:
             The id of the parent, None where there is none.
         """
-        found = run_tags.find(self._client, self._experiment, self._sweep_id)
-        parent = found.pop(None, None)
-        for number, run in found.items():
+        runs = run_tags.find(self._client, self._experiment, self._sweep_id)
+        parent = runs.pop(None, None)
+        for number, run in runs.items():
             run_id = str(run.info.run_id)
             if number is not None and self._runs.get(number) != run_id:
                 self._runs[number], self._sent[number] = run_id, run_tags.reports(run)
@@ -115,7 +116,7 @@ class Runs:
         identity = trial.read("trial.json")
         if not identity:
             return
-        end = trial.read("end.json")  # read before the lines: what was reported before the end is then complete
+        end = trial.read_end()  # read before the lines: what was reported before the end is then complete
         run_id, params = self._open(trial.number, identity)
         if end:
             trial.bring(_LARGE_BYTES)
@@ -123,21 +124,21 @@ class Runs:
             mirror.push_changed(trial.folder / "artifacts")
         files = self._files(trial.folder) if end else {}
         tags = self._end_tags(trial, end, files) if end else {}
-        lines = trial.lines(self._sent[trial.number])
+        lines, is_deleted = trial.lines(self._sent[trial.number]), False
         try:
             for count, request in requests_of(lines, params, tags, run_tags.REPORTS):
                 self._send(trial.number, run_id, request)
                 self._sent[trial.number] += count
         except _DeletedError:  # by hand, so on purpose
             logger.warning("tracking: run %s was deleted in MLflow; nothing more is sent to it", run_id)
-            files, end = {}, {"time": end.get("time")}
+            files, is_deleted = {}, True
         self._opened.add(trial.number)
-        if "state" in end:
+        if end and not is_deleted:
             self._log_files(run_id, files)
             self._forget(run_id, set(trial.read("shipped.json").get("files", ())) - files.keys())
-            self._client.set_terminated(run_id, status=_STATUS[end["state"]], end_time=int(1000 * end["time"]))
+            self._client.set_terminated(run_id, status=_STATUS[end.state], end_time=int(1000 * end.time))
         shipped = {"to": str(self._destination), "run_id": run_id, "reports": self._sent[trial.number]}
-        trial.write_shipped({**shipped, "ended": end.get("time"), "files": sorted(files)})
+        trial.write_shipped({**shipped, "ended": end.time if end else None, "files": sorted(files)})
 
     def end_parent(self, end: Mapping[str, Any]) -> None:
         """Log the sweep's result, where it has changed, and end the parent run.
@@ -208,15 +209,15 @@ class Runs:
             names = sorted({(kind, each.key) for kind, entities in request.items() for each in entities})
             if len(names) == 1:
                 return {names[0][1]: first_line(error)}
-        found: dict[str, str] = {}
+        refusals: dict[str, str] = {}
         for half in (names[: len(names) // 2], names[len(names) // 2 :]):
             part = {kind: [e for e in entities if (kind, e.key) in half] for kind, entities in request.items()}
-            found |= self._refusals(run_id, part)
-        return found
+            refusals |= self._refusals(run_id, part)
+        return refusals
 
-    def _end_tags(self, trial: TrialFiles, end: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, str]:
+    def _end_tags(self, trial: TrialFiles, end: TrialEnd, files: Mapping[str, _File]) -> dict[str, str]:
         large = {f"file.{f.path.name}": mirror.uri_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
-        tags = {"sweep.state": end["state"], "sweep.end": end["reason"], **trial.read("tags.json"), **large}
+        tags = {"sweep.state": end.state, "sweep.end": end.reason, **trial.read("tags.json"), **large}
         return redact_values({name: str(value) for name, value in tags.items()})
 
     def _log_files(self, run_id: str, files: Mapping[str, _File]) -> None:
@@ -252,8 +253,8 @@ class Runs:
     def _files(self, folder: Path) -> dict[str, _File]:
         """The files of a trial by the name that they have in the run."""
         artifacts, checkpoints = folder / "artifacts", folder / "checkpoints"
-        found = sorted(mirror.sizes(artifacts).items())
-        files = {str(path.relative_to(artifacts)): _File(path, size) for path, size in found}
+        sizes = sorted(mirror.sizes(artifacts).items())
+        files = {str(path.relative_to(artifacts)): _File(path, size) for path, size in sizes}
         if self._destination.checkpoints != "best":
             files.pop(mirror.WEIGHTS, None)
         if self._destination.checkpoints == "last":
@@ -267,9 +268,9 @@ class Runs:
 
     def _find_experiment(self) -> str:
         name = self._destination.experiment
-        found = self._client.get_experiment_by_name(name)
-        if found:
-            return str(found.experiment_id)
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment:
+            return str(experiment.experiment_id)
         local = urlsplit(self._destination.uri).scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "")
         place = self._destination.artifacts / name
         location = mirror.uri_of(place) if mirror.remote_of(place) else place.resolve().as_uri()

@@ -158,10 +158,10 @@ class Shipper:
         """
         if self._runs is None:
             self._runs = Runs(self.destination, self._sweep, self._sweep_id, self._folder, self._tags, self._notify)
-        found = {} if self._looked else {trial.number: trial for trial in _unsent(self._folder, self.destination)}
+        unsent = {} if self._looked else {trial.number: trial for trial in _unsent(self._folder, self.destination)}
         self._looked = True
         with self._lock:
-            dirty, self._dirty = found | self._dirty, {}
+            dirty, self._dirty = unsent | self._dirty, {}
         failed: Exception | None = None
         for number, trial in dirty.items():
             try:
@@ -180,8 +180,8 @@ class Shipper:
 def _unsent(folder: Path, destination: Destination) -> Iterable[TrialFiles]:
     """The trials of which the store lacks an end that is on disk, or a report of one that has not ended."""
     for trial in all_trials(folder):
-        shipped, end = trial.read("shipped.json"), trial.read("end.json")
-        is_known = shipped.get("to") == str(destination) and shipped.get("ended") == end.get("time")
+        shipped, end = trial.read("shipped.json"), trial.read_end()
+        is_known = shipped.get("to") == str(destination) and shipped.get("ended") == (end.time if end else None)
         if not is_known or (not end and trial.lines(shipped["reports"])):
             yield trial
 

@@ -71,7 +71,7 @@ def _train(inputs: np.ndarray, targets: np.ndarray, rate: float, decay: float, m
 
 def ours(curves: np.ndarray, seed: int, budget: int, folder: Path) -> tuple[float, int]:
     """The best value that the sweep's own search reports within `budget` epochs, and the trials it started."""
-    from platform.runners.ledger import Ledger
+    from platform.runners.ledger import Decision, Ledger
     from platform.space.space import Space
     from platform.study.study import Study
     from platform.sweepfile.spec import load
@@ -87,7 +87,7 @@ def ours(curves: np.ndarray, seed: int, budget: int, folder: Path) -> tuple[floa
         return task["number"], curves[tuple(task["values"][name] for name in SIZES)]
 
     def report(number: int, epoch: int, value: float) -> bool:
-        go_on = ledger.report(number, epoch, {NAME: value})
+        go_on = ledger.report(number, epoch, {NAME: value}) is Decision.CONTINUE
         if go_on and epoch == EPOCHS:
             ledger.finish(number, {})
         return go_on and epoch < EPOCHS

@@ -96,7 +96,7 @@ def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
     (sweep / "sweep.yaml").write_text(file.read_text())
     watch = Watch()
     study = Study(spec, space, sweep)
-    for name in ("ask", "report", "complete", "prune"):
+    for name in ("ask", "judge", "tell"):
         setattr(study, name, watch.timed(getattr(study, name)))
     tracker = Tracker(Destination(f"sqlite:///{folder / 'mlflow.db'}", "scale", folder / "artifacts"), spec.name, sweep,
                       {}, lambda sentence: None)  # fmt: skip

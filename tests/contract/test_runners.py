@@ -15,10 +15,10 @@ import pytest
 
 from platform.errors import SweepError
 from platform.runners import failures, inline, limits, placement, tune
-from platform.runners.ledger import Ledger
-from platform.runners.running import Ended
+from platform.runners.ledger import Decision, Ledger
 from platform.space.check import space_of
 from platform.storage.folder import open_folder
+from platform.storage.trial_end import EndedTrial
 from platform.study import storage
 from platform.study.study import Study
 from platform.sweepfile.spec import load
@@ -62,12 +62,12 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
         spec = load(place / "sweep.yaml", [f"storage={place}", *overrides])
         folder = open_folder(spec)
         study = Study(spec, space_of(spec), folder)
-        ended: list[Ended] = []
+        ended: list[EndedTrial] = []
         calls: list[tuple[int, int]] = []
         ledger = Ledger(spec, study, folder, folder.parent / "stages", None, ended.append)
         report = ledger.report
 
-        def counted(number: int, step: int, metrics: Any) -> bool:
+        def counted(number: int, step: int, metrics: Any) -> Decision:
             calls.append((number, step))
             at_report(step)
             return report(number, step, metrics)
@@ -85,8 +85,8 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
                 tune.run(ledger, placement.Capacity(cpu=1.0, gpu=0.0, memory=None, at_once=at_once))
         finally:
             log.removeHandler(handler)
-        assert ledger.live == {}
-        ends = {each.number: each for each in ended}
+        assert ledger.running == {}
+        ends = {trial.number: trial.end for trial in ended}
         return SimpleNamespace(study=study, folder=folder, calls=calls, ended=ends, ledger=ledger, log=said)
 
     return play

@@ -14,13 +14,14 @@ import pytest
 
 from platform.errors import InvalidSweep
 from platform.runners.ledger import Ledger
-from platform.runners.running import Ended
+from platform.storage.trial_end import State, TrialEnd
 from platform.study.study import Study
 from platform.sweepfile.spec import load
 from platform.tracking.destination import Destination
 from platform.tracking.journal import TrialFiles
 from platform.tracking.shipper import Shipper
 from platform.tracking.tracker import Tracker
+from tests.driver.ledgers import Ended
 from tests.servers import Line, MlflowServer
 
 NO_STOPPING = ("early_stopping=none", "method=random")
@@ -174,7 +175,7 @@ class Sweep:
 
     @staticmethod
     def end(files: TrialFiles, state: str = "COMPLETE", reason: str = "finished") -> None:
-        files.end({"state": state, "reason": reason, "time": time.time()})
+        files.end(TrialEnd.now(State(state), reason))
 
     def runs(self) -> tuple[Any, dict[int, Any]]:
         """The one parent and the children by trial number."""
@@ -254,7 +255,8 @@ def begin(sweep):
         study = Study(here.spec, here.space, here.folder)
         ended: list[Ended] = []
         shipped = Shipped()
-        ledger = Ledger(here.spec, study, here.folder, here.folder.parent / "stages", shipped, ended.append)
+        end = lambda trial: ended.append(Ended.of(trial))  # noqa: E731
+        ledger = Ledger(here.spec, study, here.folder, here.folder.parent / "stages", shipped, end)
         return SimpleNamespace(ledger=ledger, study=study, folder=here.folder, ended=ended, shipped=shipped)
 
     return make

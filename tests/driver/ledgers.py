@@ -1,13 +1,32 @@
 """A ledger as a runner uses it: start a trial, and report the objective of `curve`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from platform.runners.ledger import Ledger
+from platform.runners.ledger import Decision, Ledger
+from platform.storage.trial_end import EndedTrial
+
+
+class Ended(NamedTuple):
+    """A trial that has ended, but for the time of its end."""
+
+    number: int
+    state: str
+    reason: str
+    values: tuple[float, ...] | None
+
+    @classmethod
+    def of(cls, trial: EndedTrial) -> "Ended":
+        return cls(trial.number, trial.end.state, trial.end.reason, trial.values)
 
 
 def start(ledger: Ledger) -> dict[str, Any] | None:
     return ledger.next_task(cpus=1.0, gpus=0.0)
 
 
+def goes_on(ledger: Ledger, number: int, step: int, metrics: dict[str, float]) -> bool:
+    """Report `metrics`; True if the trial goes on."""
+    return ledger.report(number, step, metrics) is Decision.CONTINUE
+
+
 def report(ledger: Ledger, number: int, step: int, value: float) -> bool:
-    return ledger.report(number, step, {"train/loss": 1.0, "valid/ndcg_10": value})
+    return goes_on(ledger, number, step, {"train/loss": 1.0, "valid/ndcg_10": value})

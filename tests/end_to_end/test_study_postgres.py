@@ -13,13 +13,14 @@ from platform.errors import Busy, InvalidSweep
 from platform.space.check import space_of
 from platform.storage.lease import hold
 from platform.storage.lease_stores import DatabaseLease, Owner
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.study import Study
 from platform.sweepfile.spec import load
 from platform.tracking.errors import user_message
 
 pytestmark = pytest.mark.slow
 
-END = {"state": "COMPLETE", "reason": "finished", "time": 1.0}
+END = TrialEnd(State.COMPLETE, "finished", 1.0)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_what_was_told_is_there_after_the_server_lost_power(opened, postgres):
     first, second = study.ask(), study.ask()
     for report in (1, 2):
         assert study.judge(first.number, report, 0.5 + report / 10) is None
-    study.complete(first.number, [0.7], END)
+    study.tell(EndedTrial(first.number, END, (0.7,)))
     study.record(second.number, 1, 0.1)
     postgres.kill()
     postgres.begin()
@@ -61,7 +62,7 @@ def test_a_database_that_is_started_again_is_waited_for(opened, postgres, caplog
         assert study.judge(number, 1, 0.5) is None
     later.join()
     assert "the study's database does not answer, tried again in 0.5 s" in caplog.text
-    study.complete(number, [0.5], END)
+    study.tell(EndedTrial(number, END, (0.5,)))
     assert [(t.state.name, t.intermediate_values) for t in opened().trials()] == [("COMPLETE", {1: 0.5})]
 
 

@@ -12,8 +12,10 @@ import pytest
 from platform.analysis import compare
 from platform.analysis.compare import Spread
 from platform.storage.lease import hold
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.study import Study
 from platform.sweepfile.spec import load
+from platform.tracking.journal import TrialFiles
 
 SWEEP = """\
 name: shapes
@@ -218,8 +220,9 @@ def test_a_sweep_that_runs_is_read_and_left_as_it_is(sweep, write_trial):
         for _ in range(3):
             asked = study.ask()
             write_trial(here.folder, asked.number, asked.values, [0.25 * asked.number], state=None)
-        study.complete(1, [0.25], {})
-        (here.folder / "trials" / "1" / "end.json").write_text('{"state": "COMPLETE"}')
+        end = TrialEnd.now(State.COMPLETE, "finished")
+        study.tell(EndedTrial(1, end, (0.25,)))
+        TrialFiles(here.folder, 1).end(end)
         for torn in (here.folder / "study.journal", here.folder / "trials" / "2" / "journal.jsonl"):
             with torn.open("a") as stream:
                 stream.write('{"torn')

@@ -11,7 +11,7 @@ from platform.analysis.compare import Cell, Comparison, Spread
 from platform.analysis.pairs import Pair, PairedTests
 from platform.analysis.report import Progress
 from platform.analysis.trials import Row
-from platform.runners.running import Ended
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 
 LOOK = "mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
 
@@ -28,22 +28,26 @@ def text(console: Console) -> str:
     return console.file.getvalue()
 
 
-def ledger(left: int = 0, live: dict | None = None) -> SimpleNamespace:
-    return SimpleNamespace(left=left, live=live or {})
+def ledger(left: int = 0, running: dict | None = None) -> SimpleNamespace:
+    return SimpleNamespace(left=left, running=running or {})
+
+
+def ended(number: int, state: str, reason: str, values: tuple[float, ...] | None) -> EndedTrial:
+    return EndedTrial(number, TrialEnd.now(State(state), reason), values)
 
 
 def row(number: int, state: str = "COMPLETE", value: float | None = 0.5, reason: str = "finished", **more) -> Row:
     fields = {"swept": {"x": 0.123456, "part.name": "plain"}, "test": {}, "seconds": 1.0, **more}
-    return Row(number, state, reason, None if value is None else (value,), **fields)
+    return Row(number, State(state), reason, None if value is None else (value,), **fields)
 
 
 def test_a_trial_is_one_plain_line_where_nothing_is_redrawn(sweep):
     console = plain()
     progress = Progress(console, sweep().spec)
     progress.begin(ledger(left=4), [])
-    progress.ended(Ended(0, "COMPLETE", "finished", (0.25,)))
-    progress.ended(Ended(1, "PRUNED", "early stopping (asha) at report 2, rung 0, cutoff 0.5", (0.125,)))
-    progress.ended(Ended(2, "FAIL", "exception: [red]no[/red]", None))
+    progress.ended(ended(0, "COMPLETE", "finished", (0.25,)))
+    progress.ended(ended(1, "PRUNED", "early stopping (asha) at report 2, rung 0, cutoff 0.5", (0.125,)))
+    progress.ended(ended(2, "FAIL", "exception: [red]no[/red]", None))
     progress.finish()
     first, second, third = text(console).splitlines()
     assert first.startswith(
@@ -59,9 +63,9 @@ def test_a_trial_is_one_plain_line_where_nothing_is_redrawn(sweep):
 def test_trials_of_earlier_runs_count_but_do_not_shorten_what_is_left(sweep):
     console = plain()
     progress = Progress(console, sweep().spec)
-    progress.begin(ledger(left=2), [Ended(0, "COMPLETE", "finished", (0.75,)), Ended(1, "PRUNED", "early", (0.5,))])
+    progress.begin(ledger(left=2), [ended(0, "COMPLETE", "finished", (0.75,)), ended(1, "PRUNED", "early", (0.5,))])
     assert text(console) == ""
-    progress.ended(Ended(2, "COMPLETE", "finished", (0.25,)))
+    progress.ended(ended(2, "COMPLETE", "finished", (0.25,)))
     assert "| 3/6 done, 0 running, 1 pruned, best 0.7500 (trial 0), about " in text(console)
 
 
@@ -79,14 +83,14 @@ def test_the_best_so_far_is_by_the_goal_with_its_sign_and_the_first_of_equals(sw
     progress = Progress(console, sweep(f"metric={{name: valid/ndcg_10, goal: {goal}}}").spec)
     progress.begin(ledger(), [])
     for number, value in enumerate(values):
-        progress.ended(Ended(number, "COMPLETE", "finished", (value,)))
+        progress.ended(ended(number, "COMPLETE", "finished", (value,)))
     assert text(console).splitlines()[-1].endswith(f", best {best}")
 
 
 def test_a_terminal_shows_one_live_line_with_what_each_trial_does_and_only_failures_stay(sweep):
     console = terminal()
     progress = Progress(console, sweep().spec)
-    live = {
+    running = {
         number: SimpleNamespace(
             asked=SimpleNamespace(number=number),
             files=SimpleNamespace(status=lambda number=number: "epoch 3 of 9" if number == 1 else ""),
@@ -95,9 +99,9 @@ def test_a_terminal_shows_one_live_line_with_what_each_trial_does_and_only_failu
         )
         for number in range(1, 7)
     }
-    progress.begin(ledger(left=3, live=live), [])
-    progress.ended(Ended(0, "COMPLETE", "finished", (0.25,)))
-    progress.ended(Ended(7, "FAIL", "exception: no", None))
+    progress.begin(ledger(left=3, running=running), [])
+    progress.ended(ended(0, "COMPLETE", "finished", (0.25,)))
+    progress.ended(ended(7, "FAIL", "exception: no", None))
     progress.finish()
     shown = text(console)
     assert "trial 0 complete" not in shown
@@ -146,8 +150,8 @@ def test_a_sweep_without_any_trial_says_so(sweep):
 def test_of_several_metrics_the_pareto_front_is_shown_and_no_single_winner(sweep):
     two = "metric=[{name: valid/ndcg_10, goal: maximize}, {name: valid/hr_10, goal: minimize}]"
     console = plain()
-    winner = Row(0, "COMPLETE", "finished", (0.5, 0.25), {"x": 1}, {"test/ndcg_10": 0.1}, 1.0, best=True)
-    beaten = Row(1, "COMPLETE", "finished", (0.4375, 0.375), {"x": 2}, {}, 1.0)
+    winner = Row(0, State.COMPLETE, "finished", (0.5, 0.25), {"x": 1}, {"test/ndcg_10": 0.1}, 1.0, best=True)
+    beaten = Row(1, State.COMPLETE, "finished", (0.4375, 0.375), {"x": 2}, {}, 1.0)
     report.result(console, sweep(two, "early_stopping=none", "method=nsga2").spec, [winner, beaten], None, LOOK)
     assert "Pareto front" in text(console)
     assert "0.4375" not in text(console)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from platform.analysis import report, trials
 from platform.runners.ledger import Ledger
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.study import Study
 from platform.sweep import _summary
 
@@ -33,7 +34,7 @@ def played(sweep) -> Callable[..., SimpleNamespace]:
         ledger.report(0, 2, {"test/ndcg_10": value / 2})
         ledger.finish(0, {"trial/seconds": 1.0})
         ledger.finish(1, {})
-        study.prune(2, {"state": "PRUNED", "reason": "early stopping", "time": 1e10})
+        study.tell(EndedTrial(2, TrialEnd(State.PRUNED, "early stopping", 1e10), None))
         ledger.report(3, 2, {objective: float("nan")})
         return SimpleNamespace(**vars(here), study=study)
 
@@ -56,7 +57,7 @@ def test_complete_trials_come_first_by_objective_then_the_others_by_number(playe
 def test_those_that_have_ended_are_known_without_a_file_of_theirs(played):
     here = played()
     shutil.rmtree(here.folder / "trials")
-    found = [(trial.number, trial.state, trial.values) for trial in trials.ended(here.study)]
+    found = [(trial.number, trial.end.state, trial.values) for trial in trials.ended(here.study)]
     assert found == [
         (0, "COMPLETE", (0.3,)),
         (1, "COMPLETE", (0.4,)),

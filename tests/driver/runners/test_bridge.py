@@ -5,10 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.tune.schedulers import TrialScheduler
 
 from platform.errors import SweepError
 from platform.runners.bridge import Bridge, SweepStopper
-from platform.runners.ledger import Ledger
+from platform.runners.ledger import Decision, Ledger
 
 
 class TuneTrial(SimpleNamespace):
@@ -31,14 +32,23 @@ def test_a_trial_that_is_stopped_or_finishes_is_forgotten_and_its_end_stands(beg
     here = begin()
     bridge = Bridge(here.ledger, cpu=1.0, gpu=0.0)
     stopped, finished = begun(bridge, "a"), begun(bridge, "b")
-    assert bridge.take("b", report(1, 0.5))
+    assert bridge.take("b", report(1, 0.5)) is Decision.CONTINUE
     assert (stopped() is None, finished() is None) == (False, False)
-    assert not bridge.take("a", report(1, float("nan")))
-    assert not bridge.take("b", {"kind": "end", "reason": "finished", "text": ""})
+    assert bridge.take("a", report(1, float("nan"))) is Decision.STOP
+    assert bridge.take("b", {"kind": "end", "reason": "finished", "text": ""}) is Decision.STOP
     assert (stopped() is None, finished() is None) == (True, True)
     for tune_id in ("a", "b"):
         bridge.lost(tune_id, "Tune ends each trial that it stopped")
     assert [(ended.number, ended.state) for ended in here.ended] == [(0, "FAIL"), (1, "COMPLETE")]
+
+
+def test_the_worker_of_a_trial_that_failed_goes_on_to_its_error_and_decisions_are_tunes_words(begin):
+    here = begin()
+    bridge = Bridge(here.ledger, cpu=1.0, gpu=0.0)
+    begun(bridge, "a")
+    assert bridge.take("a", {"kind": "end", "reason": "disk full", "text": ""}) is Decision.CONTINUE
+    assert here.ended[0].state == "FAIL"
+    assert list(Decision) == [TrialScheduler.CONTINUE, TrialScheduler.STOP]
 
 
 def test_an_error_of_the_drivers_own_ends_the_sweep_as_it_is_and_no_trial_is_charged(begin):
@@ -55,7 +65,7 @@ def test_an_error_of_the_drivers_own_ends_the_sweep_as_it_is_and_no_trial_is_cha
     for tune_id in ("a", "b"):
         begun(bridge, tune_id)
     is_away = True
-    assert not bridge.take("a", report(1, 0.5))
+    assert bridge.take("a", report(1, 0.5)) is Decision.STOP
     bridge.lost("b", "its node is gone")
     bridge.lost("a", "Tune ends each trial that it stopped")
     with pytest.raises(SweepError, match="storage: must answer"):

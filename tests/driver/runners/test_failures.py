@@ -1,6 +1,6 @@
-"""Which trials are started again after their worker ended, and for how long."""
+"""Retries: the trials that are started again after their worker ended, and for how long."""
 
-from platform.runners.failures import LOSSES_IN_A_ROW, Attempts
+from platform.runners.failures import LOSSES_IN_A_ROW, Attempts, Failed, Retry
 
 
 def end(attempts: Attempts, reason: str, *, reports: int = 0, allowed: int = 2, divides: bool = False, text: str = "x"):
@@ -10,53 +10,54 @@ def end(attempts: Attempts, reason: str, *, reports: int = 0, allowed: int = 2, 
 def test_lost_workers_do_not_count_while_the_trial_gets_further():
     attempts = Attempts()
     for reports in range(1, 31):
-        assert end(attempts, "worker lost", reports=reports, allowed=0) is None
+        assert end(attempts, "worker lost", reports=reports, allowed=0) == Retry()
     assert (attempts.attempt, attempts.failures) == (30, 0)
 
 
 def test_a_trial_that_loses_each_worker_at_the_same_report_ends():
     attempts = Attempts()
     ends = [end(attempts, "worker lost", reports=2) for _ in range(LOSSES_IN_A_ROW)]
-    assert ends == [None] * (LOSSES_IN_A_ROW - 1) + ["worker lost: x (5 times in a row)"]
+    assert ends == [Retry()] * (LOSSES_IN_A_ROW - 1) + [Failed("worker lost: x (5 times in a row)")]
 
 
 def test_a_retired_worker_never_counts():
     attempts = Attempts()
-    assert [end(attempts, "worker retired", allowed=0) for _ in range(20)] == [None] * 20
+    assert [end(attempts, "worker retired", allowed=0) for _ in range(20)] == [Retry()] * 20
     assert (attempts.failures, attempts.losses) == (0, 0)
 
 
 def test_out_of_memory_is_tried_once_more_with_half_the_micro_batch_where_that_is_exact():
     attempts = Attempts()
-    assert end(attempts, "out of memory", divides=True, allowed=0) is None
+    assert end(attempts, "out of memory", divides=True, allowed=0) == Retry()
     assert attempts.micro_batch_divisor == 2
-    assert end(attempts, "out of memory", divides=True, reports=9) == "out of memory: x"
+    assert end(attempts, "out of memory", divides=True, reports=9) == Failed("out of memory: x")
 
 
 def test_out_of_memory_elsewhere_is_tried_once_more_as_it_was_whatever_the_amounts_in_its_text():
     attempts = Attempts()
-    assert end(attempts, "out of memory", text="2.01 GiB") is None
+    assert end(attempts, "out of memory", text="2.01 GiB") == Retry()
     assert attempts.micro_batch_divisor == 1
-    assert end(attempts, "out of memory", text="2.07 GiB") == "out of memory: 2.07 GiB"
-    assert end(Attempts(), "out of memory", allowed=0) == "out of memory: x"
+    assert end(attempts, "out of memory", text="2.07 GiB") == Failed("out of memory: 2.07 GiB")
+    assert end(Attempts(), "out of memory", allowed=0) == Failed("out of memory: x")
 
 
 def test_an_exception_is_tried_again_unless_it_comes_back_at_the_same_report():
     attempts = Attempts()
-    assert end(attempts, "exception", allowed=5, reports=1) is None
-    assert end(attempts, "exception", allowed=5, reports=2) is None
-    assert end(attempts, "exception", allowed=5, reports=2, text="another") is None
-    assert end(attempts, "exception", allowed=5, reports=2, text="another") == "exception: another"
+    assert end(attempts, "exception", allowed=5, reports=1) == Retry()
+    assert end(attempts, "exception", allowed=5, reports=2) == Retry()
+    assert end(attempts, "exception", allowed=5, reports=2, text="another") == Retry()
+    assert end(attempts, "exception", allowed=5, reports=2, text="another") == Failed("exception: another")
 
 
 def test_an_exception_counts_against_what_is_allowed():
     attempts = Attempts()
-    assert [end(attempts, "exception", reports=n, allowed=2) for n in (1, 2, 3)] == [None, None, "exception: x"]
+    ends = [end(attempts, "exception", reports=n, allowed=2) for n in (1, 2, 3)]
+    assert ends == [Retry(), Retry(), Failed("exception: x")]
 
 
 def test_a_full_disk_and_a_loss_that_is_not_finite_end_the_trial():
-    assert end(Attempts(), "disk full") == "disk full: x"
-    assert end(Attempts(), "non-finite objective") == "non-finite objective: x"
+    assert end(Attempts(), "disk full") == Failed("disk full: x")
+    assert end(Attempts(), "non-finite objective") == Failed("non-finite objective: x")
 
 
 def test_another_driver_goes_on_counting():
@@ -65,5 +66,5 @@ def test_another_driver_goes_on_counting():
         end(attempts, "worker lost")
     again = Attempts.read({**attempts.record, "of a later version": 1})
     assert again == attempts
-    assert end(again, "worker lost") == "worker lost: x (5 times in a row)"
+    assert end(again, "worker lost") == Failed("worker lost: x (5 times in a row)")
     assert Attempts.read({}) == Attempts()

@@ -5,9 +5,8 @@ import math
 
 import pytest
 
-from platform.runners.running import Ended
 from platform.tracking.journal import TrialFiles
-from tests.driver.ledgers import report, start
+from tests.driver.ledgers import Ended, goes_on, report, start
 
 
 def journal(folder, number: int = 0) -> list[tuple[int, float | None]]:
@@ -40,7 +39,7 @@ def test_a_report_is_on_disk_in_the_study_and_on_its_way_when_it_is_acknowledged
 def test_a_report_without_the_objective_is_kept_but_not_counted_for_early_stopping(begin):
     here = begin()
     start(here.ledger)
-    assert here.ledger.report(0, 1, {"pretrain/train/loss": 2.0})
+    assert goes_on(here.ledger, 0, 1, {"pretrain/train/loss": 2.0})
     assert report(here.ledger, 0, 2, 0.5)
     assert len(journal(here.folder)) == 2
     assert here.study.trials()[0].intermediate_values == {1: 0.5}
@@ -74,7 +73,7 @@ def test_an_objective_that_is_not_finite_ends_the_trial_at_once_as_failed(begin,
 def test_another_metric_that_is_not_finite_ends_nothing(begin):
     here = begin()
     start(here.ledger)
-    assert here.ledger.report(0, 1, {"train/loss": math.nan, "valid/ndcg_10": 0.5})
+    assert goes_on(here.ledger, 0, 1, {"train/loss": math.nan, "valid/ndcg_10": 0.5})
     assert TrialFiles(here.folder, 0).lines()[0]["metrics"]["train/loss"] is None
 
 
@@ -130,7 +129,7 @@ def test_several_metrics_are_told_together_at_the_report_that_is_best_by_the_fir
     here = begin(two, "method=nsga2")
     start(here.ledger)
     for step, (a, b) in enumerate(((0.3, 0.2), (0.7, 0.5), (0.6, 0.1)), start=1):
-        assert here.ledger.report(0, step, {"valid/ndcg_10": a, "valid/hr_10": b})
+        assert goes_on(here.ledger, 0, step, {"valid/ndcg_10": a, "valid/hr_10": b})
     here.ledger.finish(0, {})
     assert here.study.trials()[0].values == [0.7, 0.5]
 
@@ -139,5 +138,5 @@ def test_one_of_several_metrics_that_is_not_finite_fails_the_trial(begin):
     two = "metric=[{name: valid/ndcg_10, goal: maximize}, {name: valid/hr_10, goal: minimize}]"
     here = begin(two, "method=nsga2")
     start(here.ledger)
-    assert not here.ledger.report(0, 1, {"valid/ndcg_10": 0.5, "valid/hr_10": math.nan})
+    assert not goes_on(here.ledger, 0, 1, {"valid/ndcg_10": 0.5, "valid/hr_10": math.nan})
     assert here.ended[0].reason == "non-finite objective: valid/ndcg_10 = 0.5, valid/hr_10 = nan at step 1"

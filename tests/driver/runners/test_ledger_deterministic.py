@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from platform.runners.ledger import Ledger
+from tests.driver.ledgers import goes_on
 
 BATCH = 3
 STEPS = 9
@@ -35,7 +36,7 @@ class Workers:
     def run(self) -> dict[int, tuple[Any, ...]]:
         """The trials as the study has them when nothing is left."""
         here, tasks = self._begin(*self._overrides), {}
-        while here.ledger.left or here.ledger.live:
+        while here.ledger.left or here.ledger.running:
             if self._chance.random() < self._deaths:
                 here, tasks = self._begin(*self._overrides), {}
             elif len(tasks) < 2 and (task := here.ledger.next_task(cpus=1.0, gpus=0.0)):
@@ -51,7 +52,7 @@ class Workers:
         step = self._done.get(number, 0) + 1
         if step > STEPS:
             ledger.finish(number, {})
-        elif ledger.report(number, step, metrics(tasks[number], step)):
+        elif goes_on(ledger, number, step, metrics(tasks[number], step)):
             if self._chance.random() < 0.7:  # else a death now repeats the step
                 self._done[number] = step
             return

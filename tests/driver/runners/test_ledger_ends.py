@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from platform.runners.running import Ended
+from platform.storage.trial_end import State, TrialEnd
 from platform.tracking.journal import TrialFiles
-from tests.driver.ledgers import report, start
+from tests.driver.ledgers import Ended, report, start
 
 
 def test_a_report_that_was_journalled_but_not_told_to_the_study_is_told_by_the_next_driver(begin):
@@ -22,7 +22,7 @@ def test_an_end_that_was_written_but_not_told_is_only_told(begin):
     first = begin()
     start(first.ledger)
     report(first.ledger, 0, 1, 0.4)
-    TrialFiles(first.folder, 0).end({"state": "COMPLETE", "reason": "finished", "time": 5.0})
+    TrialFiles(first.folder, 0).end(TrialEnd(State.COMPLETE, "finished", 5.0))
     here = begin("num_trials=1")
     (trial,) = here.study.trials()
     assert (trial.state.name, trial.value) == ("COMPLETE", 0.4)
@@ -147,7 +147,7 @@ def test_an_interrupt_leaves_running_and_waiting_trials_to_be_taken_up(begin):
     here.ledger.fail(1, "worker lost", "")
     here.shipped.numbers.clear()
     here.ledger.interrupt()
-    assert here.ledger.live == {}
+    assert here.ledger.running == {}
     assert sorted(here.shipped.numbers) == [0, 1]
     for number in (0, 1):
         end = TrialFiles(here.folder, number).read("end.json")
@@ -171,7 +171,7 @@ def test_an_interrupt_between_an_ends_writing_and_its_telling_keeps_the_end(begi
     here = begin()
     start(here.ledger)
     report(here.ledger, 0, 1, 0.4)
-    monkeypatch.setattr(here.study, "complete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(here.study, "tell", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         here.ledger.finish(0, {})
     here.ledger.interrupt()

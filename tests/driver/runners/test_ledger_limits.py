@@ -1,10 +1,9 @@
 """The ledger: limits of a trial and of the sweep, and a search that is used up."""
 
 from platform.runners import ledger as ledgers
-from platform.runners.running import Ended
 from platform.storage import disk_space
 from platform.tracking.journal import TrialFiles
-from tests.driver.ledgers import report, start
+from tests.driver.ledgers import Ended, report, start
 
 
 def test_too_many_failed_trials_close_the_sweep(begin):

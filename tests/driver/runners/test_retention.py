@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from platform.runners.retention import Retention
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.sweepfile.fields import Metric, Tracking
 from platform.tracking.journal import TrialFiles
 
 UP, DOWN = Metric(name="valid/hr_10", goal="maximize"), Metric(name="valid/loss", goal="minimize")
+
+
+def ended(number: int, state: str, *values: float) -> EndedTrial:
+    return EndedTrial(number, TrialEnd.now(State(state), ""), values or None)
 
 
 class Disk:
@@ -35,7 +40,7 @@ class Disk:
         for name in (*names, "artifacts/best.safetensors"):
             (trial / name).parent.mkdir(parents=True, exist_ok=True)
             (trial / name).write_text("x")
-        kept.ended(number, state, values or None)
+        kept.ended(ended(number, state, *values))
 
     def left(self) -> dict[int, set[str]]:
         """The names of what is left of the checkpoints and weights, by trial."""
@@ -89,7 +94,7 @@ def test_another_driver_goes_on_with_the_best_of_all(disk):
     for number, value in enumerate((0.3, 0.1)):
         disk.end(before, number, "COMPLETE", value)
     again = disk.kept(best_trials=2)
-    again.begin([(0, "COMPLETE", [0.3]), (1, "COMPLETE", [0.1])])
+    again.begin([ended(0, "COMPLETE", 0.3), ended(1, "COMPLETE", 0.1)])
     disk.end(again, 2, "COMPLETE", 0.2)
     assert [number for number, names in sorted(disk.left().items()) if names] == [0, 2]
     assert disk.changed == [1]

@@ -67,7 +67,7 @@ def test_a_sweep_on_a_full_disk_can_be_interrupted_and_is_carried_on_when_there_
     task = here.ledger.next_task(cpus=1.0, gpus=0.0)
     ballast = fill(disk)
     here.ledger.interrupt()
-    assert here.ledger.live == {}
+    assert here.ledger.running == {}
     assert TrialFiles(here.folder, task["number"]).read("end.json") == {}
     ballast.unlink()
     again = begin(f"storage={disk}")

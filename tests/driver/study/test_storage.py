@@ -11,6 +11,7 @@ import pytest
 
 from platform.errors import InvalidSweep, SweepError
 from platform.storage import disk_space
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study import storage
 from platform.study.study import Study
 
@@ -20,7 +21,7 @@ def finish_one(study: Study) -> None:
     asked = study.ask()
     for report in range(1, 4):
         study.judge(asked.number, report, 0.1 * report)
-    study.complete(asked.number, [0.3], {"state": "COMPLETE", "reason": "finished", "time": 1.0})
+    study.tell(EndedTrial(asked.number, TrialEnd(State.COMPLETE, "finished", 1.0), (0.3,)))
 
 
 def test_a_study_of_somebody_else_under_the_same_name_is_refused(sweep, opened, tmp_path):

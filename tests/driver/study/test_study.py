@@ -9,6 +9,7 @@ import pytest
 from platform.errors import SweepError
 from platform.space.check import space_of
 from platform.space.space import Space
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.pruning import Pruned
 from platform.study.study import Asked, Study
 from platform.sweepfile.spec import load
@@ -16,7 +17,7 @@ from platform.sweepfile.spec import load
 METHODS = ("tpe", "random", "grid", "gp", "cmaes", "qmc")
 STOPPINGS = ("asha", "hyperband", "median", "percentile", "patient", "none")
 REPORTS = 9
-END = {"state": "COMPLETE", "reason": "finished", "time": 1.0}
+END = TrialEnd(State.COMPLETE, "finished", 1.0)
 
 
 def height(values: dict[str, Any]) -> float:
@@ -27,9 +28,9 @@ def finish(study: Study, asked: Asked, curve: Callable[[int], float], reports: i
     """Run one trial to its end, whichever that is."""
     for report in range(1, reports + 1):
         if pruned := study.judge(asked.number, report, curve(report)):
-            study.prune(asked.number, {"state": "PRUNED", "reason": str(pruned), "time": 1.0})
+            study.tell(EndedTrial(asked.number, TrialEnd(State.PRUNED, str(pruned), 1.0), None))
             return pruned
-    study.complete(asked.number, [curve(reports)], END)
+    study.tell(EndedTrial(asked.number, END, (curve(reports),)))
     return None
 
 
@@ -91,7 +92,7 @@ def test_nsga2_runs_two_metrics_to_a_pareto_front(sweep, opened):
         asked = study.ask()
         assert study.judge(asked.number, 1, 0.5) is None
         told[asked.number] = (height(asked.values), asked.values["width"] / 64)
-        study.complete(asked.number, told[asked.number], END)
+        study.tell(EndedTrial(asked.number, END, told[asked.number]))
     front = {
         number
         for number, (a, b) in told.items()
@@ -221,7 +222,7 @@ def test_a_trial_left_running_is_taken_up_with_its_number_values_and_reports(swe
     again = opened(here)
     assert again.resume_running() == [left]
     again.judge(left.number, 2, 0.6)
-    again.complete(left.number, [0.6], END)
+    again.tell(EndedTrial(left.number, END, (0.6,)))
     assert [t.state.name for t in again.trials()] == ["COMPLETE", "COMPLETE"]
     assert again.trials()[left.number].intermediate_values == {1: 0.5, 2: 0.6}
     assert opened(here).resume_running() == []
@@ -282,7 +283,16 @@ def test_the_space_of_a_stored_trial_gives_back_what_was_asked(sweep, opened):
     while len(study.trials()) < 8:
         point = study.ask()
         asked[point.number] = point.values
-        study.complete(point.number, [0.5], END)
+        study.tell(EndedTrial(point.number, END, (0.5,)))
     again = opened(sweep("method=random", "num_trials=8", "early_stopping=none"))
     assert {trial.number: again.values(trial) for trial in again.trials()} == asked
     assert space_of(load(here.file)).fingerprint == here.space.fingerprint
+
+
+def test_a_trial_that_another_program_told_the_study_has_ended_without_a_reason(sweep, opened):
+    study = opened(sweep())
+    asked = study.ask()
+    assert study.ended() == []
+    study.optuna.tell(asked.number, 0.5)
+    (trial,) = study.ended()
+    assert (trial.number, trial.end.state, trial.end.reason, trial.values) == (0, State.COMPLETE, "", (0.5,))

@@ -4,9 +4,10 @@ import itertools
 from types import SimpleNamespace
 from typing import Any
 
+from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.study import Study
 
-END = {"state": "COMPLETE", "reason": "finished", "time": 1.0}
+END = TrialEnd(State.COMPLETE, "finished", 1.0)
 GRID = (
     "method=grid",
     "early_stopping=none",
@@ -34,7 +35,7 @@ def test_a_grid_is_every_feasible_point_once(sweep):
     asked = []
     while point := study.ask():
         asked.append(_point(point.values))
-        study.complete(point.number, [0.5], END)
+        study.tell(EndedTrial(point.number, END, (0.5,)))
     assert len(asked) == 90
     assert set(asked) == _grid_points()
 
@@ -45,14 +46,14 @@ def test_a_grid_goes_on_across_restarts_without_a_point_twice(sweep):
     for stop in (1, 20, 41, 1000):  # the last point before each restart is left running
         study = opened(here)
         for left in study.resume_running():
-            study.complete(left.number, [0.5], END)
+            study.tell(EndedTrial(left.number, END, (0.5,)))
         for _ in range(stop):
             point = study.ask()
             if point is None:
                 break
             asked.append(_point(point.values))
             if len(asked) not in (1, 21, 62):
-                study.complete(point.number, [0.5], END)
+                study.tell(EndedTrial(point.number, END, (0.5,)))
     assert asked[0] == (0.3, 64, "plain", None)
     assert len(asked) == 90
     assert set(asked) == _grid_points()

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from platform.storage.trial_end import State, TrialEnd
 from platform.tracking.journal import TrialFiles, all_trials, last_values
 from trainables.storage import mirror, segments
 from trainables.storage.objects import Bucket, StoreError
@@ -66,7 +67,7 @@ def test_a_trial_that_begins_again_keeps_its_first_start_and_loses_its_end(tmp_p
     files = TrialFiles(tmp_path, 0)
     files.begin({"x": 1})
     first = files.read("trial.json")
-    files.end({"state": "INTERRUPTED"})
+    files.end(TrialEnd.now(State.INTERRUPTED, "interrupted, resumable"))
     again = TrialFiles(tmp_path, 0)
     again.begin({"x": 1})
     assert again.read("trial.json") == first

@@ -1,0 +1,31 @@
+"""Recovery of a trial that a dead driver left running: its journal gives back its counters and its end."""
+
+from __future__ import annotations
+
+import math
+
+from platform.runners.failures import Attempts
+from platform.runners.running import RunningTrial
+from platform.storage.trial_end import TrialEnd
+from platform.study.study import Study
+
+
+def recover(trial: RunningTrial, study: Study) -> TrialEnd | None:
+    """Bring a trial and its study to where the trial's files are; its end, if the study is still to be told of one."""
+    trial.attempts = Attempts.read(trial.files.read("attempts.json"))
+    trial.attempts.attempt += 1  # the start that the dead driver made
+    newest: tuple[float, ...] | None = None
+    for line in trial.files.lines():
+        metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
+        values = trial.add_report(line["step"], metrics, study.spec.metrics)
+        if values is not None:  # the driver may have died between a report's line and its value in the study
+            study.store_value(trial.asked.number, trial.num_valued, values[0])
+            newest = values
+    # the driver may have died before the newest report was judged, or before its rungs were written
+    verdict = None if newest is None else trial.judge(newest, study)
+    written = trial.files.read_end()
+    if written and written.state.is_final:  # the driver died between the end's writing and its telling
+        return written
+    if verdict:
+        trial.files.end(verdict)
+    return verdict
