@@ -41,7 +41,7 @@ def test_what_was_told_is_there_after_the_server_lost_power(opened, postgres):
     for report in (1, 2):
         assert study.judge(first.number, report, 0.5 + report / 10) is None
     study.tell(EndedTrial(first.number, END, (0.7,)))
-    study.record(second.number, 1, 0.1)
+    study.store_value(second.number, 1, 0.1)
     postgres.kill()
     postgres.begin()
     again = opened()
