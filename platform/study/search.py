@@ -5,11 +5,21 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from platform.sweepfile.early_stopping import (
+    Asha,
+    EarlyStopping,
+    Hyperband,
+    Median,
+    NoStopping,
+    Patient,
+    Percentile,
+)
+
 if TYPE_CHECKING:
     import optuna
 
     from platform.study.tpe import Memory
-    from platform.sweepfile.spec import EarlyStopping, SweepSpec
+    from platform.sweepfile.spec import SweepSpec
 
 
 def sampler(
@@ -64,23 +74,22 @@ def pruner(stopping: EarlyStopping) -> optuna.pruners.BasePruner:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        match stopping.type:
-            case "none":
-                return pruners.NopPruner()
-            case "asha":
+        match stopping:
+            case Asha():
                 return pruners.SuccessiveHalvingPruner(
                     min_resource=stopping.min_reports, reduction_factor=stopping.reduction_factor
                 )
-            case "hyperband":
+            case Hyperband():
                 return pruners.HyperbandPruner(
                     min_resource=stopping.min_reports, reduction_factor=stopping.reduction_factor
                 )
-            case "median":
+            case Median():
                 return pruners.MedianPruner(n_warmup_steps=stopping.min_reports)
-            case "percentile":
+            case Percentile():
                 return pruners.PercentilePruner(stopping.percentile, n_warmup_steps=stopping.min_reports)
-            case "patient":
+            case Patient():
                 return pruners.PatientPruner(
                     pruners.MedianPruner(n_warmup_steps=stopping.min_reports), patience=stopping.patience
                 )
-    raise AssertionError(f"spec.py admits no early stopping {stopping.type!r}")
+            case NoStopping():
+                return pruners.NopPruner()
