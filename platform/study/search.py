@@ -5,15 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from platform.sweepfile.early_stopping import (
-    Asha,
-    EarlyStopping,
-    Hyperband,
-    Median,
-    NoStopping,
-    Patient,
-    Percentile,
-)
+from platform.sweepfile import early_stopping
 
 if TYPE_CHECKING:
     import optuna
@@ -68,28 +60,28 @@ def _qmc(seed: int, branches: optuna.samplers.BaseSampler, number: int | None) -
     return made
 
 
-def pruner(stopping: EarlyStopping) -> optuna.pruners.BasePruner:
+def pruner(stopping: early_stopping.EarlyStopping) -> optuna.pruners.BasePruner:
     """The pruner that `early_stopping` names; its axis counts the reports that hold the objective, from 1."""
     from optuna import pruners
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         match stopping:
-            case Asha():
+            case early_stopping.Asha():
                 return pruners.SuccessiveHalvingPruner(
                     min_resource=stopping.min_reports, reduction_factor=stopping.reduction_factor
                 )
-            case Hyperband():
+            case early_stopping.Hyperband():
                 return pruners.HyperbandPruner(
                     min_resource=stopping.min_reports, reduction_factor=stopping.reduction_factor
                 )
-            case Median():
+            case early_stopping.Median():
                 return pruners.MedianPruner(n_warmup_steps=stopping.min_reports)
-            case Percentile():
+            case early_stopping.Percentile():
                 return pruners.PercentilePruner(stopping.percentile, n_warmup_steps=stopping.min_reports)
-            case Patient():
+            case early_stopping.Patient():
                 return pruners.PatientPruner(
                     pruners.MedianPruner(n_warmup_steps=stopping.min_reports), patience=stopping.patience
                 )
-            case NoStopping():
+            case early_stopping.NoStopping():
                 return pruners.NopPruner()

@@ -100,12 +100,7 @@ class BERT4Rec(nn.Module):
 def make(settings: config.BERT4Rec, on: Ingredients) -> tuple[BERT4Rec, Reading]:
     """The backbone of ``backbone.name: bert4rec``, and what its training reads from a batch."""
     backbone = BERT4Rec(
-        on.dim,
-        on.max_history,
-        blocks=settings.blocks,
-        heads=settings.heads,
-        dropout=on.dropout,
-        generator=on.generator,
+        on.dim, on.max_history, blocks=settings.blocks, heads=settings.heads, dropout=on.dropout, generator=on.generator
     )
     return backbone, cloze(backbone, settings.mask_ratio, settings.newest_share)
 
