@@ -8,6 +8,7 @@ from typing import Any
 
 from platform.errors import InvalidSweep
 from platform.space.space import Space
+from platform.sweepfile.early_stopping import EarlyStopping
 from platform.sweepfile.spec import SweepSpec
 
 
@@ -34,7 +35,9 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
     if stored is None:
         rule = f"must be new or a sweep's own, but {spec.name!r} there has trials of somebody else"
         raise InvalidSweep([spec.problem("study", f"{rule}; name another storage, or this sweep: --set name=...")])
-    differences = _differences(json.loads(stored), json.loads(identity(spec, space)))
+    before = json.loads(stored)
+    before["early_stopping"] = _in_keys_of(spec.early_stopping, before["early_stopping"])
+    differences = _differences(before, json.loads(identity(spec, space)))
     if differences:
         raise InvalidSweep(
             [
@@ -43,6 +46,12 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
                 for difference in differences
             ]
         )
+
+
+def _in_keys_of(stopping: EarlyStopping, stored: dict[str, Any]) -> dict[str, Any]:
+    """Stored settings in the keys that `stopping` reads: an absent one has its default, those of others say nothing."""
+    defaults = type(stopping).model_validate({"type": stopping.type}).model_dump()
+    return {key: stored.get(key, default) for key, default in defaults.items()}
 
 
 def _differences(stored: Any, current: Any, path: str = "") -> list[str]:

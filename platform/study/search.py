@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from platform.sweepfile import early_stopping
+
 if TYPE_CHECKING:
     import optuna
 
     from platform.study.tpe import Memory
-    from platform.sweepfile.spec import EarlyStopping, SweepSpec
+    from platform.sweepfile.spec import SweepSpec
 
 
 def sampler(
@@ -58,29 +60,28 @@ def _qmc(seed: int, branches: optuna.samplers.BaseSampler, number: int | None) -
     return made
 
 
-def pruner(stopping: EarlyStopping) -> optuna.pruners.BasePruner:
+def pruner(stopping: early_stopping.EarlyStopping) -> optuna.pruners.BasePruner:
     """The pruner that `early_stopping` names; its axis counts the reports that hold the objective, from 1."""
     from optuna import pruners
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        match stopping.type:
-            case "none":
-                return pruners.NopPruner()
-            case "asha":
+        match stopping:
+            case early_stopping.Asha():
                 return pruners.SuccessiveHalvingPruner(
                     min_resource=stopping.min_reports, reduction_factor=stopping.reduction_factor
                 )
-            case "hyperband":
+            case early_stopping.Hyperband():
                 return pruners.HyperbandPruner(
                     min_resource=stopping.min_reports, reduction_factor=stopping.reduction_factor
                 )
-            case "median":
+            case early_stopping.Median():
                 return pruners.MedianPruner(n_warmup_steps=stopping.min_reports)
-            case "percentile":
+            case early_stopping.Percentile():
                 return pruners.PercentilePruner(stopping.percentile, n_warmup_steps=stopping.min_reports)
-            case "patient":
+            case early_stopping.Patient():
                 return pruners.PatientPruner(
                     pruners.MedianPruner(n_warmup_steps=stopping.min_reports), patience=stopping.patience
                 )
-    raise AssertionError(f"spec.py admits no early stopping {stopping.type!r}")
+            case early_stopping.NoStopping():
+                return pruners.NopPruner()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 from platform.errors import did_you_mean, nearest, short
+from platform.sweepfile.early_stopping import EARLY_STOPPINGS
 from platform.sweepfile.fields import keys_of, sections
 from platform.sweepfile.yaml_lines import join
 
@@ -84,13 +87,14 @@ def _value_meant(value: object, choices: tuple[str, ...]) -> str | None:
     return _VALUES[word] if _VALUES.get(word) in choices else nearest(word, choices)
 
 
-def problem_texts(found: Sequence[Any], data: dict[str, Any]) -> list[tuple[str, str]]:
+def problem_texts(error: ValidationError, data: dict[str, Any]) -> list[tuple[str, str]]:
     """The path and the message for each of pydantic's findings.
 
     Args:
-        found: `ValidationError.errors()`.
+        error: what pydantic says of the sweep.
         data: the file as plain data, which says whether `metric` was one or a list.
     """
+    found = list(_findings(error))
     strange = [details["loc"] for details in found if details["type"] == "extra_forbidden"]
     meant = {_meant(loc) for loc in strange}
     texts: list[tuple[str, str]] = []
@@ -102,10 +106,28 @@ def problem_texts(found: Sequence[Any], data: dict[str, Any]) -> list[tuple[str,
             continue  # its entries are there, and what is wrong with them is said already
         if steps[:1] == ["metric"] and isinstance(data.get("metric"), dict):
             steps = [step for step in steps if step != 0]
+        if steps[:1] == ["early_stopping"] and len(steps) > 2:
+            del steps[1]  # the type, which is no key
         if details["type"] == "invalid_key" or "[key]" in details["loc"]:
             steps = [*steps[:-1], str(steps[-1])]  # a key that is a number is no place in a list
         texts.append((reduce(join, steps, ""), _message(details, steps)))
     return texts
+
+
+def _findings(error: ValidationError) -> Iterator[Any]:
+    """pydantic's findings. Where an early stopping has an unknown type, its keys are held against the nearest one's."""
+    for details in error.errors():
+        if details["type"] != "union_tag_invalid":
+            yield details
+            continue
+        loc, value = details["loc"], details["input"]
+        yield {"type": "literal_error", "loc": (*loc, "type"), "input": value["type"]}
+        meant = _value_meant(value["type"], tuple(EARLY_STOPPINGS))
+        if meant:
+            try:
+                EARLY_STOPPINGS[meant].model_validate({**value, "type": meant})
+            except ValidationError as below:
+                yield from ({**inner, "loc": (*loc, meant, *inner["loc"])} for inner in below.errors())
 
 
 def _meant(loc: Sequence[Any]) -> str | None:
@@ -118,7 +140,7 @@ def _meant(loc: Sequence[Any]) -> str | None:
 def _message(details: Any, steps: list[Any]) -> str:
     kind, value = details["type"], details["input"]
     if kind == "extra_forbidden":
-        return _unknown_key(steps)
+        return _unknown_key(steps, details["loc"])
     if kind == "missing":
         return f"must be given, but is not there; {_example(steps)}"
     if kind == "value_error":
@@ -148,11 +170,17 @@ def _message(details: Any, steps: list[Any]) -> str:
     return f"{details['msg']}, but got {short(value)}; correct it"
 
 
-def _unknown_key(steps: list[Any]) -> str:
+def _unknown_key(steps: list[Any], loc: Sequence[Any]) -> str:
     key = steps[-1]
     section = str(steps[0]) if len(steps) > 1 else ""
     known = keys_of(section)
     rule = f"must be a key of {section or 'a sweep'}, but got {key!r}"
+    if section == "early_stopping" and key in known:
+        own = ", ".join(EARLY_STOPPINGS[loc[1]].model_fields)
+        readers = ", ".join(name for name, settings in EARLY_STOPPINGS.items() if key in settings.model_fields)
+        return (
+            f"{loc[1]} must have only {own}, but got {key} as well; remove it, or take a type that reads it: {readers}"
+        )
     if str(key) in _SYNONYMS[section]:
         return f"{rule}; did you mean {_SYNONYMS[section][str(key)]!r}?"
     if not section and "." in str(key):
@@ -175,4 +203,5 @@ def _example(steps: list[Any]) -> str:
 def _choices(steps: list[Any]) -> tuple[str, ...]:
     """The words that a key with fixed choices takes."""
     section, key = (str(steps[0]), str(steps[-1])) if len(steps) > 1 else ("", str(steps[0]))
-    return get_args(sections()[section].model_fields[key].annotation)
+    fields = (cls.model_fields[key] for cls in sections()[section])
+    return tuple(choice for field in fields for choice in get_args(field.annotation))

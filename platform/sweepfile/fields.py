@@ -7,37 +7,17 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SkipValidation,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SkipValidation, WithJsonSchema, field_validator
 
+from platform.sweepfile.early_stopping import EARLY_STOPPINGS, EarlyStopping, NoStopping, with_type
 from platform.sweepfile.expression import parse
 from platform.sweepfile.parameters import Parameter
+from platform.sweepfile.resources import Resources
+from platform.sweepfile.section import Section
 
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
-          "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}  # fmt: skip
 _METRIC = re.compile(r"[a-z]+/[a-z][a-z0-9_]*")
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        arbitrary_types_allowed=True,
-    )
 
 
 def _as_tuple(value: Any) -> Any:
@@ -52,37 +32,12 @@ def _unless_auto(value: Any) -> Any:
     return None if value == "auto" else value
 
 
-def _gpus(value: Any) -> Any:
-    if value == "auto" or (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
-    ):
-        if value == "auto" or value <= 1 or value == int(value):
-            return value
-        raise ValueError(f"must be a share of one GPU or whole ones, but got {value!r}; write {round(value)}")
-    raise ValueError(f"must be auto or a number of at least 0, but got {value!r}; write auto, 0, 0.25 or 1")
-
-
-def _bytes(value: Any) -> Any:
-    """`2GiB` -> 2147483648."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"([0-9.]+)\s*([A-Za-z]*)", value)
-        if match and match[2].lower() in _UNITS and match[1].count(".") <= 1 and match[1] != ".":
-            value = int(float(match[1]) * _UNITS[match[2].lower()])
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
-    raise ValueError(f"must be an amount of memory above 0, but got {value!r}; write 2GiB, or a number of bytes")
-
-
-def _early_stopping(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
-
-
 def _condition(value: str) -> str:
     parse(value)
     return value
 
 
-class Metric(_Strict):
+class Metric(Section):
     """What the search looks at."""
 
     name: str
@@ -110,74 +65,7 @@ class Metric(_Strict):
         return name
 
 
-class EarlyStopping(_Strict):
-    """Which trials are stopped before their end; the axis counts the reports that hold the objective."""
-
-    type: Literal["asha", "hyperband", "median", "percentile", "patient", "none"] = "none"
-    """asha: successive halving. hyperband: several brackets of it. median, percentile: below the others at the same
-    report. patient: median, and only after `patience` reports without a gain."""
-    min_reports: int = Field(default=1, ge=1)
-    """Reports that every trial may make before it can be stopped."""
-    reduction_factor: int = Field(default=3, ge=2)
-    """asha, hyperband: one trial in so many goes on from a rung to the next."""
-    percentile: float = Field(default=25.0, gt=0, lt=100)
-    """percentile: the share of trials, in percent, that may go on at a report."""
-    patience: int = Field(default=5, ge=0)
-    """patient: reports without a gain that a trial is allowed."""
-
-    @model_validator(mode="after")
-    def _own_keys(self) -> EarlyStopping:
-        own = {"asha": ("reduction_factor",), "hyperband": ("reduction_factor",), "percentile": ("percentile",),
-               "patient": ("patience",)}.get(self.type, ())  # fmt: skip
-        allowed = {"type", *own} if self.type == "none" else {"type", "min_reports", *own}
-        for key in sorted(self.model_fields_set - allowed):
-            raise ValueError(
-                f"{self.type} must have only {', '.join(sorted(allowed))}, but got {key} as well; remove {key}, or "
-                "take a type that reads it"
-            )
-        return self
-
-
-class Resources(_Strict):
-    """What one trial asks of the cluster. All but `workers`, `nodes` and `label` are per rank."""
-
-    cpu: float = Field(default=1.0, gt=0)
-    """CPU cores, which is also the number of math threads."""
-    gpu: Annotated[
-        float | Literal["auto"],
-        SkipValidation,
-        BeforeValidator(_gpus, json_schema_input_type=Annotated[float, Field(ge=0)] | Literal["auto"]),
-    ] = "auto"
-    """GPUs, or a share of one; auto: 1 where the cluster has or can scale to one, else 0."""
-    memory: Annotated[
-        int | None, BeforeValidator(_bytes, json_schema_input_type=Annotated[int, Field(gt=0)] | str | None)
-    ] = None
-    """Memory, such as 2GiB; null: not reserved."""
-    workers: int = Field(default=1, ge=1)
-    """Ranks of one trial."""
-    nodes: int = Field(default=1, ge=1)
-    """Nodes over which the ranks are spread."""
-    label: dict[str, str] | None = None
-    """Labels that a node must carry, such as {zone: a}; also !a, in(a, b) and !in(a, b)."""
-    custom: dict[str, Annotated[float, Field(gt=0)]] | None = None
-    """Resources that the cluster's owner named (`ray start --resources`), such as {fast_disk: 1}."""
-
-    @model_validator(mode="after")
-    def _fit(self) -> Resources:
-        if self.workers > 1 and self.gpu != "auto" and self.gpu != int(self.gpu):
-            raise ValueError(
-                "gpu must be a whole number where a trial has several workers, as two ranks cannot share a GPU, but "
-                f"got {self.gpu:g} for {self.workers} workers; write gpu: {max(1, round(self.gpu))}, or 0"
-            )
-        if self.workers % self.nodes:
-            raise ValueError(
-                f"workers must be a multiple of nodes, but got {self.workers} workers on {self.nodes} nodes; "
-                f"write workers: {self.nodes * max(1, round(self.workers / self.nodes))}"
-            )
-        return self
-
-
-class Limits(_Strict):
+class Limits(Section):
     """When a trial or the sweep ends early; all may change between runs of the same sweep."""
 
     max_hours: float | None = Field(default=None, gt=0)
@@ -191,7 +79,7 @@ class Limits(_Strict):
     """Failed trials that a sweep may have, one more ends it; null: any number may fail."""
 
 
-class Tracking(_Strict):
+class Tracking(Section):
     """Where MLflow keeps the runs."""
 
     uri: str | None = Field(default=None, min_length=1)
@@ -205,7 +93,7 @@ class Tracking(_Strict):
     """checkpoints best: how many trials, over the whole sweep, are the best."""
 
 
-class Compare(_Strict):
+class Compare(Section):
     """Which settings stand for one method, so that finished sweeps become a paper's table (`platform.results`)."""
 
     by: Annotated[
@@ -217,7 +105,7 @@ class Compare(_Strict):
     """CSV file of printed numbers, relative to the sweep file: a column for each of `by`, and for each metric."""
 
 
-class SweepFields(_Strict):
+class SweepFields(Section):
     """One experiment sweep."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -241,12 +129,9 @@ class SweepFields(_Strict):
     """Trials at once; auto: what the resources allow."""
     early_stopping: Annotated[
         EarlyStopping,
-        BeforeValidator(
-            _early_stopping,
-            json_schema_input_type=EarlyStopping
-            | Literal["asha", "hyperband", "median", "percentile", "patient", "none"],
-        ),
-    ] = EarlyStopping()
+        Field(discriminator="type"),
+        BeforeValidator(with_type, json_schema_input_type=EarlyStopping | Literal[tuple(EARLY_STOPPINGS)]),
+    ] = NoStopping()
     """Which trials are stopped before their end."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the search; training has its own parameter `seed`."""
@@ -299,13 +184,13 @@ class SweepFields(_Strict):
         return metrics
 
 
-def sections() -> dict[str, type[BaseModel]]:
-    """The keys that hold keys of their own."""
-    return {"": SweepFields, "metric": Metric, "early_stopping": EarlyStopping, "resources": Resources,
-            "limits": Limits, "tracking": Tracking, "compare": Compare}  # fmt: skip
+def sections() -> dict[str, tuple[type[Section], ...]]:
+    """The keys that hold keys of their own, each with its class; with several where `type` chooses one."""
+    return {"": (SweepFields,), "metric": (Metric,), "early_stopping": get_args(EarlyStopping),
+            "resources": (Resources,), "limits": (Limits,), "tracking": (Tracking,), "compare": (Compare,)}  # fmt: skip
 
 
 def keys_of(section: str) -> tuple[str, ...]:
     """The keys that a section of the file may hold."""
-    fields = sections()[section].model_fields
-    return tuple(str(field.validation_alias or name) for name, field in fields.items())
+    fields = [entry for each in sections()[section] for entry in each.model_fields.items()]
+    return tuple(dict.fromkeys(str(field.validation_alias or name) for name, field in fields))

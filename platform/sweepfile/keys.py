@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from platform.sweepfile.fields import sections
+from platform.sweepfile.fields import keys_of, sections
 from platform.sweepfile.schema import schema
 
 if TYPE_CHECKING:
@@ -26,13 +26,10 @@ def rows() -> list[Row]:
     """Every key of a sweep file, in the order of `platform.sweepfile.fields`, sections after their own line."""
     whole = schema()
     defs: dict[str, Any] = whole["$defs"]
-    inner = {name: cls.__name__ for name, cls in sections().items() if name}
     found: list[Row] = []
     for key, field in whole["properties"].items():
         found.append(_row(key, field, whole, defs))
-        if key in inner:
-            found += [_row(f"{key}.{name}", below, defs[inner[key]], defs)
-                      for name, below in defs[inner[key]]["properties"].items()]  # fmt: skip
+        found += _inner(key, defs)
         if key == "parameters":
             for form, said in _FORMS.items():
                 found += [(f"{key}.*.{name}", _takes(below, defs), "", f"{said}. {below['description']}")
@@ -55,6 +52,23 @@ def table() -> Table:
     return made
 
 
+def _inner(section: str, defs: Mapping[str, Any]) -> Iterator[Row]:
+    """A row per key of a section. Where `type` chooses among classes, the meaning of a key names the types with it."""
+    classes = [defs[cls.__name__] for cls in sections().get(section, ())]
+    for key in keys_of(section) if classes else ():
+        having = [cls for cls in classes if key in cls["properties"]]
+        rows = [_row(f"{section}.{key}", cls["properties"][key], cls, defs) for cls in having]
+        meaning = rows[0][3]
+        if len(classes) > 1:
+            types: dict[str, list[str]] = {}
+            for cls, row in zip(having, rows, strict=True):
+                types.setdefault(row[3], []).append(cls["properties"]["type"]["const"])
+            meaning = " ".join(f"{', '.join(names)}: {words}" for words, names in types.items())
+        takes = " | ".join(dict.fromkeys(row[1] for row in rows))
+        default = next((row[2] for row in rows if row[2] != "required"), "required")
+        yield f"{section}.{key}", takes, default, meaning
+
+
 def _row(key: str, field: Mapping[str, Any], around: Mapping[str, Any], defs: Mapping[str, Any]) -> Row:
     takes, default = _takes(field, defs), field.get("default", "")
     if key.rpartition(".")[2] in around.get("required", ()):
@@ -63,7 +77,8 @@ def _row(key: str, field: Mapping[str, Any], around: Mapping[str, Any], defs: Ma
         default = "auto" if "auto" in takes.split(" | ") else "null"
     elif isinstance(default, dict | list):  # those of a section stand with its keys
         default = ""
-    meaning = field.get("description") or defs[field["$ref"].rpartition("/")[2]]["description"]
+    said_by = defs[field["$ref"].rpartition("/")[2]] if "$ref" in field else around
+    meaning = field.get("description") or said_by["description"]
     return key, takes, default if isinstance(default, str) else json.dumps(default), " ".join(meaning.split())
 
 

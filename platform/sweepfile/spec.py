@@ -15,12 +15,13 @@ from pydantic import PrivateAttr, ValidationError
 
 from platform.errors import InvalidSweep, did_you_mean
 from platform.sweepfile.error_texts import problem_texts
-from platform.sweepfile.fields import Compare, EarlyStopping, Limits, Metric, Resources, SweepFields, Tracking
+from platform.sweepfile.fields import Compare, Limits, Metric, SweepFields, Tracking
 from platform.sweepfile.overrides import apply
 from platform.sweepfile.parameters import Choice, Constant, FloatRange, IntRange, Parameter, occurrences
 from platform.sweepfile.parse_parameters import read_parameters
 from platform.sweepfile.published import Published
 from platform.sweepfile.published import read as read_published
+from platform.sweepfile.resources import Resources
 from platform.sweepfile.yaml_lines import read as read_yaml
 from trainables.redaction import remember
 
@@ -28,7 +29,6 @@ __all__ = [
     "Choice",
     "Compare",
     "Constant",
-    "EarlyStopping",
     "FloatRange",
     "IntRange",
     "Limits",
@@ -178,7 +178,7 @@ def _validated(
     try:
         return SweepSpec.model_validate(fields), frozenset()
     except ValidationError as error:
-        for where, what in problem_texts(error.errors(), data):
+        for where, what in problem_texts(error, data):
             problem(where, what)
         unread = frozenset(str(details["loc"][0]) for details in error.errors())
     left = {key: value for key, value in fields.items() if key not in unread}

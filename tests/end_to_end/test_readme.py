@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from platform.sweepfile.early_stopping import EARLY_STOPPINGS
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -58,6 +60,11 @@ def test_what_a_sweep_can_say_is_printed(line, tmp_path):
     done = run(line, tmp_path)
     assert done.returncode == 0, done.stderr
     assert ("early_stopping.min_reports" if "--keys" in line else "adapter.taylor_order: ") in done.stdout
+
+
+def test_the_early_stoppings_that_the_readme_names_are_there():
+    (names,) = re.findall(r"`early_stopping` is (.*?) or another", README)
+    assert set(names.split(", ")) < set(EARLY_STOPPINGS)
 
 
 def shorter(line: str) -> list[str]:

@@ -17,8 +17,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainables.backbones import config
+from trainables.backbones.ingredients import Ingredients
 from trainables.backbones.layout import Layout
+from trainables.seqrec.cloze import cloze
 from trainables.seqrec.layers import Dropout, linear, normal, pack, unpack
+from trainables.seqrec.objectives import Reading
 
 
 class BERT4Rec(nn.Module):
@@ -91,6 +95,14 @@ class BERT4Rec(nn.Module):
             x_TD = block(x_TD, layout)
         states_MD: torch.Tensor = self.head(self.blocks[-1](x_TD, layout, read_M))
         return states_MD
+
+
+def make(settings: config.BERT4Rec, on: Ingredients) -> tuple[BERT4Rec, Reading]:
+    """The backbone of ``backbone.name: bert4rec``, and what its training reads from a batch."""
+    backbone = BERT4Rec(
+        on.dim, on.max_history, blocks=settings.blocks, heads=settings.heads, dropout=on.dropout, generator=on.generator
+    )
+    return backbone, cloze(backbone, settings.mask_ratio, settings.newest_share)
 
 
 class Block(nn.Module):

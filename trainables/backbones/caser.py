@@ -28,8 +28,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainables.backbones import config
+from trainables.backbones.ingredients import Ingredients
 from trainables.backbones.layout import Layout
 from trainables.seqrec.layers import Dropout, fan_in_std, linear, normal
+from trainables.seqrec.objectives import Reading, next_item
 
 
 class Caser(nn.Module):
@@ -142,6 +145,22 @@ class Caser(nn.Module):
         state_ND = self.dense(self.dropout(torch.cat([strongest_NF, sums_NE], dim=1)))
         state_ND = self.norm(functional.relu(state_ND) if self.final_relu else state_ND)
         return state_ND
+
+
+def make(settings: config.Caser, on: Ingredients) -> tuple[Caser, Reading]:
+    """The backbone of ``backbone.name: caser``, and what its training reads from a batch."""
+    backbone = Caser(
+        on.dim,
+        on.max_history,
+        filters_horizontal=settings.filters_horizontal,
+        filters_vertical=settings.filters_vertical,
+        heights=settings.heights,
+        final_relu=settings.final_relu,
+        final_norm=settings.final_norm,
+        dropout=on.dropout,
+        generator=on.generator,
+    )
+    return backbone, next_item(backbone)
 
 
 class _ShiftedSum(torch.autograd.Function):

@@ -91,3 +91,6 @@ class Caser:
     with PAD has not, so that the published gain holds this difference too)."""
     final_norm: bool = False
     """Whether states leave a LayerNorm. No port has one; similarity `dot` expects states as long as it leaves them."""
+
+
+Backbone = SASRec | BERT4Rec | HSTU | GRU4Rec | Caser

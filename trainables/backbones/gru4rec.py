@@ -19,8 +19,11 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from trainables.backbones import config
+from trainables.backbones.ingredients import Ingredients
 from trainables.backbones.layout import Layout
 from trainables.seqrec.layers import Dropout, fan_in_std, linear, pack, unpack
+from trainables.seqrec.objectives import Reading, next_item
 
 
 class GRU4Rec(nn.Module):
@@ -86,6 +89,20 @@ class GRU4Rec(nn.Module):
             packed, _ = gru(PackedSequence(self.dropout(x_TD), order.size_L))
             x_TD = packed.data
         return x_TD
+
+
+def make(settings: config.GRU4Rec, on: Ingredients) -> tuple[GRU4Rec, Reading]:
+    """The backbone of ``backbone.name: gru4rec``, and what its training reads from a batch."""
+    backbone = GRU4Rec(
+        on.dim,
+        hidden=settings.hidden,
+        layers=settings.layers,
+        dense=settings.dense,
+        final_norm=settings.final_norm,
+        dropout=on.dropout,
+        generator=on.generator,
+    )
+    return backbone, next_item(backbone)
 
 
 class _Order:

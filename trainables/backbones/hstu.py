@@ -21,9 +21,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainables.backbones import config
 from trainables.backbones.causal import CausalStack
+from trainables.backbones.ingredients import Ingredients
 from trainables.backbones.layout import Layout
 from trainables.seqrec.layers import Dropout, linear, normal, pack
+from trainables.seqrec.objectives import Reading, next_item
 
 NORM_EPS = 1e-6
 """Of every norm, as released. What the inner one normalises is about .001 at the start, where torch's 1e-5 rules."""
@@ -65,6 +68,21 @@ class HSTU(CausalStack):
             dropout=dropout,
             generator=generator,
         )
+
+
+def make(settings: config.HSTU, on: Ingredients) -> tuple[HSTU, Reading]:
+    """The backbone of ``backbone.name: hstu``, and what its training reads from a batch."""
+    backbone = HSTU(
+        on.dim,
+        on.max_history,
+        blocks=settings.blocks,
+        heads=settings.heads,
+        scale=settings.scale,
+        final_norm=settings.final_norm,
+        dropout=on.dropout,
+        generator=on.generator,
+    )
+    return backbone, next_item(backbone)
 
 
 class Block(nn.Module):

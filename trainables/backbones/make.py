@@ -2,25 +2,15 @@
 
 import torch
 
-from trainables.backbones import config
-from trainables.backbones.bert4rec import BERT4Rec
-from trainables.backbones.caser import Caser
-from trainables.backbones.gru4rec import GRU4Rec
-from trainables.backbones.hstu import HSTU
-from trainables.backbones.sasrec import SASRec
-from trainables.seqrec.cloze import cloze
-from trainables.seqrec.objectives import Reading, next_item
+from trainables.backbones import bert4rec, caser, config, gru4rec, hstu, sasrec
+from trainables.backbones.ingredients import Ingredients
+from trainables.seqrec.objectives import Reading
 
-AnyBackbone = SASRec | BERT4Rec | HSTU | GRU4Rec | Caser
+AnyBackbone = sasrec.SASRec | bert4rec.BERT4Rec | hstu.HSTU | gru4rec.GRU4Rec | caser.Caser
 
 
 def make_backbone(
-    settings: config.SASRec | config.BERT4Rec | config.HSTU | config.GRU4Rec | config.Caser,
-    *,
-    dim: int,
-    max_history: int,
-    dropout: float,
-    generator: torch.Generator,
+    settings: config.Backbone, *, dim: int, max_history: int, dropout: float, generator: torch.Generator
 ) -> tuple[AnyBackbone, Reading]:
     """A backbone, and what its training reads from a batch.
 
@@ -31,56 +21,15 @@ def make_backbone(
         dropout: rate inside the backbone.
         generator: draws the initial weights.
     """
+    on = Ingredients(dim=dim, max_history=max_history, dropout=dropout, generator=generator)
     match settings:
         case config.SASRec():
-            sasrec = SASRec(
-                dim,
-                max_history,
-                blocks=settings.blocks,
-                heads=settings.heads,
-                scale=settings.scale,
-                dropout=dropout,
-                generator=generator,
-            )
-            return sasrec, next_item(sasrec)
-        case config.HSTU():
-            hstu = HSTU(
-                dim,
-                max_history,
-                blocks=settings.blocks,
-                heads=settings.heads,
-                scale=settings.scale,
-                final_norm=settings.final_norm,
-                dropout=dropout,
-                generator=generator,
-            )
-            return hstu, next_item(hstu)
+            return sasrec.make(settings, on)
         case config.BERT4Rec():
-            bert4rec = BERT4Rec(
-                dim, max_history, blocks=settings.blocks, heads=settings.heads, dropout=dropout, generator=generator
-            )
-            return bert4rec, cloze(bert4rec, settings.mask_ratio, settings.newest_share)
+            return bert4rec.make(settings, on)
+        case config.HSTU():
+            return hstu.make(settings, on)
         case config.GRU4Rec():
-            gru4rec = GRU4Rec(
-                dim,
-                hidden=settings.hidden,
-                layers=settings.layers,
-                dense=settings.dense,
-                final_norm=settings.final_norm,
-                dropout=dropout,
-                generator=generator,
-            )
-            return gru4rec, next_item(gru4rec)
+            return gru4rec.make(settings, on)
         case config.Caser():
-            caser = Caser(
-                dim,
-                max_history,
-                filters_horizontal=settings.filters_horizontal,
-                filters_vertical=settings.filters_vertical,
-                heights=settings.heights,
-                final_relu=settings.final_relu,
-                final_norm=settings.final_norm,
-                dropout=dropout,
-                generator=generator,
-            )
-            return caser, next_item(caser)
+            return caser.make(settings, on)

@@ -17,9 +17,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainables.backbones import config
 from trainables.backbones.causal import CausalStack
+from trainables.backbones.ingredients import Ingredients
 from trainables.backbones.layout import Layout
 from trainables.seqrec.layers import INIT_STD, Dropout, linear, pack
+from trainables.seqrec.objectives import Reading, next_item
 
 
 class SASRec(CausalStack):
@@ -56,6 +59,20 @@ class SASRec(CausalStack):
             dropout=dropout,
             generator=generator,
         )
+
+
+def make(settings: config.SASRec, on: Ingredients) -> tuple[SASRec, Reading]:
+    """The backbone of ``backbone.name: sasrec``, and what its training reads from a batch."""
+    backbone = SASRec(
+        on.dim,
+        on.max_history,
+        blocks=settings.blocks,
+        heads=settings.heads,
+        scale=settings.scale,
+        dropout=on.dropout,
+        generator=on.generator,
+    )
+    return backbone, next_item(backbone)
 
 
 class Block(nn.Module):

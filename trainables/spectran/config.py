@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from trainables.backbones.config import HSTU, BERT4Rec, Caser, GRU4Rec, SASRec
+from trainables.backbones.config import Backbone, BERT4Rec, SASRec
 from trainables.config import at_least
 from trainables.data.config import Data
 from trainables.seqrec.config import METRICS, Fit, InfoNCE
-from trainables.spectran.adapters.config import LLMESR, Adapter, NoAdapter, RLMRec, SpecTran, problems, refuse_widths
+from trainables.spectran.adapters.config import Adapter, NoAdapter, SpecTran, adds_by_row, problems, refuse_widths
 
 __all__ = ["METRICS", "Config", "check", "micro_batches"]
 
@@ -22,7 +22,7 @@ class Config:
     """Width of item vectors and states, d (§4.1.5)."""
     data: Data = field(default_factory=Data)
     """Data set, split and text vectors."""
-    backbone: SASRec | BERT4Rec | HSTU | GRU4Rec | Caser = field(default_factory=SASRec)
+    backbone: Backbone = field(default_factory=SASRec)
     """Encoder of the history."""
     adapter: Adapter = field(default_factory=SpecTran)
     """How text becomes item vectors."""
@@ -44,17 +44,9 @@ class Config:
 def micro_batches(config: Config) -> bool:
     """Whether a batch may be trained in parts: its loss is a mean over rows, each of which adds by itself.
 
-    BERT4Rec's is a mean over masks, of which rows have different numbers; contrastive losses compare a batch's items; a
-    trained threshold that is at zero takes a gradient only where that of the whole batch raises it.
+    BERT4Rec's is a mean over masks, of which rows have different numbers.
     """
-    match config.adapter:
-        case RLMRec(loss="info_nce"):
-            return False
-        case LLMESR() as adapter if adapter.alignment:
-            return False
-        case SpecTran(attention=True, learn_threshold=True):
-            return False
-    return not isinstance(config.backbone, BERT4Rec)
+    return adds_by_row(config.adapter) and not isinstance(config.backbone, BERT4Rec)
 
 
 def check(config: Config) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from platform.study import search
 from platform.study.tpe import RememberingTPE
+from platform.sweepfile.early_stopping import EARLY_STOPPINGS
 
 SAMPLERS = {
     "tpe": RememberingTPE,
@@ -39,7 +40,7 @@ def test_each_method_has_its_sampler_and_warns_of_nothing(sweep, method):
         )
 
 
-@pytest.mark.parametrize("kind", PRUNERS)
+@pytest.mark.parametrize("kind", EARLY_STOPPINGS)
 def test_each_early_stopping_has_its_pruner(sweep, kind):
     assert type(search.pruner(sweep(f"early_stopping={kind}").spec.early_stopping)) is PRUNERS[kind]
 

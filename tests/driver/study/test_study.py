@@ -12,10 +12,10 @@ from platform.space.space import Space
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.pruning import Pruned
 from platform.study.study import Asked, Study
+from platform.sweepfile.early_stopping import EARLY_STOPPINGS
 from platform.sweepfile.spec import load
 
 METHODS = ("tpe", "random", "grid", "gp", "cmaes", "qmc")
-STOPPINGS = ("asha", "hyperband", "median", "percentile", "patient", "none")
 REPORTS = 9
 END = TrialEnd(State.COMPLETE, "finished", 1.0)
 
@@ -46,7 +46,7 @@ def play(study: Study) -> None:
     [
         pytest.param(method, stopping, marks=[pytest.mark.slow] if method == "gp" else [])
         for method in METHODS
-        for stopping in STOPPINGS
+        for stopping in EARLY_STOPPINGS
     ],
 )
 def test_a_sweep_with_a_branch_and_a_constraint_runs_to_its_end(sweep, opened, method, stopping):

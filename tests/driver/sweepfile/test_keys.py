@@ -3,6 +3,7 @@
 import re
 
 from platform.sweep import main
+from platform.sweepfile.early_stopping import EARLY_STOPPINGS
 from platform.sweepfile.fields import keys_of, sections
 from platform.sweepfile.keys import rows
 
@@ -25,8 +26,15 @@ def test_values_bounds_and_defaults_are_those_of_the_code():
     assert told["method"] == ("tpe | random | grid | gp | cmaes | nsga2 | qmc", "tpe")
     assert told["max_concurrent_trials"] == ("auto | whole number at least 1", "auto")
     assert told["early_stopping.percentile"] == ("number above 0 and below 100", "25.0")
+    assert told["early_stopping.type"] == (" | ".join(EARLY_STOPPINGS), "none")
     assert told["limits.max_failed_trials"] == ("whole number at least 0 | null", "null")
     assert told["initial_points"] == ("list of mappings", "")
+
+
+def test_a_key_of_some_early_stoppings_says_which_read_it():
+    meaning = {key: words for key, _, _, words in rows()}
+    assert meaning["early_stopping.reduction_factor"].startswith("asha, hyperband: One trial in so many goes on")
+    assert "median: Trials below the median" in meaning["early_stopping.type"]
 
 
 def test_the_command_prints_them(capsys):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from platform.errors import InvalidSweep
+from platform.sweepfile.early_stopping import EARLY_STOPPINGS
 from platform.sweepfile.schema import schema, text
 from platform.sweepfile.spec import load
 from platform.sweepfile.yaml_lines import read
@@ -48,7 +49,9 @@ def test_every_shipped_sweep_names_the_schema_and_meets_it() -> None:
         {"metric": [{"name": "valid/x", "goal": "maximize"}, {"name": "valid/y", "goal": "minimize"}]},
         {"max_concurrent_trials": "auto"},
         {"max_concurrent_trials": 2},
-        {"early_stopping": "none"},
+        *({"early_stopping": name} for name in EARLY_STOPPINGS),
+        *({"early_stopping": {"type": name}} for name in EARLY_STOPPINGS),
+        {"early_stopping": {}},
         {"early_stopping": {"type": "median", "min_reports": 3}},
         {"resources": {"gpu": 0.5, "memory": "2GiB", "label": {"a": "b"}}},
         {"parameters": {"a": {"values": [1, [2]], "when": {}}, "b": {"min": 1, "max": 2, "log": True}, "c": None}},
@@ -69,7 +72,10 @@ def test_what_loads_meets_the_schema(tmp_path: Path, change: dict[str, Any]) -> 
         {"metric": []},
         {"name": "../x"},
         {"method": "bayes"},
+        {"early_stopping": "ashaa"},
+        {"early_stopping": {"min_reports": 2}},
         {"early_stopping": {"type": "asha", "eta": 3}},
+        {"early_stopping": {"type": "median", "percentile": 30}},
         {"parameters": {"a": [1, 2]}},
         {"parameters": {"a": {"values": []}}},
         {"parameters": {"a": {"min": 1}}},

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from platform.errors import InvalidSweep
+from platform.sweepfile.early_stopping import Asha
 from platform.sweepfile.spec import (
     Choice,
     Constant,
-    EarlyStopping,
     FloatRange,
     IntRange,
     Limits,
@@ -27,7 +27,7 @@ def test_a_file_becomes_a_spec(good: Any, tmp_path: Path, monkeypatch: pytest.Mo
     spec = load(good.write(tmp_path, good.text))
     assert (spec.name, spec.trainable, spec.method, spec.num_trials) == ("a-sweep", "some.trainable", "tpe", 24)
     assert spec.metrics == (Metric(name="valid/ndcg_20", goal="maximize"),)
-    assert spec.early_stopping == EarlyStopping(type="asha", min_reports=4, reduction_factor=3)
+    assert spec.early_stopping == Asha(type="asha", min_reports=4, reduction_factor=3)
     assert spec.parameters == {
         "data.name": Constant("synthetic"),
         "order": IntRange(1, 5),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from platform.errors import InvalidSweep
+from platform.sweepfile.early_stopping import EARLY_STOPPINGS
 from platform.sweepfile.spec import IntRange, load, read
 
 
@@ -76,14 +77,20 @@ def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, o
         ("num_trials", "num_trials: 3.5",
          "4: num_trials: must be a whole number, but got 3.5; write it without a point or an exponent"),
         ("early_stopping", "early_stopping: {type: ashaa}",
-         "5: early_stopping.type: must be one of asha, hyperband, median, percentile, patient, none, but got 'ashaa'; "
-         "did you mean 'asha'?"),
+         f"5: early_stopping.type: must be one of {', '.join(EARLY_STOPPINGS)}, but got 'ashaa'; did you mean 'asha'?"),
+        ("early_stopping", "early_stopping: null",
+         "5: early_stopping: must be a mapping, but got None; write {key: value}"),
+        ("early_stopping", "early_stopping: {min_reports: 0, type: asha}",
+         "5: early_stopping.min_reports: must be at least 1, but got 0; raise it"),
         ("early_stopping", "early_stopping: {type: asha, grace_period: 3}",
          "5: early_stopping.grace_period: must be a key of early_stopping, but got 'grace_period'; did you mean "
          "'min_reports'?"),
         ("early_stopping", "early_stopping: {type: median, percentile: 30}",
-         "5: early_stopping: median must have only min_reports, type, but got percentile as well; remove percentile, "
-         "or take a type that reads it"),
+         "5: early_stopping.percentile: median must have only type, min_reports, but got percentile as well; remove "
+         "it, or take a type that reads it: percentile"),
+        ("early_stopping", "early_stopping: {reduction_factor: 4}",
+         "5: early_stopping.reduction_factor: none must have only type, but got reduction_factor as well; remove it, "
+         "or take a type that reads it: asha, hyperband"),
         ("constraints", "constraints: ['order <=']",
          "16: constraints[0]: must be a condition such as 'a <= 3 or b >= 0.1', but got 'order <=', which does not "
          "parse; rewrite it"),
@@ -146,6 +153,16 @@ def test_each_problem_names_file_line_rule_value_and_remedy(
     good: Any, tmp_path: Path, key: str, line: str, problem: str
 ) -> None:
     assert good.problems(tmp_path, good.replaced(key, line)) == [f"sweep.yaml:{problem}"]
+
+
+def test_under_a_wrong_type_the_other_keys_are_held_against_the_nearest_one(good: Any, tmp_path: Path) -> None:
+    text = good.replaced("early_stopping", "early_stopping: {type: ashaa, min_reports: 0, foo: 3}")
+    kind, least, unknown = good.problems(tmp_path, text)
+    assert kind.endswith("but got 'ashaa'; did you mean 'asha'?")
+    assert least == "sweep.yaml:5: early_stopping.min_reports: must be at least 1, but got 0; raise it"
+    assert unknown.startswith(
+        "sweep.yaml:5: early_stopping.foo: must be a key of early_stopping, but got 'foo'; choose"
+    )
 
 
 @pytest.mark.parametrize(

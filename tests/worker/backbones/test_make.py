@@ -1,5 +1,7 @@
 """The backbone that a config names: its class, its settings and what training reads from a batch."""
 
+from typing import get_args
+
 import pytest
 import torch
 
@@ -10,13 +12,10 @@ from trainables.backbones.make import make_backbone
 from trainables.data.batches import Batch
 
 BATCH = Batch(torch.tensor([[0, 1, 2], [0, 0, 3]]), torch.tensor([4, 5]), torch.tensor([0, 1]))
-Settings = config.SASRec | config.BERT4Rec | config.HSTU | config.GRU4Rec | config.Caser
 
 
-@pytest.mark.parametrize(
-    "settings", [config.SASRec(), config.BERT4Rec(), config.HSTU(), config.GRU4Rec(), config.Caser()]
-)
-def test_every_backbone_reads_a_batch_into_a_state_for_each_of_its_examples(settings: Settings) -> None:
+@pytest.mark.parametrize("settings", [settings() for settings in get_args(config.Backbone)])
+def test_every_backbone_reads_a_batch_into_a_state_for_each_of_its_examples(settings: config.Backbone) -> None:
     backbone, read = make_backbone(
         settings, dim=8, max_history=3, dropout=0.0, generator=torch.Generator().manual_seed(0)
     )

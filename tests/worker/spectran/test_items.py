@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,37 +17,33 @@ from trainables.data.splits import Rows, split
 from trainables.data.text import text_stage
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.objectives import after, sampled_loss
-from trainables.spectran.adapters.config import problems
+from trainables.seqrec.text import mapped, mean_length
+from trainables.spectran.adapters.config import Adapter, AlphaFuse, problems
+from trainables.spectran.adapters.ingredients import item_counts, last_rows
 from trainables.spectran.config import Config
-from trainables.spectran.items import Made, item_counts, last_rows, make_items, mapped, mean_length
+from trainables.spectran.items import Made, make_items
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 SMALL = {"dim": 16, "data.text_width": 48, "fit.batch_size": 256, "fit.dropout": 0.1}
 NULL = {"adapter.null_width": 6}
+DEFAULTS: list[dict[str, object]] = [
+    {"adapter.name": settings().name} | (NULL if settings is AlphaFuse else {}) for settings in get_args(Adapter)
+]
 CHOICES: list[dict[str, object]] = [
-    {"adapter.name": "none"},
-    {"adapter.name": "morec"},
+    *DEFAULTS,
     {"adapter.name": "morec", "adapter.layers": 2, "adapter.dropout": 0.1},
-    {"adapter.name": "unisrec"},
     {"adapter.name": "unisrec", "adapter.ids": True, "adapter.experts": 2},
-    {"adapter.name": "rlmrec"},
     {"adapter.name": "rlmrec", "adapter.objective": "gen"},
     {"adapter.name": "rlmrec", "adapter.loss": "info_nce"},
     {"adapter.name": "rlmrec", "adapter.loss": "info_nce", "adapter.objective": "gen"},
-    {"adapter.name": "llm_esr"},
     {"adapter.name": "llm_esr", "adapter.distillation": 0.1, "adapter.alignment": 0},
-    {"adapter.name": "whitenrec"},
     {"adapter.name": "whitenrec", "adapter.rotation": "zca", "adapter.groups": 4},
-    {"adapter.name": "llminit"},
     {"adapter.name": "llminit", "adapter.select": "whitened", "adapter.std": 0.1},
-    {"adapter.name": "alphafuse"} | NULL,
     {"adapter.name": "alphafuse", "adapter.cover": True, "adapter.weighted": True, "adapter.start": "normal"} | NULL,
-    {"adapter.name": "spectran"},
     {"adapter.name": "spectran", "adapter.fusion": "concat", "adapter.threshold": "row"} | NULL,
     {"adapter.name": "spectran", "adapter.fusion": "init", "adapter.coefficients": "component"},
 ]
-DEFAULTS = [values for i, values in enumerate(CHOICES) if values["adapter.name"] != CHOICES[i - 1]["adapter.name"]]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +79,11 @@ def test_some_rows_are_the_rows_of_all(values: dict[str, object], stages: Stages
 
 @pytest.mark.parametrize(
     ("values", "backbone"),
-    [*((values, "sasrec") for values in CHOICES), *((values, "bert4rec") for values in DEFAULTS), (CHOICES[9], "hstu")],
+    [
+        *((values, "sasrec") for values in CHOICES),
+        *((values, "bert4rec") for values in DEFAULTS),
+        ({"adapter.name": "llm_esr"}, "hstu"),
+    ],
     ids=name_of,
 )
 def test_training_lowers_the_loss(values: dict[str, object], backbone: str, stages: Stages, tmp_path: Path) -> None:

@@ -5,16 +5,19 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+from trainables.backbones.config import Backbone
 from trainables.config import ConfigError, build, field_names
 from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.seqrec.config import METRICS
 from trainables.spectran import config as spectran_config
+from trainables.spectran.adapters.config import Adapter
 from trainables.spectran.adapters.spectran import SpectralItems
 from trainables.spectran.config import Config, check
 from trainables.spectran.items import make_items
@@ -124,8 +127,8 @@ def test_every_setting_trains(tmp_path: Path, stages: Stages, values: dict[str, 
     assert 0 < trial.reports[1][1]["test/hr_20"] < 1
 
 
-ADAPTERS = ("none", "morec", "unisrec", "rlmrec", "llm_esr", "whitenrec", "llminit", "alphafuse", "spectran")
-BACKBONES = ("sasrec", "bert4rec", "hstu", "gru4rec", "caser")
+ADAPTERS = [settings().name for settings in get_args(Adapter)]
+BACKBONES = [settings().name for settings in get_args(Backbone)]
 
 
 @pytest.mark.parametrize(

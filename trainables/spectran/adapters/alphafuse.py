@@ -16,6 +16,8 @@ from torch.nn import functional
 from trainables.data.text import row_blocks
 from trainables.seqrec.items import Items
 from trainables.seqrec.layers import normal
+from trainables.spectran.adapters import config
+from trainables.spectran.adapters.ingredients import Ingredients, first_columns, item_counts
 from trainables.spectran.spectrum import centred, has_text, principal_directions, total, vanishing
 from trainables.storage.stages import Arrays, stage
 
@@ -61,6 +63,23 @@ class AlphaFuseItems(nn.Module, Items):
         if kept < frozen_NC.shape[1]:
             id_NZ = frozen_NC[:, kept:] + id_NZ
         return torch.cat([frozen_NC[:, :kept], id_NZ], dim=1)
+
+
+def make(settings: config.AlphaFuse, on: Ingredients) -> AlphaFuseItems:
+    """The items of ``adapter.name: alphafuse``."""
+    columns = on.dim - settings.null_width if settings.cover else on.dim
+    if settings.weighted:
+        inputs = {"text": on.text, "met": item_counts(on.sequences, on.train).tolist()}
+        frozen_IC = first_columns(on.stages.get(weighted_coordinates, inputs)["coordinates_IR"], columns)
+    else:
+        frozen_IC = on.coordinates(columns, whitened=True)
+    return AlphaFuseItems(
+        torch.from_numpy(frozen_IC * np.float32(settings.std)),
+        null_width=settings.null_width,
+        start=settings.start,
+        cover=settings.cover,
+        generator=on.generator,
+    )
 
 
 @stage(version=4)

@@ -181,18 +181,32 @@ def refuse_widths(adapter: Adapter, dim: int) -> None:
     """
     if isinstance(adapter, LLMESR) and dim % 2:
         raise ValueError(f"dim must be even for the two attention heads of llm_esr, but got {dim}; choose an even dim")
-    if isinstance(adapter, AlphaFuse):
-        beside = adapter.cover
-    elif isinstance(adapter, SpecTran) and adapter.fusion in ("null_space", "concat"):
-        beside = adapter.fusion == "concat"
-    else:
-        return
-    if adapter.null_width > dim - beside:
-        rule = "less than dim where IDs stand beside the text" if beside else "at most dim"
+    match adapter:
+        case AlphaFuse(cover=True) | SpecTran(fusion="concat"):
+            rule, widest = "less than dim where IDs stand beside the text", dim - 1
+        case AlphaFuse() | SpecTran(fusion="null_space"):
+            rule, widest = "at most dim", dim
+        case _:
+            return
+    if adapter.null_width > widest:
         raise ValueError(
             f"adapter.null_width must be {rule}, but got {adapter.null_width} with dim {dim}; "
             "lower adapter.null_width or raise dim"
         )
+
+
+def adds_by_row(adapter: Adapter) -> bool:
+    """Say whether a batch's loss is a mean over its rows, so that the batch may be trained in parts.
+
+    Contrastive losses compare a batch's items. A trained threshold at zero takes a gradient only where that of the
+    whole batch raises it.
+    """
+    match adapter:
+        case RLMRec(loss="info_nce") | SpecTran(attention=True, learn_threshold=True):
+            return False
+        case LLMESR():
+            return not adapter.alignment
+    return True
 
 
 def problems(adapter: Adapter, dim: int, data: Data) -> list[str]:
@@ -209,8 +223,6 @@ def problems(adapter: Adapter, dim: int, data: Data) -> list[str]:
     from trainables.spectran.spectrum import largest_rank, text_width
 
     match adapter:
-        case NoAdapter() | MoRec() | UniSRec() | RLMRec():
-            return []
         case WhitenRec():
             width = text_width(data)
             if width is None or adapter.groups <= width:
@@ -219,7 +231,7 @@ def problems(adapter: Adapter, dim: int, data: Data) -> list[str]:
                 f"adapter.groups: must be at most the width of the text vectors, {width}, but got {adapter.groups}; "
                 "lower adapter.groups"
             ]
-        case LLMInit() if adapter.select in ("variance", "even", "random"):
+        case LLMInit(select="variance" | "even" | "random"):
             width = text_width(data)
             if width is None or dim <= width:
                 return []
@@ -227,16 +239,16 @@ def problems(adapter: Adapter, dim: int, data: Data) -> list[str]:
                 f"dim: must be at most the width of the text vectors, {width}, but got {dim}; "
                 "lower dim or use wider text vectors (data.text, data.text_width)"
             ]
-    center = adapter.center if isinstance(adapter, SpecTran) else True
-    beside = (isinstance(adapter, AlphaFuse) and adapter.cover) or (
-        isinstance(adapter, SpecTran) and adapter.fusion == "concat"
-    )
-    needed = dim - adapter.null_width if beside else dim  # type: ignore[union-attr]
-    rank = largest_rank(data, center=center)
+        case AlphaFuse(cover=True) | SpecTran(fusion="concat"):
+            needed, note = dim - adapter.null_width, f" (dim {dim} without adapter.null_width)"
+        case LLMESR() | LLMInit() | AlphaFuse() | SpecTran():
+            needed, note = dim, ""
+        case _:
+            return []
+    rank = largest_rank(data, center=adapter.center if isinstance(adapter, SpecTran) else True)
     if rank is None or needed <= rank:
         return []
     return [
-        f"dim: must be at most the rank of the text vectors, which is {rank} or less, but got {needed}"
-        f"{f' (dim {dim} without adapter.null_width)' if beside else ''}; "
+        f"dim: must be at most the rank of the text vectors, which is {rank} or less, but got {needed}{note}; "
         "lower dim or use wider text vectors (data.text, data.text_width)"
     ]

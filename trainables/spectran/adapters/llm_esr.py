@@ -26,7 +26,9 @@ from torch.nn import functional
 from trainables.data.batches import Batch
 from trainables.seqrec.items import Encoder, Items, Lookup
 from trainables.seqrec.layers import linear
-from trainables.seqrec.text import scaled_linear
+from trainables.seqrec.text import mean_length, scaled_linear
+from trainables.spectran.adapters import config
+from trainables.spectran.adapters.ingredients import Ingredients, last_rows
 from trainables.storage.stages import Arrays, stage
 
 HEADS = 2
@@ -116,6 +118,31 @@ class LLMESRItems(nn.Module, Items):
                 state_BNW = encode(history_BNL.flatten(0, 1)).view(*history_BNL.shape[:2], -1)
             losses.append(self.distillation * functional.mse_loss(encode(batch.history_BL), state_BNW.mean(dim=1)))
         return sum(losses[1:], losses[0]) if losses else None
+
+
+def make(settings: config.LLMESR, on: Ingredients) -> LLMESRItems:
+    """The items of ``adapter.name: llm_esr``."""
+    length = mean_length(on.text["vectors"])
+    history_UL = similar_UN = None
+    if settings.distillation:
+        last = last_rows(on.train)
+        users, history = on.train.user_N[last], on.train.history_NL[last]
+        inputs = {"text": on.text, "history": history.tolist(), "count": settings.similar_users}
+        similar = on.stages.get(similar_users, inputs)["similar_UN"]
+        history_UL = torch.zeros(on.sequences.num_users, history.shape[1], dtype=torch.int64)
+        history_UL[users] = torch.from_numpy(history).long()
+        similar_UN = torch.zeros(on.sequences.num_users, similar.shape[1], dtype=torch.int64)
+        similar_UN[users] = torch.from_numpy(users[similar]).long()
+    return LLMESRItems(
+        on.text_vectors,
+        torch.from_numpy(on.coordinates(on.dim) / np.float32(length)),
+        alignment=settings.alignment,
+        distillation=settings.distillation,
+        history_UL=history_UL,
+        similar_UN=similar_UN,
+        scale=settings.length / length,
+        generator=on.generator,
+    )
 
 
 class CrossAttention(nn.Module):

@@ -12,6 +12,27 @@ from typing import Literal
 import numpy as np
 import torch
 
+from trainables.seqrec.items import IdItems
+from trainables.spectran.adapters import config
+from trainables.spectran.adapters.ingredients import Ingredients, item_counts
+
+
+def make(settings: config.LLMInit, on: Ingredients) -> IdItems:
+    """The items of ``adapter.name: llminit``."""
+    if settings.select == "pca" or settings.select == "whitened":  # `in` would narrow no type
+        table_ID = on.coordinates(on.dim, whitened=settings.select == "whitened")
+    else:
+        table_ID = start_table(
+            on.text["vectors"],
+            dim=on.dim,
+            select=settings.select,
+            count_I=item_counts(on.sequences, on.train),
+            share=settings.share,
+            generator=on.generator,
+        )
+    initial_ID = torch.from_numpy(rescaled(table_ID, settings.std))
+    return IdItems(on.sequences.num_items, on.dim, generator=on.generator, initial_ID=initial_ID)
+
 
 def start_table(
     vectors_IV: np.ndarray,

@@ -20,6 +20,8 @@ from trainables.data.batches import Batch
 from trainables.seqrec.items import Items, Lookup
 from trainables.seqrec.layers import linear, normal
 from trainables.seqrec.text import scaled_linear
+from trainables.spectran.adapters import config
+from trainables.spectran.adapters.ingredients import Ingredients
 
 
 class RLMRecItems(nn.Module, Items):
@@ -95,6 +97,21 @@ class RLMRecItems(nn.Module, Items):
 
     def _map(self, x: torch.Tensor, scale: float) -> torch.Tensor:
         return self.outer(functional.leaky_relu(scaled_linear(x, self.inner, scale)))
+
+
+def make(settings: config.RLMRec, on: Ingredients) -> RLMRecItems:
+    """The items of ``adapter.name: rlmrec``."""
+    return RLMRecItems(
+        on.text_vectors,
+        dim=on.dim,
+        objective=settings.objective,
+        loss=settings.loss,
+        weight=settings.weight,
+        temperature=settings.temperature,
+        mask_ratio=settings.mask_ratio,
+        scale=on.scale_to(settings.length),
+        generator=on.generator,
+    )
 
 
 def in_batch_info_nce(given_NX: torch.Tensor, wanted_NX: torch.Tensor, *, temperature: float) -> torch.Tensor:

@@ -12,8 +12,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainables.seqrec.items import Items, Lookup, Table, candidate_dots
+from trainables.seqrec.items import IdItems, Items, Lookup, Table, candidate_dots
 from trainables.seqrec.layers import normal, unpack
+from trainables.seqrec.text import mapped
+from trainables.spectran.adapters import config
+from trainables.spectran.adapters.ingredients import Ingredients
+from trainables.spectran.spectrum import spectrum
 
 Position = Literal["taylor", "singular_values", "identity", "none"]
 
@@ -138,6 +142,33 @@ class SpectralItems(nn.Module, Items):
         if self.position == "singular_values":
             return singular_D
         return torch.full_like(singular_D, 1.0 if self.position == "identity" else 0.0)
+
+
+def make(settings: config.SpecTran, on: Ingredients) -> SpectralItems | IdItems:
+    """The items of ``adapter.name: spectran``."""
+    inputs = {"text": on.text, "center": settings.center, "normalise": settings.normalise}
+    result = on.stages.get(spectrum, inputs)
+    left_IR = mapped(result["left_IR"])
+    items = SpectralItems(
+        left_IR,
+        mapped(result["singular_R"]),
+        dim=on.dim,
+        attention=settings.attention,
+        inner_width=settings.inner_width,
+        position=settings.position,
+        taylor_order=settings.taylor_order,
+        coefficients=settings.coefficients,
+        threshold=settings.threshold,
+        threshold_start=settings.threshold_start,
+        learn_threshold=settings.learn_threshold,
+        id_width=settings.null_width if settings.fusion in ("null_space", "concat") else on.dim,
+        beside=settings.fusion == "concat",
+        generator=on.generator,
+    )
+    if settings.fusion != "init":
+        return items
+    with torch.no_grad():
+        return IdItems(len(left_IR), on.dim, generator=on.generator, initial_ID=items.semantic(left_IR))
 
 
 class SpectralLookup:

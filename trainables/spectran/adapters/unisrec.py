@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from trainables.seqrec.items import Items
 from trainables.seqrec.layers import Dropout, normal
+from trainables.spectran.adapters import config
+from trainables.spectran.adapters.ingredients import Ingredients
 
 LEAST_NOISE = 0.01
 
@@ -78,3 +80,16 @@ class UniSRecItems(nn.Module, Items):
             spread_NE = functional.softplus(functional.linear(text_NV, self.noise_EV * self.scale)) + LEAST_NOISE
             score_NE = score_NE + torch.randn_like(score_NE) * spread_NE
         return score_NE.softmax(dim=1)
+
+
+def make(settings: config.UniSRec, on: Ingredients) -> UniSRecItems:
+    """The items of ``adapter.name: unisrec``."""
+    return UniSRecItems(
+        on.text_vectors,
+        dim=on.dim,
+        experts=settings.experts,
+        dropout=settings.dropout,
+        ids=settings.ids,
+        scale=on.scale_to(settings.length),
+        generator=on.generator,
+    )

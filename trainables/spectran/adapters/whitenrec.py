@@ -16,7 +16,9 @@ from torch import nn
 
 from trainables.data.text import row_blocks
 from trainables.seqrec.items import Items
-from trainables.seqrec.text import Projection
+from trainables.seqrec.text import Projection, mapped
+from trainables.spectran.adapters import config
+from trainables.spectran.adapters.ingredients import Ingredients
 from trainables.spectran.spectrum import centred, has_text, mean_text, principal_directions
 from trainables.storage.stages import Arrays, stage
 
@@ -57,6 +59,22 @@ class WhitenRecItems(nn.Module, Items):
         whitenings = [x_IV for x_IV in (self.whitened_IV, self.grouped_IV) if x_IV is not None]
         projected = [self.project(x_IV if index_N is None else x_IV[index_N]) for x_IV in whitenings]
         return projected[0] if len(projected) == 1 else (projected[0] + projected[1]) / 2
+
+
+def make(settings: config.WhitenRec, on: Ingredients) -> WhitenRecItems:
+    """The items of ``adapter.name: whitenrec``."""
+
+    def whitened(groups: int) -> torch.Tensor:
+        inputs = {"text": on.text, "rotation": settings.rotation, "groups": groups, "floor": settings.floor}
+        return mapped(on.stages.get(whitening, inputs)["whitened_IV"])
+
+    return WhitenRecItems(
+        whitened(1),
+        whitened(settings.groups) if settings.groups > 1 else None,
+        dim=on.dim,
+        layers=settings.layers,
+        generator=on.generator,
+    )
 
 
 @stage(version=3)
