@@ -8,8 +8,8 @@ import numpy as np
 
 RESAMPLES = 10_000
 FLIPS = 10_000
+SEED = 0
 
-_SEED = 0
 _AT_ONCE = 1 << 20  # users drawn at once, whatever their number: 8 MiB per copy
 _SIGNS_AT_ONCE = 10_000_000  # 90 MB
 _DECIMALS = 12  # means over seeds that differ by less are equal: only the order of summing tells them apart
@@ -20,7 +20,7 @@ def resampled_means(score_NC: np.ndarray, user_N: np.ndarray) -> np.ndarray:
     unit_N, users = _units(user_N)
     total_UC = totals(score_NC, user_N)
     size_U = np.bincount(unit_N, minlength=users).astype(np.float64)
-    generator = np.random.default_rng(_SEED)
+    generator = np.random.default_rng(SEED)
     means = np.empty((RESAMPLES, score_NC.shape[1]))
     at_once = max(1, _AT_ONCE // users)
     for start in range(0, RESAMPLES, at_once):
@@ -36,7 +36,7 @@ def flipped_sums(total_UC: np.ndarray) -> np.ndarray:
 
     The same signs hold for all cells: the difference of two columns is the flipped sum of their users' differences.
     """
-    generator = np.random.default_rng(_SEED)
+    generator = np.random.default_rng(SEED)
     users = len(total_UC)
     at_once = max(1, _SIGNS_AT_ONCE // users)
     sums = np.empty((FLIPS, total_UC.shape[1]))
