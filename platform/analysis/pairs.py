@@ -1,30 +1,32 @@
 """Paired tests between the cells of a table, on the ranks that every trial leaves for each of its test rows.
 
 A row's score is its NDCG@k, averaged over the seeds of the cell's winner. Rows of one user are not independent, so
-users are what is resampled and tested; with one row a user that is the usual paired test over rows. What training
-seeds add to the uncertainty is not in the intervals: that is the deviation over seeds in the table.
+users are what is resampled and tested. With one row per user that is the usual paired test over rows. The difference of
+means, its bootstrap interval and its p value speak of one statistic: the p value is that of a randomisation test, which
+flips the signs of users' total differences (Fisher 1935; for ranking metrics Smucker et al., CIKM 2007). Wilcoxon's
+signed-rank test stands beside it and asks another question, of the median. What training seeds add to the uncertainty
+is in neither: that is the deviation over seeds in the table.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from platform.analysis import resampling
 from platform.analysis.compare import Cell, Comparison, write_lines
 
 NAME = "pairs.csv"
-RESAMPLES = 10_000
+LEAST_USERS = 6
+"""Users that a p value needs: with fewer, no pattern of signs is rarer than one in twenty."""
 LEVEL = 0.95
 
-_SEED = 0
-_AT_ONCE = 1 << 20  # users drawn at once, whatever their number: 8 MiB a copy
-_DECIMALS = 12  # means over seeds that differ by less are equal: only the order of summing tells them apart
 _DEFAULT_K = 20
 
 
@@ -40,10 +42,12 @@ class Pair:
     low: float
     """Lower end of the bootstrap interval of the difference (percentiles, 95 %)."""
     high: float
-    p: float
-    """Of Wilcoxon's signed-rank test, two-sided."""
-    p_holm: float
-    """`p` corrected for all pairs of the table (Holm)."""
+    p: float | None
+    """Of the randomisation test of the difference, two-sided; None where there are too few users."""
+    p_holm: float | None
+    """`p` corrected for all tested pairs of the table (Holm)."""
+    p_wilcoxon: float | None
+    """Of Wilcoxon's signed-rank test of users' means, two-sided, not corrected."""
     rows: int
     users: int
 
@@ -95,20 +99,26 @@ def paired(comparison: Comparison) -> PairedTests:
         first, second = couples[0]
         count = "1 pair is" if len(couples) == 1 else f"{len(couples)} pairs are"
         left_out.append(f"{count} left out, {reason}: {first.label} and {second.label}{', ...' * (len(couples) > 1)}")
-    return PairedTests(k, _tested(admitted), tuple(left_out))
+    tested = _tested(admitted)
+    if few := [pair for pair in tested if pair.p is None]:
+        left_out.append(
+            f"a p value needs at least {LEAST_USERS} users, but {few[0].first} and {few[0].second} have "
+            f"{few[0].users}{', as others have' * (len(few) > 1)}; no test is made there"
+        )
+    return PairedTests(k, tested, tuple(left_out))
 
 
 def write(tests: PairedTests, folder: Path) -> Path:
     """Write the tests as `pairs.csv`."""
     metric = f"test/ndcg_{tests.k}"
     lines: list[Sequence[Any]] = [
-        ["first", "second", "metric", "mean_first", "mean_second", "difference", "low", "high", "p", "p_holm", "rows",
-         "users"]
+        ["first", "second", "metric", "mean_first", "mean_second", "difference", "low", "high", "p", "p_holm",
+         "p_wilcoxon", "rows", "users"]
     ]  # fmt: skip
     for pair in tests.pairs:
         lines.append(
             [pair.first, pair.second, metric, pair.mean_first, pair.mean_second, pair.difference, pair.low, pair.high,
-             pair.p, pair.p_holm, pair.rows, pair.users]
+             pair.p, pair.p_holm, pair.p_wilcoxon, pair.rows, pair.users]
         )  # fmt: skip
     return write_lines(lines, folder / NAME)
 
@@ -124,72 +134,45 @@ def gain(rank: np.ndarray, k: int) -> np.ndarray:
     return np.where(rank <= k, 1 / np.log2(rank + 1.0), 0.0)
 
 
-def resampled_means(score_NC: np.ndarray, user_N: np.ndarray) -> np.ndarray:
-    """Means of C cells over the rows in each of many samples of users, drawn with replacement, (resamples, C)."""
-    unit_N, users = _units(user_N)
-    total_UC = np.stack([np.bincount(unit_N, weights=column, minlength=users) for column in score_NC.T], axis=1)
-    size_U = np.bincount(unit_N, minlength=users).astype(np.float64)
-    generator = np.random.default_rng(_SEED)
-    means = np.empty((RESAMPLES, score_NC.shape[1]))
-    at_once = max(1, _AT_ONCE // users)
-    for start in range(0, RESAMPLES, at_once):
-        count = min(at_once, RESAMPLES - start)
-        drawn = generator.integers(users, size=(count, users)) + users * np.arange(count)[:, None]
-        times_SU = np.bincount(drawn.ravel(), minlength=count * users).reshape(count, users).astype(np.float64)
-        means[start : start + count] = times_SU @ total_UC / (times_SU @ size_U)[:, None]
-    return means
-
-
-def signed_rank(difference_U: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; zero differences are dropped, and 1 where all are zero."""
-    from scipy.stats import wilcoxon
-
-    left = np.round(difference_U, _DECIMALS)
-    left = left[left != 0]
-    return float(wilcoxon(left).pvalue) if len(left) else 1.0
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """p values corrected for their number (Holm 1979), in the order given."""
-    corrected = [0.0] * len(p)
-    least = 0.0
-    for done, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        least = max(least, min(1.0, (len(p) - done) * p[index]))
-        corrected[index] = least
-    return corrected
-
-
 def _tested(couples: Sequence[tuple[_Scores, _Scores]]) -> tuple[Pair, ...]:
-    """The tests of pairs on equal rows; cells over the same users share their resamples."""
+    """The tests of pairs on equal rows; cells over the same users share their resamples and flips."""
     groups: dict[bytes, list[_Scores]] = {}
     for score in dict.fromkeys(score for couple in couples for score in couple):
         groups.setdefault(score.user_N.tobytes(), []).append(score)
     means: dict[_Scores, np.ndarray] = {}
+    flipped: dict[_Scores, np.ndarray] = {}
     for group in groups.values():
-        table = resampled_means(np.stack([score.score_N for score in group], axis=1), group[0].user_N)
-        means |= dict(zip(group, table.T, strict=True))
-    users = {score: _user_means(score) for score in means}
-    tail = 50 * (1 - LEVEL)
-    found: list[tuple[_Scores, _Scores, float, float, float]] = []
-    for one, other in couples:
-        low, high = np.percentile(means[one] - means[other], [tail, 100 - tail])
-        found.append((one, other, float(low), float(high), signed_rank(users[one] - users[other])))
-    corrected = holm([p for *_, p in found])
-    return tuple(
-        Pair(
-            first=one.label,
-            second=other.label,
-            mean_first=float(one.score_N.mean()),
-            mean_second=float(other.score_N.mean()),
-            difference=float((one.score_N - other.score_N).mean()),
-            low=low,
-            high=high,
-            p=p,
-            p_holm=p_holm,
-            rows=len(one.user_N),
-            users=len(users[one]),
+        score_NC = np.stack([score.score_N for score in group], axis=1)
+        means |= dict(zip(group, resampling.resampled_means(score_NC, group[0].user_N).T, strict=True))
+        flipped |= dict(
+            zip(group, resampling.flipped_sums(resampling.totals(score_NC, group[0].user_N)).T, strict=True)
         )
-        for (one, other, low, high, p), p_holm in zip(found, corrected, strict=True)
+    pairs = [_pair(one, other, means[one] - means[other], flipped[one] - flipped[other]) for one, other in couples]
+    corrected = iter(resampling.holm([pair.p for pair in pairs if pair.p is not None]))
+    return tuple(pair if pair.p is None else replace(pair, p_holm=next(corrected)) for pair in pairs)
+
+
+def _pair(one: _Scores, other: _Scores, resampled_S: np.ndarray, flipped_S: np.ndarray) -> Pair:
+    """One pair, before its p value is corrected."""
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(resampled_S, [tail, 100 - tail])
+    difference_N = one.score_N - other.score_N
+    size_U = resampling.totals(np.ones((len(one.user_N), 1)), one.user_N)[:, 0]
+    is_tested = len(size_U) >= LEAST_USERS
+    difference_U = resampling.totals(difference_N[:, None], one.user_N)[:, 0] / size_U
+    return Pair(
+        first=one.label,
+        second=other.label,
+        mean_first=float(one.score_N.mean()),
+        mean_second=float(other.score_N.mean()),
+        difference=float(difference_N.mean()),
+        low=float(low),
+        high=float(high),
+        p=resampling.randomisation(flipped_S, float(difference_N.sum())) if is_tested else None,
+        p_holm=None,
+        p_wilcoxon=resampling.signed_rank(difference_U) if is_tested else None,
+        rows=len(one.user_N),
+        users=len(size_U),
     )
 
 
@@ -242,15 +225,3 @@ def _apart(one: _Scores, other: _Scores) -> str | None:
     if one.mask_seen and other.mask_seen and one.mask_seen != other.mask_seen:
         return "as one leaves seen items out (data.mask_seen)"
     return None if np.array_equal(one.user_N, other.user_N) else "as their rows are of other users"
-
-
-def _user_means(scores: _Scores) -> np.ndarray:
-    unit_N, users = _units(scores.user_N)
-    total_U = np.bincount(unit_N, weights=scores.score_N, minlength=users)
-    return total_U / np.bincount(unit_N, minlength=users)
-
-
-def _units(user_N: np.ndarray) -> tuple[np.ndarray, int]:
-    """The place of each row's user among the users, and how many there are."""
-    users, unit_N = np.unique(user_N, return_inverse=True)
-    return unit_N, len(users)

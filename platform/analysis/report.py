@@ -237,11 +237,13 @@ def _pairs_table(tests: PairedTests) -> Table:
         table.title = f"paired differences of test/ndcg_{tests.k}"
     table.add_column("first")
     table.add_column("second")
-    for name in ("first - second", f"{LEVEL:.0%} interval", "p", f"p, Holm over {len(tests.pairs)}", "rows"):
+    tested = sum(pair.p is not None for pair in tests.pairs)
+    for name in ("first - second", f"{LEVEL:.0%} interval", "p", f"p, Holm over {tested}", "p, Wilcoxon", "rows"):
         table.add_column(name, justify="right")
     for pair in tests.pairs[:_PAIRS_SHOWN]:
         interval = f"{pair.low:+.4f} to {pair.high:+.4f}"
-        numbers = [f"{pair.difference:+.4f}", interval, f"{pair.p:.2g}", f"{pair.p_holm:.2g}", str(pair.rows)]
+        values = ("-" if p is None else f"{p:.2g}" for p in (pair.p, pair.p_holm, pair.p_wilcoxon))
+        numbers = [f"{pair.difference:+.4f}", interval, *values, str(pair.rows)]
         table.add_row(escape(pair.first), escape(pair.second), *numbers)
     return table
 

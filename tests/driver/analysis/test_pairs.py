@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from platform.analysis import compare, pairs
+from platform.analysis import compare, pairs, resampling
 from platform.analysis.pairs import PairedTests
 from platform.sweepfile.spec import load
 
@@ -51,12 +51,58 @@ def tested(tmp_path: Path, write_trial: Callable[..., Path]) -> Callable[..., Pa
 def test_three_users_by_hand(tested):
     tests = tested(("a", 0, [1, 3, 30]), ("b", 0, [1, 1, 1]))
     (pair,) = tests.pairs
-    assert (pair.first, pair.second, tests.k, tests.left_out) == ("a", "b", 20, ())
+    assert (pair.first, pair.second, tests.k) == ("a", "b", 20)
     assert (pair.mean_first, pair.mean_second) == (0.5, 1.0)  # (1 + 1/2 + 0) / 3
     assert pair.difference == -0.5
     assert (pair.low, pair.high) == (-1.0, 0.0)  # all three draws the third user, or the first: 1 of 27 each
-    assert pair.p == pair.p_holm == 0.5  # both differences that are not zero have one sign: 2 of 4
     assert (pair.rows, pair.users) == (3, 3)
+
+
+def test_too_few_users_are_said_and_not_tested(tested):
+    tests = tested(("a", 0, [1, 3, 30]), ("b", 0, [1, 1, 1]), ("c", 0, [2, 2, 2]))
+    assert [(pair.p, pair.p_holm, pair.p_wilcoxon) for pair in tests.pairs] == [(None, None, None)] * 3
+    assert tests.left_out == (
+        "a p value needs at least 6 users, but a and b have 3, as others have; no test is made there",
+    )
+
+
+def test_six_users_by_hand(tested):
+    (pair,) = tested(("a", 0, [30, 30, 30, 30, 30, 1]), ("b", 0, [1, 1, 1, 1, 1, 1])).pairs
+    assert pair.p == pytest.approx(2 / 2**5, abs=0.005)  # five differences of one size and sign, and one of zero
+    assert pair.p_wilcoxon == pytest.approx(2 / 2**5)
+
+
+def test_the_p_value_speaks_of_the_printed_difference_not_of_the_median(tested):
+    """800 users gain a little, 200 lose much: Wilcoxon's ranks point the other way, as sure of it."""
+    ranks = {"a": [19] * 800 + [30] * 200, "b": [20] * 800 + [10] * 200}
+    (pair,) = tested(*((way, 0, each) for way, each in ranks.items())).pairs
+    assert pair.difference < 0 > pair.high
+    assert pair.p == pytest.approx(1 / (1 + resampling.FLIPS))
+    difference_U = pairs.gain(np.array(ranks["a"]), 20) - pairs.gain(np.array(ranks["b"]), 20)
+    assert stats.wilcoxon(difference_U, alternative="greater").pvalue < 1e-6
+
+
+@pytest.mark.parametrize("values", [(-0.2, 0.05), (-0.2, 0.2)], ids=["skewed", "symmetric"])
+def test_without_a_difference_one_test_in_twenty_is_significant(monkeypatch, values):
+    monkeypatch.setattr(resampling, "FLIPS", 1000)
+    low, high = values
+    draws = np.random.default_rng(0)
+    total_UC = np.where(draws.random((2000, 400)) < high / (high - low), low, high)
+    p = [
+        resampling.randomisation(flips, column.sum())
+        for flips, column in zip(resampling.flipped_sums(total_UC).T, total_UC.T, strict=True)
+    ]
+    assert 0.025 < np.mean(np.array(p) < 0.05) < 0.08  # 400 tests: .05 +- .022
+
+
+def test_flipped_sums_have_the_spread_of_random_signs_however_many_are_drawn_at_once(monkeypatch):
+    total = np.random.default_rng(0).random((7, 2))
+    for at_once in (100, 1_000_000):
+        monkeypatch.setattr(resampling, "_SIGNS_AT_ONCE", at_once)
+        flipped = resampling.flipped_sums(total)
+        assert flipped.shape == (resampling.FLIPS, 2)
+        assert flipped.mean(axis=0) == pytest.approx([0, 0], abs=0.06)
+        assert flipped.std(axis=0) == pytest.approx(np.sqrt((total**2).sum(axis=0)), rel=0.03)
 
 
 @pytest.mark.parametrize(("metric", "k"), [("ndcg_20", 20), ("ndcg_5", 5), ("loss", 20)])
@@ -76,7 +122,11 @@ def test_many_rows_agree_with_scipy(tested):
     score = pairs.gain(np.array([one, other]), 20)
     difference = score[0] - score[1]
     assert pair.difference == pytest.approx(difference.mean())
-    assert pair.p == pytest.approx(stats.wilcoxon(difference).pvalue)
+    assert pair.p_wilcoxon == pytest.approx(stats.wilcoxon(difference).pvalue)
+    flips = stats.permutation_test(
+        (difference,), np.mean, permutation_type="samples", n_resamples=10_000, rng=np.random.default_rng(5)
+    )
+    assert pair.p == pytest.approx(flips.pvalue, abs=4 * np.sqrt(flips.pvalue / 10_000))
     theirs = stats.bootstrap(
         (difference,), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(5)
     )
@@ -86,23 +136,26 @@ def test_many_rows_agree_with_scipy(tested):
 
 
 def test_scores_are_averaged_over_seeds_row_by_row(tested):
-    (pair,) = tested(("a", 0, [1, 30]), ("a", 1, [3, 30]), ("b", 0, [3, 1]), ("b", 1, [1, 30])).pairs
-    assert (pair.mean_first, pair.mean_second) == (0.375, 0.625)
-    assert pair.p == 1.0  # the first row is equal over both seeds, one difference is left
+    rest = [30] * 4
+    (pair,) = tested(
+        ("a", 0, [1, 30, *rest]), ("a", 1, [3, 30, *rest]), ("b", 0, [3, 1, *rest]), ("b", 1, [1, 30, *rest])
+    ).pairs
+    assert (pair.mean_first, pair.mean_second) == (0.75 / 6, 1.25 / 6)
+    assert pair.p == pair.p_wilcoxon == 1.0  # the first row is equal over both seeds, one difference is left
 
 
 def test_sums_in_another_order_are_no_difference(tested):
-    values = [[2, 3], [5, 7], [11, 13]]
+    values = [[2, 3, 4, 5, 6, 7], [5, 7, 9, 11, 13, 15], [11, 13, 10, 8, 6, 4]]
     trials = [("a", seed, ranks) for seed, ranks in enumerate(values)]
     trials += [("b", seed, ranks) for seed, ranks in enumerate(reversed(values))]
     (pair,) = tested(*trials).pairs
-    assert pair.p == 1.0
+    assert pair.p == pair.p_wilcoxon == 1.0
 
 
 def test_equal_cells_have_no_difference_and_p_1(tested):
     ranks = random_ranks(0, 50)
     (pair,) = tested(("a", 0, ranks), ("b", 0, ranks)).pairs
-    assert (pair.difference, pair.low, pair.high, pair.p, pair.p_holm) == (0, 0, 0, 1, 1)
+    assert (pair.difference, pair.low, pair.high, pair.p, pair.p_holm, pair.p_wilcoxon) == (0, 0, 0, 1, 1, 1)
 
 
 def test_the_rows_of_one_user_count_as_one(tested):
@@ -112,6 +165,7 @@ def test_the_rows_of_one_user_count_as_one(tested):
     (twice,) = tested(("a", 0, one + one, users), ("b", 0, other + other, users)).pairs
     assert (twice.rows, twice.users) == (60, 30)
     assert (twice.low, twice.high, twice.p) == pytest.approx((once.low, once.high, once.p))
+    assert twice.p_wilcoxon == pytest.approx(once.p_wilcoxon)
 
 
 def test_the_mean_is_over_rows_where_users_have_more_than_one(tested):
@@ -125,20 +179,20 @@ def test_p_values_are_corrected_for_all_pairs_of_the_table(tested):
     ranks = {way: random_ranks(seed, 200, top) for seed, (way, top) in enumerate({"a": 30, "b": 40, "c": 60}.items())}
     found = tested(*((way, 0, each) for way, each in ranks.items())).pairs
     assert [(pair.first, pair.second) for pair in found] == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert [pair.p_holm for pair in found] == pairs.holm([pair.p for pair in found])
+    assert [pair.p_holm for pair in found] == resampling.holm([pair.p for pair in found])
     assert min(pair.p_holm for pair in found) == 3 * min(pair.p for pair in found) < 0.05
 
 
 def test_holm_by_hand():
-    assert pairs.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert pairs.holm([0.5, 0.6]) == [1.0, 1.0]
-    assert pairs.holm([]) == []
+    assert resampling.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert resampling.holm([0.5, 0.6]) == [1.0, 1.0]
+    assert resampling.holm([]) == []
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 @settings(max_examples=30)
 def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p):
-    corrected = pairs.holm(p)
+    corrected = resampling.holm(p)
     for one, two in zip(p, corrected, strict=True):
         assert one <= two <= min(1, len(p) * one) + 1e-12
     assert sorted(corrected) == [corrected[index] for index in sorted(range(len(p)), key=p.__getitem__)]
@@ -146,14 +200,14 @@ def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p):
 
 def test_resamples_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch):
     score = np.random.default_rng(0).random((7, 2))
-    whole = pairs.resampled_means(score, np.arange(7))
-    monkeypatch.setattr(pairs, "_AT_ONCE", 100)
-    assert np.array_equal(pairs.resampled_means(score, np.arange(7)), whole)
-    assert whole.shape == (pairs.RESAMPLES, 2)
+    whole = resampling.resampled_means(score, np.arange(7))
+    monkeypatch.setattr(resampling, "_AT_ONCE", 100)
+    assert np.array_equal(resampling.resampled_means(score, np.arange(7)), whole)
+    assert whole.shape == (resampling.RESAMPLES, 2)
     assert whole.mean(axis=0) == pytest.approx(score.mean(axis=0), abs=0.01)
 
 
-RANKS = [1, 2, 3]
+RANKS = [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +216,7 @@ RANKS = [1, 2, 3]
         ({"tags": {"data.fingerprint": "f00", "data.rows": "other"}}, "as they ranked other test rows (data.rows)"),
         ({"tags": {"data.fingerprint": "other"}}, "as they ranked other data (data.fingerprint)"),
         ({"tags": {}}, "as nothing says which data they ranked (no data.fingerprint)"),
-        ({"users": [2, 1, 0]}, "as their rows are of other users"),
+        ({"users": [5, 4, 3, 2, 1, 0]}, "as their rows are of other users"),
     ],
 )
 def test_cells_on_other_rows_are_not_paired(tested, more, reason):
@@ -199,7 +253,7 @@ def test_rows_of_another_number_are_not_paired(tested):
 
 
 def test_a_cell_whose_seeds_ranked_different_rows_is_in_no_pair(tested):
-    tests = tested(("a", 0, RANKS), ("a", 1, RANKS, {"users": [5, 6, 7]}), ("b", 0, RANKS), ("b", 1, RANKS))
+    tests = tested(("a", 0, RANKS), ("a", 1, RANKS, {"users": [5, 6, 7, 8, 9, 10]}), ("b", 0, RANKS), ("b", 1, RANKS))
     assert tests.pairs == ()
     assert tests.left_out == ("a is in no pair: trials 0 and 1 ranked different rows",)
 
@@ -230,8 +284,15 @@ def test_ranks_that_are_none_are_told(tested, tmp_path, content, reason):
 
 
 def test_the_file_holds_every_pair(tested, tmp_path):
-    tests = tested(("a", 0, [1, 3, 30]), ("b", 0, [1, 1, 1]))
+    tests = tested(("a", 0, [30, 30, 30, 30, 30, 1]), ("b", 0, [1, 1, 1, 1, 1, 1]))
     with pairs.write(tests, tmp_path).open() as stream:
         (line,) = csv.DictReader(stream)
-    assert (line["first"], line["second"], line["metric"], line["difference"]) == ("a", "b", "test/ndcg_20", "-0.5")
-    assert (line["low"], line["high"], line["p"], line["rows"], line["users"]) == ("-1.0", "0.0", "0.5", "3", "3")
+    (pair,) = tests.pairs
+    assert (line["first"], line["second"], line["metric"], line["difference"]) == (
+        "a",
+        "b",
+        "test/ndcg_20",
+        str(-5 / 6),
+    )
+    assert (line["p"], line["p_holm"], line["p_wilcoxon"]) == (str(pair.p), str(pair.p_holm), "0.0625")
+    assert (line["rows"], line["users"]) == ("6", "6")

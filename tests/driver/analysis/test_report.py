@@ -223,16 +223,16 @@ def test_a_comparison_without_published_values_does_not_speak_of_them():
 
 def test_pairs_are_a_line_each_and_what_is_left_out_is_said():
     console = plain()
-    pair = Pair("spectran", "none", 0.5, 0.25, 0.25, 0.125, 0.375, 0.0123, 0.0246, 4895, 4895)
+    pair = Pair("spectran", "none", 0.5, 0.25, 0.25, 0.125, 0.375, 0.0123, 0.0246, 0.5, 4895, 4895)
     report.pairs(console, PairedTests(20, (pair,), ("a is in no pair: [why]",)), "runs/pairs.csv")
     assert "paired differences of test/ndcg_20, 4895 rows of 4895 users" in text(console)
-    assert cells(console) == [["spectran", "none", "+0.2500", "+0.1250to+0.3750", "0.012", "0.025", "4895"]]
+    assert cells(console) == [["spectran", "none", "+0.2500", "+0.1250to+0.3750", "0.012", "0.025", "0.5", "4895"]]
     assert text(console).splitlines()[-1] == "a is in no pair: [why]"
 
 
 def test_of_very_many_pairs_the_file_holds_the_rest():
     console = plain()
-    pair = Pair("a", "b", 0.5, 0.25, 0.25, 0.125, 0.375, 0.01, 0.02, 10, 10)
+    pair = Pair("a", "b", 0.5, 0.25, 0.25, 0.125, 0.375, 0.01, 0.02, 0.5, 10, 10)
     report.pairs(console, PairedTests(20, (pair,) * 75, ()), "runs/pairs.csv")
     assert len(cells(console)) == 60
     assert text(console).splitlines()[-1] == "15 more pairs: runs/pairs.csv"
