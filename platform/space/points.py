@@ -10,16 +10,38 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from platform.space.space import UNBUILDABLE, Space
+from platform.space.space import UNBUILDABLE, Space, Values
 from platform.sweepfile.expression import ExpressionError, parse
-from platform.sweepfile.parameters import Choice, FloatRange, Occurrence, ends, steps
+from platform.sweepfile.parameters import Choice, Occurrence, ends
 from platform.sweepfile.spec import SweepSpec
 
 Build: TypeAlias = Callable[[Mapping[str, Any]], Sequence[str]]
 Problem: TypeAlias = tuple[str, str]
 
-_FEW, _MANY, _SAMPLES = 12, 60, 2000
-"""Settings of the other parameters tried for one value (its own rules, rules across fields); points for conditions."""
+DRAWS, _FIRST = 20_000, 200
+"""Points drawn before a search is given up, and before a countable space of no more points is enumerated instead."""
+_FEW, _SAMPLES = 12, 2000
+"""Settings of the other parameters tried for a value's own rules; points that an error about conditions speaks of."""
+
+
+def find(
+    space: Space, wanted: Callable[[Values], bool], draws: random.Random, fixed: Mapping[str, Any] | None = None
+) -> Values | None:
+    """A random point that is `wanted`, or None. The check and the study look for points by this function alone.
+
+    Args:
+        space: the space; a countable one of few points is searched whole.
+        wanted: such as `space.feasible`.
+        draws: where the randomness comes from.
+        fixed: values that are not drawn, by name.
+    """
+    points = space.size(fixed)
+    is_small = points is not None and points <= DRAWS
+    for _ in range(_FIRST if is_small else DRAWS):
+        if wanted(point := space.sample(draws, fixed)):
+            return point
+    left = [point for point in space.points(fixed) if wanted(point)] if is_small else []
+    return draws.choice(left) if left else None
 
 
 def values(space: Space, build: Build, valueless: str) -> Iterator[Problem]:
@@ -48,15 +70,10 @@ def combinations(space: Space, build: Build, valueless: str) -> Iterator[Problem
     found: dict[str, list[tuple[Occurrence, Any]]] = {}
     for here in space.places:
         for value in ends(here.parameter):
-            first: Sequence[str] = ()
-            for point in completions(space, here, value, _MANY):
-                problems = build(point)
-                if not problems:
-                    first = ()
-                    break
-                first = first or problems
-            for text in first:
-                found.setdefault(text, []).append((here, value))
+            fixed = {**dict(here.branch), here.name: value}
+            if find(space, lambda point: not build(point), random.Random(0), fixed) is None:
+                for text in build(next(completions(space, here, value, 1))):
+                    found.setdefault(text, []).append((here, value))
     for text, places in found.items():
         here, value = next((place for place in places if place[0].name in text), places[0])
         branch = isinstance(here.parameter, Choice) and valueless in text
@@ -76,14 +93,13 @@ def completions(space: Space, here: Occurrence, value: Any, tries: int) -> Itera
 
 def conditions(spec: SweepSpec, space: Space) -> Iterator[Problem]:
     """Conditions that no point meets, each alone, else all together."""
+    if find(space, space.feasible, random.Random(0)) is not None:
+        return
     met: dict[str, bool] = {}
     count = 0
     for point in _points(space):
         count += 1
-        violations = space.violations(point)
-        if all(amount <= 0 for amount in violations.values()):
-            return
-        for text, amount in violations.items():
+        for text, amount in space.violations(point).items():
             met[text] = met.get(text, False) or amount <= 0
     conditions = [text for text in met if text != UNBUILDABLE]
     never = [text for text in conditions if not met[text]]
@@ -110,13 +126,8 @@ def initial_points(spec: SweepSpec, space: Space) -> Iterator[Problem]:
         misfit = space.misfit(point)
         for name, text in misfit.items():
             yield f"{path}.{name}", text
-        broken: list[str] = []
-        for _ in range(0 if misfit else _MANY):
-            violations = space.violations(space.sample(rng, point))
-            broken = [text for text, amount in violations.items() if amount > 0]
-            if not broken:
-                break
-        if broken:
+        if not misfit and find(space, space.feasible, rng, point) is None:
+            broken = [text for text, amount in space.violations(space.sample(rng, point)).items() if amount > 0]
             yield path, f"must be feasible, but breaks {' and '.join(map(repr, broken))}; change a value of it"
 
 
@@ -134,11 +145,7 @@ def _error_of(text: str, space: Space) -> str:
 
 def _points(space: Space) -> Iterator[dict[str, Any]]:
     """All points of a small countable space, else many random ones."""
-    size = 1
-    for here in space.places:
-        endless = isinstance(here.parameter, FloatRange) and here.parameter.step is None
-        size = _SAMPLES + 1 if endless else size * sum(1 for _ in steps(here.parameter))
-        if size > _SAMPLES:
-            rng = random.Random(0)
-            return (space.sample(rng) for _ in range(_SAMPLES))
-    return space.points()
+    if (points := space.size()) is not None and points <= _SAMPLES:
+        return space.points()
+    rng = random.Random(0)
+    return (space.sample(rng) for _ in range(_SAMPLES))

@@ -29,6 +29,7 @@ from platform.sweepfile.parameters import (
     opened,
     range_text,
     restored,
+    size,
     steps,
     stored,
     varies,
@@ -206,8 +207,33 @@ class Space:
         return found
 
     def feasible(self, values: Mapping[str, Any]) -> bool:
-        """Whether a point breaks no condition."""
-        return all(amount <= 0 for amount in self.violations(values).values())
+        """Whether a point breaks no condition; conditions over its own values are asked first, which is quick."""
+        own = (condition for condition in self._conditions if all(name in values for name in condition.names))
+        return all(holds(condition, values) for condition in own) and not any(self.violations(values).values())
+
+    def size(self, fixed: Mapping[str, Any] | None = None) -> int | None:
+        """The number of points, infeasible ones too; None where a range has no step.
+
+        Args:
+            fixed: values of parameters that stay as they are, by name.
+        """
+        fixed = fixed or {}
+
+        def count(group: Mapping[str, Parameter]) -> int | None:
+            product = 1
+            for name, parameter in group.items():
+                if name in fixed:
+                    sizes = [count(opened(parameter, fixed[name]))]
+                elif isinstance(parameter, Choice):
+                    sizes = [count(opened(parameter, value)) for value in parameter.values]
+                else:
+                    sizes = [size(parameter)]
+                if None in sizes:
+                    return None
+                product *= sum(each or 0 for each in sizes)
+            return product
+
+        return count(self._parameters)
 
     def sample(self, rng: random.Random, fixed: Mapping[str, Any] | None = None) -> Values:
         """A point drawn evenly from each range and choice; it may be infeasible.
@@ -231,15 +257,15 @@ class Space:
             ValueError: a range without step has no countable points.
         """
         for here in self.places:
-            if isinstance(here.parameter, FloatRange) and here.parameter.step is None:
+            if size(here.parameter) is None:
                 raise ValueError(
                     f"{here.name}: a grid must have countable points, but got a range without step; add one"
                 )
         return (values for values in self.points() if self.feasible(values))
 
-    def points(self) -> Iterator[Values]:
-        """Every point of a countable space, infeasible ones too."""
-        return self._points(list(self._parameters.items()), {})
+    def points(self, fixed: Mapping[str, Any] | None = None) -> Iterator[Values]:
+        """Every point of a countable space, infeasible ones too, with these values `fixed`."""
+        return self._points(list(self._parameters.items()), {}, fixed or {})
 
     def _walk(self, pick: Callable[[str, Parameter], Any]) -> Values:
         """A point, each parameter of its active branches picked by (storage name, parameter)."""
@@ -256,13 +282,13 @@ class Space:
         visit(self._parameters, ())
         return values
 
-    def _points(self, left: list[tuple[str, Parameter]], values: Values) -> Iterator[Values]:
+    def _points(self, left: list[tuple[str, Parameter]], values: Values, fixed: Mapping[str, Any]) -> Iterator[Values]:
         if not left:
             yield dict(values)
             return
         (name, parameter), rest = left[0], left[1:]
-        for value in steps(parameter):
-            yield from self._points([*opened(parameter, value).items(), *rest], {**values, name: value})
+        for value in [fixed[name]] if name in fixed else steps(parameter):
+            yield from self._points([*opened(parameter, value).items(), *rest], {**values, name: value}, fixed)
 
 
 def holds(condition: Expression, values: Mapping[str, Any]) -> bool:

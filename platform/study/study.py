@@ -21,6 +21,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from platform.errors import SweepError
+from platform.space import points
 from platform.space.space import Space
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study import identity, search
@@ -36,7 +37,6 @@ STARTED = "started"
 POINT = "initial_point"
 
 _PATIENCE_WITH_SAMPLER = 20  # infeasible proposals in a row before points are drawn uniformly
-_UNIFORM_DRAWS = 20_000
 
 logger = logging.getLogger(__name__)
 
@@ -265,15 +265,13 @@ class Study:
         """Enqueue a feasible point: one of the file, of which what it leaves out is drawn uniformly, or any."""
         attributes = None if point is None else {POINT: _key(point)}
         draws = random.Random(_seed(self.spec.seed, self._count()))
-        for _ in range(_UNIFORM_DRAWS):
-            values = self.space.sample(draws, point)
-            if self.space.feasible(values):
-                self._study.enqueue_trial(self.space.to_storage(values), attributes)
-                return
-        raise SweepError(
-            "constraints: must leave some point to run, but none was found among "
-            f"{_UNIFORM_DRAWS} uniform draws; relax them or shrink the ranges"
-        )
+        values = points.find(self.space, self.space.feasible, draws, point)
+        if values is None:
+            raise SweepError(
+                "constraints: must leave some point to run, but none was found among "
+                f"{points.DRAWS} uniform draws; relax them or shrink the ranges"
+            )
+        self._study.enqueue_trial(self.space.to_storage(values), attributes)
 
 
 def _seed(seed: int, past: int) -> int:

@@ -164,26 +164,43 @@ def draw(parameter: Parameter, rng: random.Random) -> Any:
             return rng.randrange(parameter.min, parameter.max + 1, parameter.step)
         case FloatRange():
             if parameter.step is not None:
-                return rng.choice(list(steps(parameter)))
+                return nth(parameter, rng.randrange(size(parameter) or 1))
             if parameter.log:
                 drawn = math.exp(rng.uniform(math.log(parameter.min), math.log(parameter.max)))
                 return min(max(drawn, parameter.min), parameter.max)
             return rng.uniform(parameter.min, parameter.max)
 
 
-def steps(parameter: Parameter) -> Iterator[Any]:
-    """Every value of a parameter that is not a range without step."""
+def size(parameter: Parameter) -> int | None:
+    """The number of a parameter's values; None for a range without step."""
     match parameter:
         case Constant():
-            yield parameter.value
+            return 1
         case Choice():
-            yield from parameter.values
+            return len(parameter.values)
         case IntRange():
-            yield from range(parameter.min, parameter.max + 1, parameter.step)
+            return (parameter.max - parameter.min) // parameter.step + 1
+        case FloatRange():
+            return None if parameter.step is None else round((parameter.max - parameter.min) / parameter.step) + 1
+
+
+def nth(parameter: Parameter, index: int) -> Any:
+    """The value at a place, from 0, of a parameter that is not a range without step."""
+    match parameter:
+        case Constant():
+            return parameter.value
+        case Choice():
+            return parameter.values[index]
+        case IntRange():
+            return parameter.min + index * parameter.step
         case FloatRange():
             assert parameter.step is not None
-            for index in range(round((parameter.max - parameter.min) / parameter.step) + 1):
-                yield clean(parameter.min + index * parameter.step, parameter)
+            return clean(parameter.min + index * parameter.step, parameter)
+
+
+def steps(parameter: Parameter) -> Iterator[Any]:
+    """Every value of a parameter that is not a range without step."""
+    return (nth(parameter, index) for index in range(size(parameter) or 0))
 
 
 def ends(parameter: Parameter) -> tuple[Any, ...]:

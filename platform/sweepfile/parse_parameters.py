@@ -27,6 +27,7 @@ _SYNONYMS = {
     "choices": "values", "choice": "values", "vals": "values", "options": "values", "categories": "values",
     "grid_search": "values", "list": "values", "if": "when", "condition": "when", "conditions": "when",
 }  # fmt: skip
+_LARGEST_INTEGER = 2**53
 _LOG_WORDS = ("log_uniform", "loguniform", "log_uniform_values", "log")
 
 Problem: TypeAlias = Callable[[str, str], None]
@@ -134,6 +135,12 @@ def _read_choice(raw: dict[str, Any], path: str, problem: Problem) -> Choice | N
                 f"must be a number, a text, true, false, null or a list of them, but got {short(value)}; replace it",
             )
             fine = False
+        elif not _exact(value):
+            problem(
+                f"{path}.values[{index}]",
+                f"must be a whole number up to 2^53, which samplers hold exactly, but got {short(value)}; shrink it",
+            )
+            fine = False
         elif any(stored(value) == stored(earlier) for earlier in values[:index]):
             problem(f"{path}.values[{index}]", f"must be listed once, but got {short(value)} again; remove one")
             fine = False
@@ -171,6 +178,12 @@ def _read_range(raw: dict[str, Any], path: str, problem: Problem) -> IntRange | 
                 fine = False
         elif not _number(raw[key]):
             problem(f"{path}.{key}", f"must be a finite number, but got {short(raw[key])}; write a plain number")
+            fine = False
+        elif not _exact(raw[key]):
+            problem(
+                f"{path}.{key}",
+                f"must be a whole number up to 2^53, which samplers hold exactly, but got {short(raw[key])}; shrink it",
+            )
             fine = False
     log = raw.get("log", False)
     if not isinstance(log, bool):
@@ -212,6 +225,11 @@ def _check_step(low: float, high: float, step: float, log: bool, path: str, prob
         problem(path, f"max must be reached from min in whole steps, but got {low}, {high} and step {step}; {remedy}")
         return False
     return True
+
+
+def _exact(value: object) -> bool:
+    """Whether a number is one that floats, and so samplers and databases, hold exactly."""
+    return not isinstance(value, int) or abs(value) <= _LARGEST_INTEGER
 
 
 def _number(value: object) -> bool:

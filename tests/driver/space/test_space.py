@@ -246,7 +246,10 @@ ranges = st.one_of(
 choices = st.builds(
     lambda values: {"values": values},
     st.lists(
-        st.one_of(st.integers(), st.text(max_size=3), st.none()), min_size=1, max_size=4, unique_by=lambda v: (v,)
+        st.one_of(st.integers(-(2**53), 2**53), st.text(max_size=3), st.none()),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda v: (v,),
     ),
 )
 spaces = st.dictionaries(st.sampled_from(["a", "b.c", "d", "e.f.g"]), st.one_of(ranges, choices), min_size=1)

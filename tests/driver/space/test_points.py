@@ -1,0 +1,104 @@
+"""The search for a feasible point: what the check passes the study finds, and the reverse."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from platform.space import points
+from platform.space.space import Space
+from platform.study.study import Study
+from platform.sweepfile.parameters import FloatRange, IntRange, Parameter, nth, size, steps
+
+RARE = [
+    ("{n: {min: 1, max: 100}, m: {min: 1, max: 100}}", "n == 37 and m == 12"),
+    ("{n: {min: 1, max: 99}, m: {min: 1, max: 99}}", "n + m == 100"),
+    ("{x: {min: 0.0, max: 1.0}, y: {min: 0.0, max: 1.0}, z: {min: 0.0, max: 1.0}}", "x + y + z <= 0.1"),
+]
+
+
+def space(raw: str, *constraints: str) -> Space:
+    import yaml
+
+    from platform.sweepfile.parse_parameters import read_parameters
+
+    problems: list[str] = []
+    parameters = read_parameters(yaml.safe_load(raw), lambda path, text: problems.append(f"{path}: {text}"))
+    assert problems == []
+    return Space(parameters, constraints)
+
+
+@pytest.mark.parametrize(("raw", "constraint"), RARE)
+def test_a_rare_feasible_point_is_found(raw: str, constraint: str) -> None:
+    rare = space(raw, constraint)
+    point = points.find(rare, rare.feasible, random.Random(0))
+    assert point is not None
+    assert rare.feasible(point)
+
+
+def test_a_small_countable_space_is_searched_whole() -> None:
+    none = space("{n: {min: 1, max: 100}, m: {min: 1, max: 100}}", "n * m == 8633")  # 89 * 97
+    assert points.find(none, none.feasible, random.Random(0)) in ({"n": 89, "m": 97}, {"n": 97, "m": 89})
+    assert points.find(none, none.feasible, random.Random(0), {"n": 3}) is None
+
+
+def test_what_the_check_passes_the_study_runs(sweep: Callable[..., Any]) -> None:
+    here = sweep("constraints=['x >= 0.9499 and x <= 0.95']", "method=random", "early_stopping=none")
+    assert list(points.conditions(here.spec, here.space)) == []
+    asked = Study(here.spec, here.space, here.folder).ask()
+    assert asked is not None
+    assert 0.9499 <= asked.values["x"] <= 0.95
+
+
+@pytest.mark.parametrize(
+    ("raw", "counted"),
+    [
+        ("{seed: {min: 0, max: 2147483647}}", 2**31),
+        ("{rate: {min: 0.0, max: 1.0, step: 1.0e-8}}", 10**8 + 1),
+        ("{n: {min: 1, max: 1000000}, m: {min: 1, max: 1000000}}", 10**12),
+        ("{rate: {min: 0.0, max: 1.0}}", None),
+        ("{fusion: {values: [a, b], when: {b: {width: {min: 1, max: 9}}}}}", 1 + 9),
+        ("{fusion: {values: [a, b], when: {b: {rate: {min: 0.0, max: 1.0}}}}}", None),
+    ],
+)
+def test_points_are_counted_without_listing_them(raw: str, counted: int | None) -> None:
+    huge = space(raw)
+    assert huge.size() == counted
+    drawn = huge.sample(random.Random(0))
+    assert points.find(huge, huge.feasible, random.Random(0)) == drawn
+
+
+def test_fixed_values_are_counted_once() -> None:
+    branched = space("{fusion: {values: [a, b], when: {b: {width: {min: 1, max: 9}}}}, n: {min: 1, max: 5}}")
+    assert branched.size({"fusion": "b"}) == 45
+    assert branched.size({"fusion": "a"}) == 5
+    assert branched.size({"fusion": "b", "width": 2, "n": 1}) == 1
+    assert list(branched.points({"fusion": "b", "n": 2}))[-1] == {"fusion": "b", "width": 9, "n": 2}
+
+
+@given(st.integers(-50, 50), st.integers(1, 40), st.integers(1, 7), st.booleans())
+@settings(max_examples=60)
+def test_each_step_is_where_its_number_says(low: int, count: int, step: int, is_whole: bool) -> None:
+    high = low + count * step
+    parameter: Parameter = IntRange(low, high, step) if is_whole else FloatRange(low / 10, high / 10, step / 10)
+    listed = list(steps(parameter))
+    assert len(listed) == size(parameter) == count + 1
+    assert listed == [nth(parameter, index) for index in range(count + 1)]
+    assert listed == sorted(set(listed))
+    assert (listed[0], listed[-1]) == (parameter.min, parameter.max)
+
+
+@pytest.mark.parametrize("raw", ["{min: 0, max: 9007199254740993}", "{values: [1, -9007199254740993]}"])
+def test_a_whole_number_that_no_float_holds_is_refused(sweeps: Any, raw: str) -> None:
+    [problem] = sweeps.problems(f"seed: {raw}")
+    assert "must be a whole number up to 2^53, which samplers hold exactly, but got" in problem
+
+
+@pytest.mark.parametrize("raw", ["{min: 0, max: 9007199254740992}", "{min: 0, max: 2147483647}"])
+def test_a_range_of_any_width_is_checked_at_once(sweeps: Any, raw: str) -> None:
+    from platform.space.check import open_sweep
+
+    open_sweep(sweeps.write(f"seed: {raw}", "constraints: ['seed >= 5']\n"))
