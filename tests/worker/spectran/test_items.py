@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.worker.small import SMALL_SPECTRAN
 from trainables.backbones.make import make_backbone
 from trainables.config import ConfigError, build
 from trainables.data.batches import Batch, batches
@@ -22,7 +23,7 @@ from trainables.spectran.items import Made, item_counts, last_rows, make_items, 
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
-SMALL = {"dim": 16, "data.text_width": 48, "fit.batch_size": 256, "fit.dropout": 0.1}
+SMALL = SMALL_SPECTRAN | {"data.text_width": 48, "fit.batch_size": 256, "fit.dropout": 0.1}
 NULL = {"adapter.null_width": 6}
 CHOICES: list[dict[str, object]] = [
     {"adapter.name": "none"},
@@ -47,11 +48,6 @@ CHOICES: list[dict[str, object]] = [
     {"adapter.name": "spectran", "adapter.fusion": "init", "adapter.coefficients": "component"},
 ]
 DEFAULTS = [values for i, values in enumerate(CHOICES) if values["adapter.name"] != CHOICES[i - 1]["adapter.name"]]
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 def prepare(values: dict[str, object], stages: Stages, folder: Path) -> tuple[Config, Sequences, Rows, Made]:
