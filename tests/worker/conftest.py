@@ -1,4 +1,4 @@
-"""What tests of data and floors share."""
+"""Fixtures of the worker's tests: a folder of stages, sequences from lists."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 
 from trainables.data.sequences import Sequences
+from trainables.storage.stages import Stages
 
 MakeSequences = Callable[..., Sequences]
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    """Stages that the tests of one file share."""
+    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,9 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from tests.worker.hatllm import test_run as test_hatllm_run
+from tests.worker import small
 from tests.worker.hatllm.test_recommender import PROMPT
 from tests.worker.hatllm_models import WIDTH, model_config
-from tests.worker.pad import test_config as test_pad_config
 from trainables.hatllm.head import LinearHead
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
@@ -30,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 
-HATLLM = test_hatllm_run.SMALL | {
+HATLLM = small.SMALL_HATLLM | {
     "data.eval_rows": 8,
     "fit.steps": 20,
     "fit.evaluate_every": 1,
@@ -42,7 +41,7 @@ HATLLM = test_hatllm_run.SMALL | {
 NO_MASKS = {name: value for name, value in HATLLM.items() if not name.startswith("method.")} | {"method.name": "bigrec"}
 FP32, BF16 = 1e-3, 0.02
 """Largest difference of a loss from the CPU's: less than what masks change, and less than what learning changes."""
-PAD = test_pad_config.SMALL | {"fit.dropout": 0.0}
+PAD = small.SMALL_PAD | {"fit.dropout": 0.0}
 
 
 def losses(name: str, values: dict[str, Any], stages: Stages, device: str = "cuda:0") -> list[float]:
@@ -50,11 +49,6 @@ def losses(name: str, values: dict[str, Any], stages: Stages, device: str = "cud
     trial = LocalTrial(Path(tempfile.mkdtemp(dir=stages.folder.parent)), seed=0, stages=stages, device=device)
     run_trial(name, values, trial)
     return [line["train/loss"] for _, line in trial.reports if "train/loss" in line]
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("gpu") / "stages")
 
 
 @pytest.fixture(scope="module")

@@ -74,16 +74,16 @@ def block_masks(spans: Spans, kinds: Iterable[Kind]) -> dict[Kind, Any]:
 
     batch, length = spans.item_BT.shape
     return {
-        kind: create_block_mask(_rule(spans, kind), batch, None, length, length, device=str(spans.item_BT.device))
+        kind: create_block_mask(rule(spans, kind), batch, None, length, length, device=str(spans.item_BT.device))
         for kind in set(kinds)
     }
 
 
-def _rule(spans: Spans, kind: Kind) -> Callable[..., torch.Tensor]:
-    """The mask ``kind`` as a function of batch, head, reading token j and read token k."""
+def rule(spans: Spans, kind: Kind) -> Callable[..., torch.Tensor]:
+    """The mask ``kind`` as FlexAttention takes it: a function of batch, head, reading token j and read token k."""
     item_BT, last_BT, real_BT = spans.item_BT, spans.last_BT, spans.real_BT
 
-    def rule(b: torch.Tensor, h: torch.Tensor, j: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    def is_open(b: torch.Tensor, h: torch.Tensor, j: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         opened = (j >= k) & real_BT[b, k]
         items = (item_BT[b, j] > 0) & (item_BT[b, k] > 0)
         same = item_BT[b, j] == item_BT[b, k]
@@ -95,4 +95,4 @@ def _rule(spans: Spans, kind: Kind) -> Callable[..., torch.Tensor]:
             opened = opened & ~(items & ~(last_BT[b, j] & last_BT[b, k]))
         return opened | (j == k)
 
-    return rule
+    return is_open

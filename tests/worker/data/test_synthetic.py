@@ -13,11 +13,6 @@ from trainables.storage.stages import Stages
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
-
-
-@pytest.fixture(scope="module")
 def sequences(stages: Stages) -> Sequences:
     return load(Data(), stages)
 

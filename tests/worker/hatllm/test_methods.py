@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.worker.hatllm.test_run import SMALL, metrics_of
+from tests.worker.hatllm.test_run import metrics_of
+from tests.worker.small import SMALL_HATLLM
 from trainables.config import build
 from trainables.data.batches import batches
 from trainables.data.sequences import load
@@ -18,21 +19,15 @@ from trainables.hatllm.inputs import one_layer, two_layers
 from trainables.hatllm.run import run
 from trainables.language.llm import borrowed, pieces
 from trainables.language.title_states import states_of
-from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 METHODS = ["e4srec", "llara", "lite_llm4rec", "slmrec"]
 
 
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory):
-    return Stages(tmp_path_factory.mktemp("stages"))
-
-
 def trial_of(folder, stages, **values):
     if values["method__name"] == "slmrec":
         values = {"method__student_layers": 2, "method__blocks": 2, **values}
-    small = {name: value for name, value in SMALL.items() if not name.startswith("method.")}
+    small = {name: value for name, value in SMALL_HATLLM.items() if not name.startswith("method.")}
     config = build(Config, {**small, **{name.replace("__", "."): value for name, value in values.items()}})
     return config, LocalTrial(folder, seed=config.seed, stages=stages)
 

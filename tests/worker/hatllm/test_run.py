@@ -4,38 +4,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.worker.small import SMALL_HATLLM
 from trainables.config import ConfigError, build
 from trainables.hatllm.config import METRICS, Config, check
 from trainables.hatllm.run import run
-from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
-
-SMALL = {
-    "data.keep_last": 4,
-    "data.max_history": 3,
-    "data.eval_rows": 40,
-    "llm.num_layers": 3,
-    "llm.width": 16,
-    "llm.heads": 2,
-    "llm.vocabulary": 500,
-    "llm.pretrain_steps": 3,
-    "method.shallow_layers": 1,
-    "method.deep_layers": 1,
-    "sasrec.epochs": 1,
-    "sasrec.dim": 8,
-    "fit.steps": 6,
-    "fit.evaluate_every": 3,
-    "fit.batch_size": 8,
-    "fit.learning_rate": 1e-2,
-    "engine.name": "torch",
-    "engine.warm_up": 0,
-    "diagnostics.rows": 0,
-}
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory):
-    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture
@@ -44,7 +17,7 @@ def trained(tmp_path, stages):
     count = iter(range(100))
 
     def make(**values):
-        config = build(Config, {**SMALL, **{name.replace("__", "."): value for name, value in values.items()}})
+        config = build(Config, {**SMALL_HATLLM, **{name.replace("__", "."): value for name, value in values.items()}})
         trial = LocalTrial(tmp_path / str(next(count)), seed=config.seed, stages=stages)
         run(config, trial)
         return trial
@@ -93,7 +66,7 @@ def test_the_same_trial_on_the_warm_worker_is_the_same_and_another_split_of_the_
 def test_without_masks_hatllm_is_bigrec(trained, settings, same):
     base = {name.replace(".", "__"): value for name, value in settings.items()}
     ours = trained(fit__steps=3, **base)
-    config = {name: value for name, value in SMALL.items() if not name.startswith("method.")}
+    config = {name: value for name, value in SMALL_HATLLM.items() if not name.startswith("method.")}
     trial = LocalTrial(ours.folder.parent / "bigrec", stages=ours.stages)
     run(build(Config, {**config, "method.name": "bigrec", "fit.steps": 3}), trial)
     assert (metrics_of(ours) == metrics_of(trial)) is same
@@ -151,4 +124,4 @@ def test_sasrec_in_place_of_all_layers_is_refused_and_other_methods_may_have_as_
 
 
 def test_text_vectors_are_not_asked_for():
-    assert check(build(Config, {**SMALL, "data.text": "/nowhere.npy"})) == []
+    assert check(build(Config, {**SMALL_HATLLM, "data.text": "/nowhere.npy"})) == []

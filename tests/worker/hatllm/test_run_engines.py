@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
-from tests.worker.hatllm.test_run import SMALL
+from tests.worker.small import SMALL_HATLLM
 from trainables.config import build
 from trainables.hatllm.config import Config
 from trainables.hatllm.run import run
-from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
-HATLLM = {name: value for name, value in SMALL.items() if name.startswith("method.")}
-SHARED = {name: value for name, value in SMALL.items() if name not in HATLLM} | {
+METHOD = {name: value for name, value in SMALL_HATLLM.items() if name.startswith("method.")}
+SHARED = {name: value for name, value in SMALL_HATLLM.items() if name not in METHOD} | {
     "data.eval_rows": 8,
     "fit.evaluate_every": 1,
     "fit.patience": 99,
@@ -19,8 +18,8 @@ SHARED = {name: value for name, value in SMALL.items() if name not in HATLLM} | 
     "sasrec.dropout": 0.0,
 }
 METHODS = {
-    "hatllm": HATLLM,
-    "cross_sasrec": HATLLM | {"method.cross": "sasrec"},
+    "hatllm": METHOD,
+    "cross_sasrec": METHOD | {"method.cross": "sasrec"},
     "bigrec": {"method.name": "bigrec"},
     "e4srec": {"method.name": "e4srec"},
     "llara": {"method.name": "llara", "method.curriculum": False},
@@ -34,11 +33,6 @@ def losses_of(values, folder, stages):
     trial = LocalTrial(folder, stages=stages)
     run(build(Config, SHARED | values), trial)
     return [line["train/loss"] for _, line in trial.reports if "train/loss" in line]
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory):
-    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -72,7 +66,7 @@ def test_twenty_steps_have_the_same_losses_under_every_engine_and_the_base_stays
     engines = [{"engine.name": "torch"}]
     engines += [{"engine.name": "deepspeed", "engine.zero_stage": stage} for stage in range(4)]
     first, *others = [
-        losses_of(HATLLM | {"fit.steps": 20} | settings | engine, tmp_path / str(number), stages)
+        losses_of(METHOD | {"fit.steps": 20} | settings | engine, tmp_path / str(number), stages)
         for number, engine in enumerate([*engines, engines[0]])  # torch again, on the base that ZeRO 3 took apart
     ]
     assert len(first) == 20

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.worker.hatllm.test_run import SMALL
+from tests.worker.small import SMALL_HATLLM
 from trainables.config import build, settings_of
 from trainables.data.sequences import load
 from trainables.data.splits import split
@@ -27,7 +27,7 @@ def test_the_table_depends_on_the_rows_the_seed_and_its_own_settings_alone(value
 
 
 def test_the_table_is_trained_anew_where_corrected_times_choose_other_rows(tmp_path, with_other_times):
-    config, trial = build(Config, {**SMALL, "data.split": "time"}), LocalTrial(tmp_path)
+    config, trial = build(Config, {**SMALL_HATLLM, "data.split": "time"}), LocalTrial(tmp_path)
     first = load(config.data, trial.stages)
     tables = [table_of(config, trial, made, split(made, config.data)) for made in (first, with_other_times(first))]
     assert tables[0].folder != tables[1].folder

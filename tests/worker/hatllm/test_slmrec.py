@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 from torch import nn
 
-from tests.worker.hatllm.test_run import SMALL, metrics_of
+from tests.worker.hatllm.test_run import metrics_of
+from tests.worker.small import SMALL_HATLLM
 from trainables.config import build
 from trainables.data.sequences import load
 from trainables.data.splits import split
@@ -30,7 +31,7 @@ class Listening(LocalTrial):
 
 
 def config_of(**values):
-    small = {name: value for name, value in SMALL.items() if not name.startswith("method.")}
+    small = {name: value for name, value in SMALL_HATLLM.items() if not name.startswith("method.")}
     small |= {"method.name": "slmrec", "method.student_layers": 2, "method.blocks": 2}
     return build(Config, {**small, **{name.replace("__", "."): value for name, value in values.items()}})
 

@@ -14,7 +14,6 @@ from trainables.language.llm import adapted, borrowed, first_layers, pieces
 from trainables.language.llm_config import Lora
 from trainables.language.pretrained import SourceError
 from trainables.language.title_states import states_of
-from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 TINY = {"llm.num_layers": 2, "llm.width": 16, "llm.heads": 2, "llm.pretrain_steps": 2, "llm.vocabulary": 400}
@@ -25,11 +24,6 @@ def nothing_kept():
     llm._kept.clear()
     yield
     llm._kept.clear()
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory):
-    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 def trial_of(folder, stages):

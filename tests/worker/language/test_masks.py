@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.language.masks import Spans, block_masks, closed, masks, original
+from trainables.language.masks import Spans, block_masks, closed, masks, original, rule
 
 KINDS = ("in", "or", "cr", "cr_pre")
 
@@ -100,6 +100,15 @@ def test_with_one_item_the_intra_item_mask_is_the_original_and_with_items_of_one
 def test_masks_of_one_kind_are_made_once():
     spans = spans_of([[(1, True), (0, False)]], 2)
     assert set(masks(spans, ("in", "or", "or", "in"))) == {"in", "or"}
+
+
+@given(prompts(), st.sampled_from(KINDS))
+@settings(max_examples=60)
+def test_the_rule_that_flex_attention_gets_says_the_same(drawn, kind):
+    spans = spans_of(*drawn)
+    batch, length = spans.item_BT.shape
+    b, j, k = torch.meshgrid(torch.arange(batch), torch.arange(length), torch.arange(length), indexing="ij")
+    assert rule(spans, kind)(b, torch.zeros_like(b), j, k).equal(masks(spans, [kind])[kind][:, 0])
 
 
 @pytest.mark.slow

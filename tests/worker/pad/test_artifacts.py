@@ -1,4 +1,4 @@
-"""What a PAD trial leaves beside its ranks: tables that are right, only those that the method has, by seed."""
+"""What a SMALL_PAD trial leaves beside its ranks: tables that are right, only those that the method has, by seed."""
 
 import csv
 from dataclasses import replace
@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.worker.small import RATES, SMALL_PAD
 from trainables.config import build
 from trainables.data.config import Data
 from trainables.data.sequences import Sequences, load
@@ -27,16 +28,8 @@ from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 DATA = Data(keep_last=23, max_history=20)
-SMALL = {
-    "dim": 8, "data.text_width": 16, "text.layers": 1, "backbone.blocks": 1, "pretrain.epochs": 1, "align.epochs": 1,
-    "fit.epochs": 1, "fit.batch_size": 512, "pretrain.learning_rate": 0.01, "align.learning_rate": 0.01,
-}  # fmt: skip
+SMALL = SMALL_PAD | {"dim": 8, "data.text_width": 16, "fit.batch_size": 512} | dict.fromkeys(RATES, 0.01)
 DISTANCES = [f"distances_{group}_{table}.csv" for group in ("cold", "warm") for table in ("ids", "text")]
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture(scope="module")

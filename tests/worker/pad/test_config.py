@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 import pytest
 
+from tests.worker.small import SMALL_PAD
 from trainables.config import ConfigError, build, field_names
 from trainables.data.atomic import DataError
 from trainables.pad.config import METRICS, Config, check
@@ -16,21 +17,7 @@ from trainables.pad.run import run
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
-SMALL: dict[str, Any] = {
-    "dim": 16,
-    "backbone.blocks": 1,
-    "text.layers": 1,
-    "data.text_width": 32,
-    "pretrain.epochs": 1,
-    "align.epochs": 1,
-    "fit.epochs": 1,
-}
 METHODS = tuple(choice.__dataclass_fields__["name"].default for choice in get_args(get_type_hints(Config)["method"]))
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 def refusal(values: dict[str, Any]) -> str:
@@ -109,7 +96,7 @@ def test_too_few_items_are_found_before_anything_starts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("history", [38, 39])
 def test_the_bound_on_max_history_is_where_training_fails(tmp_path: Path, history: int) -> None:
     values = (
-        SMALL | shop(tmp_path / "data", 40, users=40, length=9) | {"method.name": "id", "data.max_history": history}
+        SMALL_PAD | shop(tmp_path / "data", 40, users=40, length=9) | {"method.name": "id", "data.max_history": history}
     )
     config = build(Config, values)
     trial = LocalTrial(tmp_path / "trial")
@@ -126,7 +113,7 @@ def test_the_bound_on_max_history_is_where_training_fails(tmp_path: Path, histor
 def test_a_bucket_that_gets_no_item_is_found_before_anything_is_trained(tmp_path: Path, stages: Stages) -> None:
     trial = LocalTrial(tmp_path, stages=stages)
     with pytest.raises(DataError, match=r"each of 120 buckets needs an item, but bucket 102 gets none"):
-        run(build(Config, SMALL | {"method.buckets": 120}), trial)
+        run(build(Config, SMALL_PAD | {"method.buckets": 120}), trial)
     assert trial.reports == []
 
 
@@ -142,7 +129,7 @@ def test_text_vectors_that_are_missing_or_of_another_length_are_found(tmp_path: 
 
 @pytest.mark.parametrize("values", [{"method.name": "id"}, {"method.name": "single", "method.phases": "bce"}])
 def test_methods_on_ids_alone_ask_for_no_text_vectors(tmp_path: Path, values: dict[str, Any]) -> None:
-    missing = SMALL | shop(tmp_path, 40, users=40, length=9) | {"data.text": "nowhere.npy"}
+    missing = SMALL_PAD | shop(tmp_path, 40, users=40, length=9) | {"data.text": "nowhere.npy"}
     assert len(check(build(Config, missing | {"method.name": "single"}))) == 1
     config = build(Config, missing | values)
     assert check(config) == []
@@ -157,7 +144,7 @@ def test_a_data_set_that_is_not_there_is_told_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_reports_all_metrics_and_no_other(tmp_path: Path, stages: Stages, method: str) -> None:
     trial = LocalTrial(tmp_path, stages=stages)
-    run(build(Config, SMALL | {"method.name": method}), trial)
+    run(build(Config, SMALL_PAD | {"method.name": method}), trial)
     names = {name for _, line in trial.reports for name in line if not name.startswith(("phase", "trial/"))}
     assert names == set(METRICS)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.worker.pad_ingredients import ingredients
+from tests.worker.small import SMALL_PAD
 from trainables.config import build, flatten, settings_of
 from trainables.data.batches import Batch
 from trainables.pad import ctrl
@@ -20,23 +21,14 @@ from trainables.seqrec.text import TextItems
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
-SMALL: dict[str, Any] = {
+SMALL = {name: value for name, value in SMALL_PAD.items() if not name.startswith("align.")} | {
     "method.name": "ctrl",
-    "dim": 16,
-    "backbone.blocks": 1,
-    "text.layers": 1,
-    "data.text_width": 32,
     "pretrain.epochs": 2,
     "fit.epochs": 2,
     "pretrain.learning_rate": 1e-3,
     "fit.learning_rate": 1e-3,
 }
 ITEMS, DIM = 30, 6
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.worker.pad_ingredients import ingredients
+from tests.worker.small import RATES, SMALL_PAD
 from trainables.config import build, settings_of
 from trainables.pad import phases
 from trainables.pad.compose import Method, compose
@@ -18,23 +19,7 @@ from trainables.pad.run import run
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
-SMALL: dict[str, Any] = {
-    "dim": 16,
-    "backbone.blocks": 1,
-    "text.layers": 1,
-    "data.text_width": 32,
-    "pretrain.epochs": 2,
-    "align.epochs": 1,
-    "fit.epochs": 2,
-    "pretrain.learning_rate": 1e-3,
-    "align.learning_rate": 1e-3,
-    "fit.learning_rate": 1e-3,
-}
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
+SMALL = SMALL_PAD | dict.fromkeys(("pretrain.epochs", "fit.epochs"), 2) | dict.fromkeys(RATES, 1e-3)
 
 
 def composed(values: dict[str, Any], folder: Path, stages: Stages) -> Method:

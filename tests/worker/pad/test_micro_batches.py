@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.worker.pad.test_config import SMALL
 from tests.worker.pad_ingredients import ingredients
+from tests.worker.small import SMALL_PAD
 from tests.worker.spectran.test_micro_batches import fixed_negatives
 from trainables.config import build
 from trainables.data.batches import Batch
@@ -24,11 +24,6 @@ from trainables.seqrec.fit import micro_batches
 from trainables.seqrec.objectives import bce_loss, every_position, positions
 from trainables.seqrec.randomness import generator_for
 from trainables.storage.stages import Stages
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 def experts(given: Ingredients) -> tuple[list[Any], nn.Module | None, Any]:
@@ -69,7 +64,7 @@ def gradients(config: Config, folder: Path, stages: Stages, divisor: int, weigh:
 )
 def test_parts_add_up_to_the_batch_by_their_examples_and_not_by_their_rows(tmp_path, stages, monkeypatch, method):
     monkeypatch.setattr(objectives, "draw_negatives", fixed_negatives)
-    config = build(Config, SMALL | {f"method.{name}": value for name, value in method.items()})
+    config = build(Config, SMALL_PAD | {f"method.{name}": value for name, value in method.items()})
     assert says(config)
     (whole, gradient), (parts, of_parts), (_, by_rows) = (
         gradients(config, tmp_path, stages, divisor, weigh) for divisor, weigh in ((1, len), (2, positions), (2, len))
@@ -82,7 +77,7 @@ def test_parts_add_up_to_the_batch_by_their_examples_and_not_by_their_rows(tmp_p
 @pytest.mark.parametrize("method", [{"name": "disco"}, {"name": "ctrl", "joint": True}])
 def test_losses_that_compare_items_of_a_batch_do_not_add_up(tmp_path, stages, monkeypatch, method):
     monkeypatch.setattr(objectives, "draw_negatives", fixed_negatives)
-    config = build(Config, SMALL | {f"method.{name}": value for name, value in method.items()})
+    config = build(Config, SMALL_PAD | {f"method.{name}": value for name, value in method.items()})
     assert not says(config)
     (_, gradient), (_, of_parts) = (gradients(config, tmp_path, stages, divisor, positions) for divisor in (1, 2))
     assert (of_parts - gradient).abs().max() > 1e-5

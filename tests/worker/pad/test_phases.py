@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.worker.small import RATES, SMALL_PAD
 from trainables.config import ConfigError, build, field_names, flatten, settings_of
 from trainables.data.sequences import Sequences, load
 from trainables.data.splits import split
@@ -22,23 +23,7 @@ from trainables.seqrec.items import IdItems
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
-SMALL: dict[str, Any] = {
-    "dim": 16,
-    "backbone.blocks": 1,
-    "text.layers": 1,
-    "data.text_width": 32,
-    "pretrain.epochs": 2,
-    "align.epochs": 1,
-    "fit.epochs": 1,
-    "pretrain.learning_rate": 1e-3,
-    "align.learning_rate": 1e-3,
-    "fit.learning_rate": 1e-3,
-}
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
+SMALL = SMALL_PAD | {"pretrain.epochs": 2} | dict.fromkeys(RATES, 1e-3)
 
 
 def other(name: str, value: Any) -> list[Any]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.worker.small import SMALL_SPECTRAN
 from trainables.backbones.make import make_backbone
 from trainables.config import ConfigError, build
 from trainables.data.batches import Batch, batches
@@ -25,7 +26,7 @@ from trainables.spectran.items import Made, make_items
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
-SMALL = {"dim": 16, "data.text_width": 48, "fit.batch_size": 256, "fit.dropout": 0.1}
+SMALL = SMALL_SPECTRAN | {"data.text_width": 48, "fit.batch_size": 256, "fit.dropout": 0.1}
 NULL = {"adapter.null_width": 6}
 DEFAULTS: list[dict[str, object]] = [
     {"adapter.name": settings().name} | (NULL if settings is AlphaFuse else {}) for settings in get_args(Adapter)
@@ -44,11 +45,6 @@ CHOICES: list[dict[str, object]] = [
     {"adapter.name": "spectran", "adapter.fusion": "concat", "adapter.threshold": "row"} | NULL,
     {"adapter.name": "spectran", "adapter.fusion": "init", "adapter.coefficients": "component"},
 ]
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
 
 
 def prepare(values: dict[str, object], stages: Stages, folder: Path) -> tuple[Config, Sequences, Rows, Made]:

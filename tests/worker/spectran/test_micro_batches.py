@@ -23,11 +23,6 @@ from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
-
-
 def fixed_negatives(num_items: int, count: int, excluded_NE: torch.Tensor, generator: Any) -> torch.Tensor:
     """Negatives that depend on the row alone, so that two orders of drawing compare."""
     return (excluded_NE[:, :1] * 7 + torch.arange(count) * 3) % (num_items - 1) + 1

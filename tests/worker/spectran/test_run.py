@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.worker.small import SMALL_SPECTRAN
 from trainables.backbones.config import Backbone
 from trainables.config import ConfigError, build, field_names
 from trainables.data.sequences import load
@@ -25,12 +26,7 @@ from trainables.spectran.run import run
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial, TrialStopped
 
-SMALL = {"dim": 16, "adapter.inner_width": 8, "data.text_width": 32, "fit.epochs": 2, "fit.batch_size": 512}
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("stages"))
+SMALL = SMALL_SPECTRAN | {"adapter.inner_width": 8, "fit.epochs": 2, "fit.batch_size": 512}
 
 
 def numbers(trial: LocalTrial) -> list[tuple[int, dict[str, float]]]:

@@ -37,11 +37,6 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory):
-    return Stages(tmp_path_factory.mktemp("stages"))
-
-
 def losses(folder: Path, stages: Stages, ranks: int = 1, **values) -> list[float]:
     engine = {"engine.name": "deepspeed"} if any(name.startswith("engine") for name in values) else {}
     trial = LocalTrial(folder, stages=stages)
