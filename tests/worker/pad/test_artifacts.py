@@ -28,7 +28,7 @@ from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 DATA = Data(keep_last=23, max_history=20)
-SMALL = SMALL_PAD | {"dim": 8, "data.text_width": 16, "fit.batch_size": 512} | dict.fromkeys(RATES, 0.01)
+SMALL = SMALL_PAD | {"dim": 8, "data.text_width": 16, "fit.batch_size": 512} | dict.fromkeys(RATES[:2], 0.01)
 DISTANCES = [f"distances_{group}_{table}.csv" for group in ("cold", "warm") for table in ("ids", "text")]
 
 
