@@ -126,14 +126,14 @@ def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
         ConfigError: the values do not fit the trainable's config.
         TrialStopped: the trial was told to end.
     """
-    config = configs.build(registry.load_config(name).Config, values)
+    config = configs.build(registry.load(name).config, values)
     flat = configs.flatten(config)
     remember(flat)
     resolved = json.dumps({"trainable": name, **redact_values(flat)}, indent=2, sort_keys=True)
     trial.artifact(RESOLVED).write_text(resolved)
     if trial.micro_batch_divisor > 1:
         trial.tag("trial.micro_batch_divisor", str(trial.micro_batch_divisor))
-    registry.load_run(name).run(config, trial)
+    registry.load_run(name)(config, trial)
 
 
 def divides(name: str, values: Mapping[str, Any]) -> bool:
@@ -141,14 +141,13 @@ def divides(name: str, values: Mapping[str, Any]) -> bool:
 
     What does not build, or says nothing, does not.
     """
-    module = registry.load_config(name)
-    if not hasattr(module, "micro_batches"):
+    trainable = registry.load(name)
+    if trainable.micro_batches is None:
         return False
     try:
-        config = configs.build(module.Config, values)
+        return trainable.micro_batches(configs.build(trainable.config, values))
     except configs.ConfigError:
         return False
-    return bool(module.micro_batches(config))
 
 
 def training_seed(values: Mapping[str, Any]) -> int:

@@ -202,5 +202,6 @@ def test_a_check_imports_no_engine() -> None:
 def test_several_ranks_are_refused_for_a_trainable_that_does_not_say_it_can(sweeps: Any) -> None:
     (problem,) = sweeps.problems("seed: 0", "resources: {workers: 2}\n")
     assert problem.endswith(
-        f"resources.workers: must be 1, as {sweeps.package} trains on one rank, but got 2; leave it out"
+        f"resources.workers: must be 1, as {sweeps.package} trains on one rank, but got 2; leave it out, or write "
+        "SEVERAL_RANKS = True in its config.py if its run trains on several ranks"
     )
