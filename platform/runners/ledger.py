@@ -26,6 +26,7 @@ from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles
 from platform.tracking.tracker import Tracker
 from trainables.redaction import redact
+from trainables.runtime.task import Task
 from trainables.runtime.worker import divides
 from trainables.storage import mirror
 from trainables.trial import DISK_FULL, FINISHED
@@ -86,8 +87,8 @@ class Ledger:
         for asked in left:
             self._recover(asked)
 
-    def next_task(self, *, cpus: float, gpus: float) -> dict[str, Any] | None:
-        """The next trial as the plain dict that a worker gets, or None where nothing is left to start."""
+    def next_task(self, *, cpus: float, gpus: float) -> Task | None:
+        """The next trial as a worker gets it, or None where nothing is left to start."""
         self._check()
         if self._check_limits() or self.is_full:
             return None
@@ -99,19 +100,19 @@ class Ledger:
         self.live[live.asked.number] = live
         live.files.begin(live.asked.values)
         self._ship(live)
-        return {
-            "trainable": self.spec.trainable,
-            "number": live.asked.number,
-            "attempt": live.attempts.attempt,
-            "micro_batch_divisor": live.attempts.micro_batch_divisor,
-            "values": live.asked.values,
-            "folder": mirror.uri_of(live.files.folder),
-            "stages": mirror.uri_of(self._stages),
-            "cpus": cpus,
-            "gpus": gpus,
-            "ranks": self.spec.resources.workers,
-            "nodes": self.spec.resources.nodes,
-        }
+        return Task(
+            trainable=self.spec.trainable,
+            number=live.asked.number,
+            attempt=live.attempts.attempt,
+            micro_batch_divisor=live.attempts.micro_batch_divisor,
+            values=live.asked.values,
+            folder=mirror.uri_of(live.files.folder),
+            stages=mirror.uri_of(self._stages),
+            cpus=cpus,
+            gpus=gpus,
+            ranks=self.spec.resources.workers,
+            nodes=self.spec.resources.nodes,
+        )
 
     def report(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:
         """Take one report; False ends the trial."""

@@ -1,11 +1,10 @@
 """A ledger as a runner uses it: start a trial, and report the objective of `curve`."""
 
-from typing import Any
-
 from platform.runners.ledger import Ledger
+from trainables.runtime.task import Task
 
 
-def start(ledger: Ledger) -> dict[str, Any] | None:
+def start(ledger: Ledger) -> Task | None:
     return ledger.next_task(cpus=1.0, gpus=0.0)
 
 
