@@ -155,7 +155,7 @@ def _has_fractions(hint: Any) -> bool:
 
 
 def _outside(space: Space, trainable: Trainable, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
-    """What the trainable's own `check` finds, asked once for each setting of the fields that name things outside."""
+    """Problems of the trainable's own `check`, called once per setting of the fields that name things outside."""
     if trainable.check is None:
         return
     seen: set[tuple[Any, ...]] = set()
@@ -182,5 +182,5 @@ def _settings(space: Space) -> Iterator[dict[str, Any]]:
 
 
 def _names_outside(field: configs.Field) -> bool:
-    """Whether a field may name something outside the program: data, or a free text such as a path or a model's name."""
+    """True if a field may name something outside the program: data, or a free text such as a path or a model's name."""
     return field.name.startswith(_DATA) or field.type is str or str in get_args(field.type)

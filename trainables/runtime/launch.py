@@ -48,7 +48,7 @@ class RemoteRanks(Protocol):
 
     name: str
     end: RankEnd | None
-    """Their last word; None before it."""
+    """Their last word, once there is one."""
 
     def poll(self) -> None:
         """Set ``end`` if there is one; returns at once."""
@@ -169,7 +169,7 @@ class _Rank:
             self._socket.sendall(line)
 
     def read_reports(self) -> list[Report]:
-        """Reports since the last look, after a short wait for one; sets ``end`` if that came too."""
+        """Reports since the last look, after a short wait for one. Sets ``end`` if that came too."""
         if self.end is not None:
             return []
         over = self._process.poll() is not None  # before reading, so that its last words are read
@@ -222,7 +222,7 @@ def _failed(everyone: Sequence[_Rank | RemoteRanks]) -> list[tuple[str, RankEnd]
 
 
 def _of_another(end: RankEnd) -> bool:
-    """Whether a rank's error came of another's end; one that was killed has no time, and words of any kind."""
+    """True if a rank's error came of another's end. One that was killed has no time, and words of any kind."""
     return end.time > 0 and any(words in end.text for words in _OF_OTHERS)
 
 

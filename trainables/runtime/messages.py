@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What the trainable reports of one step."""
+    """The metrics of one step."""
 
     step: int
     metrics: dict[str, float]
@@ -28,13 +28,13 @@ class WorkerEnd:
 
 
 def to_result(message: Report | WorkerEnd) -> dict[str, Any]:
-    """The message in plain values; metrics become pairs, because Tune flattens nested dicts."""
+    """The message in plain values, with metrics as pairs, because Tune flattens nested dicts."""
     kind = "report" if isinstance(message, Report) else "end"
     return {**vars(message), "kind": kind, "metrics": [*message.metrics.items()]}
 
 
 def from_result(result: Mapping[str, Any]) -> Report | WorkerEnd | None:
-    """The message in a result, among keys of Tune's own; None for a result that Tune made by itself."""
+    """The message in a result, among keys of Tune's own. None if Tune made the result by itself."""
     metrics = dict(result.get("metrics", ()))
     match result.get("kind"):
         case "report":

@@ -1,6 +1,6 @@
-"""What Ray calls: one trial in a (reused) actor, its reports sent to the driver.
+"""One trial in a (reused) actor of Ray, its reports sent to the driver.
 
-A report is answered by going on or by ending the trial, which Ray turns into SystemExit inside ``tune.report``.
+The driver may answer a report by ending the trial, which Ray turns into SystemExit inside ``tune.report``.
 """
 
 import contextlib
@@ -72,7 +72,7 @@ def _run(task: Task, trial: LocalTrial) -> float:
 
 
 def trial_of(task: Task) -> LocalTrial:
-    """The Trial that ``task`` describes; its reports go to the driver."""
+    """The Trial that ``task`` describes, with reports that go to the driver."""
     return make_trial(task, lambda step, metrics: _send(Report(step=step, metrics=metrics)), device=device(task.gpus))
 
 

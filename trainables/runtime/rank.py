@@ -30,7 +30,7 @@ def main(descriptor: int, parent: int) -> int:
 
 
 def trial_of(rank_task: RankTask, report: Callable[[int, dict[str, float]], None]) -> LocalTrial:
-    """The Trial of one rank; its reports go to its worker."""
+    """The Trial of one rank, with reports that go to its worker."""
     task = rank_task.task
     return make_trial(task, report, device=rank_task.device, rank=rank_task.rank, world_size=task.ranks)
 

@@ -54,23 +54,23 @@ class RankEnd:
     """A word of :mod:`trainables.trial`."""
     text: str = ""
     time: float = 0.0
-    """Seconds since 1970; 0 where the rank said nothing itself."""
+    """Seconds since 1970. 0 if the rank itself sent no last word."""
     memory_mib: float = 0.0
     traceback: str = ""
 
 
 def to_line(message: RankTask | Report | RankEnd) -> bytes:
-    """The message as a line; :func:`from_line` and :func:`task_from_line` take it back."""
+    """The message as a line, which :func:`from_line` and :func:`task_from_line` take back."""
     return json.dumps(asdict(message)).encode() + b"\n"
 
 
 def from_line(line: bytes) -> Report | RankEnd:
-    """What a rank sent."""
+    """The message that a rank sent."""
     fields = json.loads(line)
     return RankEnd(**fields) if "reason" in fields else Report(**fields)
 
 
 def task_from_line(line: str) -> RankTask:
-    """What a rank is to do."""
+    """The task that a worker sent."""
     fields = json.loads(line)
     return RankTask(**{**fields, "task": Task.from_dict(fields["task"])})

@@ -1,4 +1,4 @@
-"""Which trainables there are: a folder with ``config.py`` and ``run.py``, found without importing it."""
+"""The trainables: folders with ``config.py`` and ``run.py``, found without importing them."""
 
 import dataclasses
 import difflib
@@ -50,7 +50,7 @@ def load(name: str) -> Trainable:
         name: a built-in name (``spectran``) or a dotted path of a package of the user's own.
 
     Raises:
-        InvalidTrainable: there is no such trainable, and the nearest name is offered; or it has no Config or METRICS.
+        InvalidTrainable: there is no such trainable, or it has no Config or METRICS.
     """
     module = importlib.import_module(f"{_package(name)}.config")
     config, metrics = getattr(module, "Config", None), getattr(module, "METRICS", None)
@@ -69,7 +69,7 @@ def load(name: str) -> Trainable:
 
 
 def load_run(name: str) -> Callable[[Any, Any], None]:
-    """The function ``run(config, trial)`` of a trainable; what it imports is heavy.
+    """The function ``run(config, trial)`` of a trainable, whose module may import torch.
 
     Raises:
         InvalidTrainable: there is no such trainable.

@@ -26,14 +26,14 @@ class Task:
     cpus: float
     """Cores for all ranks together."""
     gpus: float = 0.0
-    """GPUs for all ranks together; a share of one where it is below 1."""
+    """GPUs for all ranks together. Below 1 it is a share of one."""
     ranks: int = 1
     """Processes that train the trial together."""
     nodes: int = 1
     """Nodes that the ranks are spread over evenly."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The task in plain values; :meth:`from_dict` takes it back."""
+        """The task in plain values, which :meth:`from_dict` takes back."""
         return dataclasses.asdict(self)
 
     @classmethod

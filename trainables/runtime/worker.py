@@ -26,7 +26,7 @@ def make_trial(
     rank: int = 0,
     world_size: int = 1,
 ) -> LocalTrial:
-    """The Trial that ``task`` describes; ``send`` and the others are as for :class:`LocalTrial`."""
+    """The Trial that ``task`` describes. The other arguments are those of :class:`LocalTrial`."""
     return LocalTrial(
         mirror.local_path(task.folder),
         seed=training_seed(task.values),
@@ -154,9 +154,9 @@ def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
 
 
 def divides(name: str, values: Mapping[str, Any]) -> bool:
-    """Whether trainable ``name`` says that ``values`` train alike in micro-batches: ``micro_batches`` of its config.py.
+    """True if trainable ``name`` says by ``micro_batches`` that ``values`` train alike in half a micro-batch.
 
-    What does not build, or says nothing, does not.
+    Values that do not build a config do not, nor do those of a trainable without ``micro_batches``.
     """
     trainable = registry.load(name)
     if trainable.micro_batches is None:

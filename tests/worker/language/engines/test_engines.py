@@ -59,9 +59,9 @@ def losses(folder: Path, stages: Stages, ranks: int = 1, **values) -> list[float
 
 @pytest.fixture(scope="module")
 def plain_losses(tmp_path_factory, stages):
-    found = losses(tmp_path_factory.mktemp("plain"), stages)
-    assert len(found) == 10
-    return found
+    reported = losses(tmp_path_factory.mktemp("plain"), stages)
+    assert len(reported) == 10
+    return reported
 
 
 @pytest.mark.slow
