@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     trial = LocalTrial(folder, seed=training_seed(values), device=device(float(options.gpu)), send=show)
     try:
         run_trial(options.trainable, values, trial)
-    except (configs.ConfigError, registry.UnknownTrainable) as error:
+    except (configs.ConfigError, registry.InvalidTrainable) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
@@ -56,12 +56,12 @@ def _help(parser: argparse.ArgumentParser, name: str | None) -> int:
         sys.stdout.write(f"{parser.format_help()}\ntrainables: {', '.join(registry.names())}\n")
         return 0
     try:
-        module = registry.load_config(name)
-    except registry.UnknownTrainable as error:
+        trainable = registry.load(name)
+    except registry.InvalidTrainable as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    fields = (_described(field) for field in configs.field_names(module.Config).values())
-    metrics = textwrap.fill(", ".join(module.METRICS), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    fields = (_described(field) for field in configs.field_names(trainable.config).values())
+    metrics = textwrap.fill(", ".join(trainable.metrics), _WIDTH, initial_indent="  ", subsequent_indent="  ")
     sys.stdout.write(
         f"{parser.format_help()}\nfields of {name}, which a sweep's `parameters` take as well:\n\n"
         f"{''.join(fields)}\nmetrics that it reports:\n{metrics}\n"

@@ -14,6 +14,7 @@ from ray.tune.stopper import Stopper
 
 from platform.runners.ledger import Decision, Ledger
 from trainables.runtime.failure import classify
+from trainables.runtime.messages import Report, WorkerEnd, from_result
 from trainables.trial import EXCEPTION, FINISHED, WORKER_LOST
 
 
@@ -37,37 +38,37 @@ class Bridge:
         return self
 
     def task(self, tune_id: str) -> dict[str, Any] | None:
-        """The next trial for Tune's trial `tune_id`."""
+        """The next trial for Tune's trial `tune_id`, as the config that Tune hands to a worker."""
         task = self.ledger.next_task(cpus=self._cpu, gpus=self._gpu)
-        if task is not None:
-            self._numbers[tune_id] = task["number"]
-        return task
+        if task is None:
+            return None
+        self._numbers[tune_id] = task.number
+        return task.to_dict()
 
     def check(self) -> None:
         """Raise the driver's own error, if one was met where Tune would take it for that of a trial."""
         if self._error:
             raise self._error
 
-    def take(self, tune_id: str, message: dict[str, Any]) -> Decision:
-        """Take a worker's message (see trainables/runtime/on_ray.py); what Tune is to do with the worker's trial."""
+    def take(self, tune_id: str, result: dict[str, Any]) -> Decision:
+        """Take the message in a result of Tune's; STOP ends the trial."""
         decision = Decision.STOP
         with self._own():
-            decision = self._take(tune_id, message)
+            decision = self._take(tune_id, from_result(result))
         if decision is Decision.STOP:
             self._forget(tune_id)
         return decision
 
-    def _take(self, tune_id: str, message: dict[str, Any]) -> Decision:
+    def _take(self, tune_id: str, message: Report | WorkerEnd | None) -> Decision:
         number = self._numbers[tune_id]
-        metrics = dict(message.get("metrics", ()))
-        if message.get("kind") == "report":
-            return self.ledger.report(number, message["step"], metrics)
-        if message.get("kind") == "end":
+        if isinstance(message, Report):
+            return self.ledger.report(number, message.step, message.metrics)
+        if isinstance(message, WorkerEnd):
             del self._numbers[tune_id]
-            if message["reason"] == FINISHED:
-                self.ledger.finish(number, metrics)
+            if message.reason == FINISHED:
+                self.ledger.finish(number, message.metrics)
             else:
-                self.ledger.fail(number, message["reason"], message["text"])
+                self.ledger.fail(number, message.reason, message.text)
                 return Decision.CONTINUE  # to its error, at which Tune discards the worker; STOP would use it again
         return Decision.STOP
 

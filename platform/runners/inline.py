@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from platform.runners.ledger import Decision, Ledger
 from trainables.runtime.failure import describe
-from trainables.runtime.worker import limit_threads, run_ranks, training_seed
-from trainables.storage import mirror
-from trainables.storage.stages import Stages
-from trainables.trial import LocalTrial, TrialStopped
+from trainables.runtime.task import Task
+from trainables.runtime.worker import limit_threads, make_trial, run_on_node
+from trainables.trial import TrialStopped
 
 _PAUSE_S = 0.5
 
@@ -27,9 +25,9 @@ def run(ledger: Ledger, check: Callable[[], None] = lambda: None) -> None:
         _run(ledger, task, check)
 
 
-def _run(ledger: Ledger, task: dict[str, Any], check: Callable[[], None]) -> None:
+def _run(ledger: Ledger, task: Task, check: Callable[[], None]) -> None:
     """Run one trial; an error of the driver's own in a report ends it as it is, and is raised."""
-    number = task["number"]
+    number = task.number
     own: list[Exception] = []
 
     def send(step: int, metrics: dict[str, float]) -> None:
@@ -42,18 +40,10 @@ def _run(ledger: Ledger, task: dict[str, Any], check: Callable[[], None]) -> Non
         if decision is Decision.STOP:
             raise TrialStopped
 
-    trial = LocalTrial(
-        mirror.local_path(task["folder"]),
-        seed=training_seed(task["values"]),
-        number=number,
-        attempt=task["attempt"],
-        micro_batch_divisor=task["micro_batch_divisor"],
-        stages=Stages(mirror.local_path(task["stages"])),
-        send=send,
-    )
-    limit_threads(task["cpus"])
+    trial = make_trial(task, send)
+    limit_threads(task.cpus)
     try:
-        run_ranks(task, trial)
+        run_on_node(task, trial)
     except TrialStopped:
         if own:
             raise own[0] from None
@@ -68,7 +58,7 @@ def _run(ledger: Ledger, task: dict[str, Any], check: Callable[[], None]) -> Non
     trial.delete_local()
 
 
-def _next(ledger: Ledger) -> dict[str, Any] | None:
+def _next(ledger: Ledger) -> Task | None:
     """The next task, once the disk has room for it."""
     cpus = ledger.spec.resources.cpu * ledger.spec.resources.workers
     while (task := ledger.next_task(cpus=cpus, gpus=0.0)) is None and ledger.is_full:

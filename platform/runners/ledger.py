@@ -28,7 +28,6 @@ import time
 from collections.abc import Callable, Container, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from platform.runners.failures import Failed
 from platform.runners.limits import Watch
@@ -43,6 +42,7 @@ from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles
 from platform.tracking.tracker import Tracker
 from trainables.redaction import redact
+from trainables.runtime.task import Task
 from trainables.runtime.worker import divides
 from trainables.storage import mirror
 from trainables.trial import DISK_FULL, FINISHED
@@ -108,8 +108,8 @@ class Ledger:
             else:
                 self._queue.waiting.append(trial)
 
-    def next_task(self, *, cpus: float, gpus: float) -> dict[str, Any] | None:
-        """The next trial as the plain dict that a worker gets, or None where nothing is left to start."""
+    def next_task(self, *, cpus: float, gpus: float) -> Task | None:
+        """The next trial as a worker gets it, or None where nothing is left to start."""
         self._check()
         if self._watch.of_sweep(self._failed) or self.is_full:
             return None
@@ -120,19 +120,19 @@ class Ledger:
         self.running[trial.asked.number] = trial
         trial.files.begin(trial.asked.values)
         self._ship(trial)
-        return {
-            "trainable": self.spec.trainable,
-            "number": trial.asked.number,
-            "attempt": trial.attempts.attempt,
-            "micro_batch_divisor": trial.attempts.micro_batch_divisor,
-            "values": trial.asked.values,
-            "folder": mirror.uri_of(trial.files.folder),
-            "stages": mirror.uri_of(self._stages),
-            "cpus": cpus,
-            "gpus": gpus,
-            "ranks": self.spec.resources.workers,
-            "nodes": self.spec.resources.nodes,
-        }
+        return Task(
+            trainable=self.spec.trainable,
+            number=trial.asked.number,
+            attempt=trial.attempts.attempt,
+            micro_batch_divisor=trial.attempts.micro_batch_divisor,
+            values=trial.asked.values,
+            folder=mirror.uri_of(trial.files.folder),
+            stages=mirror.uri_of(self._stages),
+            cpus=cpus,
+            gpus=gpus,
+            ranks=self.spec.resources.workers,
+            nodes=self.spec.resources.nodes,
+        )
 
     def report(self, number: int, step: int, metrics: Mapping[str, float]) -> Decision:
         """Take one report; STOP ends the trial."""

@@ -5,11 +5,9 @@ Nothing is started and neither torch nor Ray is imported; what cannot work is sa
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin
 
 from platform.errors import did_you_mean
@@ -20,6 +18,7 @@ from platform.sweepfile.parameters import IntRange, ends
 from platform.sweepfile.spec import SweepSpec, invalid, read
 from trainables import config as configs
 from trainables.runtime import registry
+from trainables.runtime.registry import Trainable
 
 _DATA = "data."
 """Fields of the part that names data."""
@@ -62,24 +61,28 @@ def open_sweep(
 
 def space_of(spec: SweepSpec) -> Space:
     """The space of a sweep with its trainable's defaults and conditions, unchecked."""
-    return _space(spec, registry.load_config(spec.trainable))
+    return _space(spec, registry.load(spec.trainable))
 
 
-def _space(spec: SweepSpec, trainable: ModuleType) -> Space:
+def _space(spec: SweepSpec, trainable: Trainable) -> Space:
     def resolve(values: Mapping[str, Any]) -> dict[str, Any]:
-        return configs.flatten(configs.build(trainable.Config, values))
+        return configs.flatten(configs.build(trainable.config, values))
 
-    return Space.of(spec, getattr(trainable, "CONSTRAINTS", ()), resolve)
+    return Space.of(spec, trainable.constraints, resolve)
 
 
 def _problems(
     spec: SweepSpec, unread: frozenset[str], *, outside: bool = True
 ) -> tuple[Space | None, list[tuple[int | str, str]]]:
     """The space, where there is a trainable, and every problem as (origin, `path: rule, but got value; remedy`)."""
-    trainable, problem = _trainable(spec.trainable)
-    if trainable is None:
+    try:
+        trainable = registry.load(spec.trainable)
+    except registry.InvalidTrainable as error:
+        return None, [(spec.origin("trainable"), f"trainable: {error}")]
+    except Exception as error:  # a user's own module may fail in any way, which is its author's to read
+        problem = f"config.py of {spec.trainable} must import, but got {type(error).__name__}: {error}; correct it"
         return None, [(spec.origin("trainable"), f"trainable: {problem}")]
-    space, config = _space(spec, trainable), trainable.Config
+    space, config = _space(spec, trainable), trainable.config
     fields = configs.field_names(config)
 
     def build(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -89,44 +92,28 @@ def _problems(
             return error.problems
         return ()
 
-    found: list[tuple[str, str]] = []
+    problems: list[tuple[str, str]] = []
     if "metric" not in unread:
-        found += _metrics(spec, trainable)
-    if spec.resources.workers > 1 and not getattr(trainable, "SEVERAL_RANKS", False):
-        workers = spec.resources.workers
-        found.append(
-            ("resources.workers", f"must be 1, as {spec.trainable} trains on one rank, but got {workers}; leave it out")
-        )
-    found += _condition_names(spec, space, fields)
+        problems += _metrics(spec, trainable)
+    if spec.resources.workers > 1 and not trainable.several_ranks:
+        rule = f"must be 1, as {spec.trainable} trains on one rank, but got {spec.resources.workers}"
+        remedy = "leave it out, or write SEVERAL_RANKS = True in its config.py if its run trains on several ranks"
+        problems.append(("resources.workers", f"{rule}; {remedy}"))
+    problems += _condition_names(spec, space, fields)
     unfit = [*_whole_ends(space, fields), *points.values(space, build, configs.NO_FIELD)]
     if not unfit and "parameters" not in unread:  # only then do points mean anything
         unfit = list(points.combinations(space, build, configs.NO_FIELD)) or list(points.conditions(spec, space))
         if not unfit:
-            found += points.initial_points(spec, space)
-            found += _outside(space, trainable, fields) if outside else ()
-    found += unfit
-    return space, [(spec.origin(path), f"{path}: {text}") for path, text in dict.fromkeys(found)]
+            problems += points.initial_points(spec, space)
+            problems += _outside(space, trainable, fields) if outside else ()
+    problems += unfit
+    return space, [(spec.origin(path), f"{path}: {text}") for path, text in dict.fromkeys(problems)]
 
 
-def _trainable(name: str) -> tuple[ModuleType | None, str]:
-    """The light module of a trainable, or what is wrong with it."""
-    try:
-        module = registry.load_config(name)
-    except registry.UnknownTrainable as error:
-        return None, str(error)
-    except Exception as error:  # a user's own module may fail in any way; that is its author's to read
-        return None, f"config.py of {name} must import, but got {type(error).__name__}: {error}; correct it"
-    if not dataclasses.is_dataclass(getattr(module, "Config", None)):
-        return None, f"config.py of {name} must have a dataclass Config, but got none; add it"
-    if not getattr(module, "METRICS", None):
-        return None, f"config.py of {name} must list what it reports in METRICS, but got nothing; add it"
-    return module, ""
-
-
-def _metrics(spec: SweepSpec, trainable: ModuleType) -> Iterator[tuple[str, str]]:
-    known = [name for name in trainable.METRICS if name.startswith("valid/")]
+def _metrics(spec: SweepSpec, trainable: Trainable) -> Iterator[tuple[str, str]]:
+    known = [name for name in trainable.metrics if name.startswith("valid/")]
     for index, metric in enumerate(spec.metrics):
-        if metric.name not in trainable.METRICS:
+        if metric.name not in trainable.metrics:
             yield (
                 "metric.name" if len(spec.metrics) == 1 else f"metric[{index}].name",
                 f"must be a metric that {spec.trainable} reports, but got {metric.name!r}; "
@@ -135,7 +122,7 @@ def _metrics(spec: SweepSpec, trainable: ModuleType) -> Iterator[tuple[str, str]
 
 
 def _condition_names(spec: SweepSpec, space: Space, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
-    known = list(dict.fromkeys([*(here.name for here in space.places), *fields]))
+    known = list(dict.fromkeys([*(place.name for place in space.places), *fields]))
     for index, text in enumerate(spec.constraints):
         for name in parse(text).names:
             if name not in known:
@@ -149,12 +136,12 @@ def _condition_names(spec: SweepSpec, space: Space, fields: Mapping[str, configs
 
 def _whole_ends(space: Space, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
     """Ranges such as `{min: 0, max: 1}` of a field with fractions, which would try two values only."""
-    for here in space.places:
-        field = fields.get(here.name)
-        if field and isinstance(here.parameter, IntRange) and _has_fractions(field.type):
-            low, high = here.parameter.min, here.parameter.max
+    for place in space.places:
+        field = fields.get(place.name)
+        if field and isinstance(place.parameter, IntRange) and _has_fractions(field.type):
+            low, high = place.parameter.min, place.parameter.max
             yield (
-                here.path,
+                place.path,
                 f"must have ends with a point, as the field has fractions, but got the whole numbers {low} and {high}; "
                 f"write {float(low)} and {float(high)} (and step: 1.0 where only whole numbers were meant)",
             )
@@ -167,11 +154,13 @@ def _has_fractions(hint: Any) -> bool:
     return any(_has_fractions(arm) for arm in arms) and int not in arms
 
 
-def _outside(space: Space, trainable: ModuleType, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
-    """What the trainable's own `check` finds, asked once for each setting of the fields that name things outside."""
+def _outside(space: Space, trainable: Trainable, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
+    """Problems of the trainable's own `check`, called once per setting of the fields that name things outside."""
+    if trainable.check is None:
+        return
     seen: set[tuple[Any, ...]] = set()
-    for values in _settings(space) if hasattr(trainable, "check") else ():
-        config = configs.build(trainable.Config, values)
+    for values in _settings(space):
+        config = configs.build(trainable.config, values)
         flat = configs.flatten(config)
         named = tuple((name, repr(value)) for name, value in flat.items() if _names_outside(fields[name]))
         if named in seen:
@@ -186,12 +175,12 @@ def _settings(space: Space) -> Iterator[dict[str, Any]]:
     """A feasible point for each end and choice, as far as one is found quickly; one point where there are none."""
     if not space.places:
         yield {}
-    for here in space.places:
-        for value in ends(here.parameter):
-            found = (values for values in points.completions(space, here, value, 3) if space.feasible(values))
-            yield from (values for values, _ in zip(found, range(1), strict=False))
+    for place in space.places:
+        for value in ends(place.parameter):
+            feasible = (values for values in points.completions(space, place, value, 3) if space.feasible(values))
+            yield from (values for values, _ in zip(feasible, range(1), strict=False))
 
 
 def _names_outside(field: configs.Field) -> bool:
-    """Whether a field may name something outside the program: data, or a free text such as a path or a model's name."""
+    """True if a field may name something outside the program: data, or a free text such as a path or a model's name."""
     return field.name.startswith(_DATA) or field.type is str or str in get_args(field.type)

@@ -84,7 +84,7 @@ def ours(curves: np.ndarray, seed: int, budget: int, folder: Path) -> tuple[floa
     def start() -> tuple[int, np.ndarray]:
         task = ledger.next_task(cpus=1.0, gpus=0.0)
         assert task is not None
-        return task["number"], curves[tuple(task["values"][name] for name in SIZES)]
+        return task.number, curves[tuple(task.values[name] for name in SIZES)]
 
     def report(number: int, epoch: int, value: float) -> bool:
         go_on = ledger.report(number, epoch, {NAME: value}) is Decision.CONTINUE

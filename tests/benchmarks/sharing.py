@@ -33,7 +33,7 @@ def map_everything(values: dict[str, Any], folder: Path, barrier: Barrier, resul
     from trainables.data.text import text_stage
     from trainables.spectran.spectrum import spectrum
 
-    config = configs.build(registry.load_config("spectran").Config, values)
+    config = configs.build(registry.load("spectran").config, values)
     stages = Stages(folder)
     sequences = load(config.data, stages)
     text = text_stage(sequences, config.data, stages)

@@ -221,9 +221,9 @@ def main() -> None:
     trials = [{**EPOCHS, **extra, "method.gamma": gamma} for gamma in GAMMAS]
     try:
         for values in trials:
-            configs.build(registry.load_config(options.trainable).Config, values)
+            configs.build(registry.load(options.trainable).config, values)
         registry.load_run(options.trainable)
-    except (registry.UnknownTrainable, configs.ConfigError) as error:
+    except (registry.InvalidTrainable, configs.ConfigError) as error:
         sys.exit(f"this benchmark needs the trainable {options.trainable} and its settings:\n{error}")
     with tempfile.TemporaryDirectory() as name:
         took, shared = sweep(options.trainable, trials, Path(name) / "shared", options.workers, share=True)

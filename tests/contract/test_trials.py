@@ -1,6 +1,5 @@
 """Every Trial keeps the same promises: in this process, as a phase, and under Ray."""
 
-import json
 import logging
 import os
 import re
@@ -13,6 +12,9 @@ import pytest
 import torch
 
 from trainables.runtime import on_ray, rank
+from trainables.runtime.messages import Report
+from trainables.runtime.rank_messages import RankTask, from_line, to_line
+from trainables.runtime.task import Task
 from trainables.storage.stages import stage
 from trainables.trial import LocalTrial, Trial, TrialStopped
 
@@ -37,6 +39,10 @@ def _last_phase(folder: Path, sent: Sent, stop_at: int) -> Trial:
     return _local(folder, sent, stop_at).phase("", checkpoints=folder / "scratch")
 
 
+def _task(folder: Path, ranks: int = 1) -> Task:
+    return Task(trainable="any", values={}, number=0, folder=str(folder), stages=str(folder), cpus=1.0, ranks=ranks)
+
+
 def _ray(folder: Path, sent: Sent, stop_at: int) -> Trial:
     """The Trial that a Ray worker makes, over a session that answers as Tune's does."""
 
@@ -48,29 +54,19 @@ def _ray(folder: Path, sent: Sent, stop_at: int) -> Trial:
     from ray import tune
 
     tune.report = report
-    return on_ray.trial_of(
-        {
-            "folder": str(folder),
-            "values": {},
-            "number": 0,
-            "attempt": 0,
-            "micro_batch_divisor": 1,
-            "gpus": 0.0,
-            "stages": str(folder),
-        }
-    )
+    return on_ray.trial_of(_task(folder))
 
 
 def _rank(folder: Path, sent: Sent, stop_at: int) -> Trial:
     """Rank 0 of two: its reports go, as JSON, to a trial of its worker's."""
     worker = _local(folder, sent, stop_at)
 
-    def ask(message: dict) -> None:
-        taken = json.loads(json.dumps(message))
-        worker.report(taken["step"], taken["metrics"])
+    def report(step: int, metrics: dict[str, float]) -> None:
+        taken = from_line(to_line(Report(step=step, metrics=metrics)))
+        worker.report(taken.step, taken.metrics)
 
-    task = {"folder": str(folder), "stages": str(folder), "seed": 0, "number": 0, "attempt": 0, "device": "cpu"}
-    return rank.trial_of({**task, "rank": 0, "world_size": 2, "micro_batch_divisor": 1}, ask)
+    place = {"device": "cpu", "interface": "lo", "address": "127.0.0.1", "port": 0}
+    return rank.trial_of(RankTask(task=_task(folder, ranks=2), rank=0, local_rank=0, **place), report)
 
 
 def _ray_phase(folder: Path, sent: Sent, stop_at: int) -> Trial:

@@ -1,9 +1,10 @@
 """A ledger as a runner uses it: start a trial, and report the objective of `curve`."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from platform.runners.ledger import Decision, Ledger
 from platform.storage.trial_end import EndedTrial
+from trainables.runtime.task import Task
 
 
 class Ended(NamedTuple):
@@ -19,7 +20,7 @@ class Ended(NamedTuple):
         return cls(trial.number, trial.end.state, trial.end.reason, trial.values)
 
 
-def start(ledger: Ledger) -> dict[str, Any] | None:
+def start(ledger: Ledger) -> Task | None:
     return ledger.next_task(cpus=1.0, gpus=0.0)
 
 

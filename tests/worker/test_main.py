@@ -82,11 +82,11 @@ def test_the_command_itself_imports_neither_ray_nor_mlflow(tmp_path):
 def test_help_of_a_trainable_has_every_field_with_type_default_and_docstring(name, capsys):
     assert main([name, "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    module = registry.load_config(name)
-    for field in field_names(module.Config).values():
+    trainable = registry.load(name)
+    for field in field_names(trainable.config).values():
         assert f" {field.name}: {field.type_text};" in said
         assert " ".join(field.doc.split()) in said
-    assert all(metric in said for metric in module.METRICS)
+    assert all(metric in said for metric in trainable.metrics)
 
 
 def test_help_says_default_and_choice_of_a_field(capsys):

@@ -24,7 +24,7 @@ def classify(error: BaseException) -> str:
     for each in causes(error):
         text = str(each)
         if isinstance(each, RankFailed):
-            return each.reason
+            return each.end.reason
         if isinstance(each, OSError) and is_full(each):
             return DISK_FULL
         if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":

@@ -8,7 +8,6 @@ node_agents.py, these are followed beside them. Linux only.
 
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import socket
@@ -16,12 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from trainables.runtime.messages import Report
+from trainables.runtime.rank_messages import TAKEN, RankEnd, RankTask, from_line, task_from_line, to_line
+from trainables.runtime.task import Task
+from trainables.storage import mirror
 from trainables.trial import FINISHED, WORKER_LOST
-
-Message = dict[str, Any]
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 0.05
@@ -32,87 +34,82 @@ _OF_OTHERS = ("/gloo/", "NCCL", "DistBackendError", "DistNetworkError", "DistSto
 
 
 class RankFailed(RuntimeError):  # noqa: N818
-    """A rank ended with an error, and the trial with it; ``reason`` is a word of :mod:`trainables.trial`.
+    """A rank ended with an error, and the trial with it."""
 
-    ``time`` is that of its last word in seconds since 1970, 0 where it had none.
-    """
-
-    def __init__(self, reason: str, text: str, time: float = 0.0) -> None:
-        self.reason = reason
-        self.time = time
-        super().__init__(text)
+    def __init__(self, end: RankEnd) -> None:
+        self.end = end
+        super().__init__(end.text)
+        if end.traceback:
+            self.add_note(end.traceback)
 
 
 class RemoteRanks(Protocol):
     """Ranks that run elsewhere, followed like one that runs here."""
 
     name: str
-    last: Message | None
-    """The last word: ``reason``, ``text``, ``time`` (see :class:`RankFailed`), ``memory_mib`` where it is finished."""
+    end: RankEnd | None
+    """Their last word, once there is one."""
 
     def poll(self) -> None:
-        """Set ``last`` if there is one; returns at once."""
+        """Set ``end`` if there is one; returns at once."""
 
     def check_alive(self) -> None:
-        """After ends that tell nothing themselves: set ``last`` if there is nobody any more who could send one."""
+        """After ends that tell nothing themselves: set ``end`` if there is nobody any more who could send one."""
 
 
-def run_ranks(
+def supervise_ranks(
     module: str,
-    tasks: Sequence[Message],
+    tasks: Sequence[RankTask],
     *,
-    receive: Callable[[Message], None],
-    outputs: Path,
+    receive: Callable[[Report], None],
     others: Sequence[RemoteRanks] = (),
     check: Callable[[], None] = lambda: None,
-) -> list[Message]:
+) -> list[RankEnd]:
     """Run ``python -m module`` once for each task, to the end; ``module`` opens a :class:`Worker`.
 
     Args:
         module: dotted name.
-        tasks: one for each rank that runs here, JSON-ready, with its ``rank`` and the trial's ``world_size``.
-        receive: called with each message of a rank but its last; raises to end all ranks.
-        outputs: folder for what the ranks print.
+        tasks: one for each rank that runs on this node.
+        receive: called with each report of a rank; raises to end all ranks.
         others: followed too, but ended by the caller.
         check: called again and again; raises to end all ranks.
 
     Returns:
-        The last message of each rank and of each of the others.
+        The last word of each rank and of each of the others.
 
     Raises:
-        RankFailed: a rank failed or was killed; those that run here are killed at once.
+        RankFailed: a rank failed or was killed; those on this node are killed at once.
     """
-    outputs.mkdir(parents=True, exist_ok=True)
     ranks: list[_Rank] = []
     try:
         for task in tasks:
-            ranks.append(_Rank(task["rank"], task["world_size"], module, output_of(outputs, task["rank"])))
-            ranks[-1].say(task)
+            ranks.append(_Rank(task, module))
+            ranks[-1].send(to_line(task))
         everyone: list[_Rank | RemoteRanks] = [*ranks, *others]
         failed_at: float | None = None
-        while any(each.last is None for each in everyone):
+        while any(each.end is None for each in everyone):
             check()
-            if all(rank.last for rank in ranks):
+            if all(rank.end for rank in ranks):
                 time.sleep(_LOOK_S)
             for rank in ranks:
-                for message in rank.heard():
-                    receive(message)
-                    rank.say({"go_on": True})
+                for report in rank.read_reports():
+                    receive(report)
+                    rank.send(TAKEN)
             for other in others:
                 other.poll()
-            if failed_at is None and any(_failed(each) for each in everyone):
+            if failed_at is None and _failed(everyone):
                 failed_at = time.monotonic()
             if failed_at is not None and time.monotonic() > failed_at + _SETTLE_S:
-                if all(_of_another(each.last) for each in everyone if each.last and _failed(each)):
+                if all(_of_another(end) for _, end in _failed(everyone)):
                     for other in others:
                         other.check_alive()
                 break
-        if any(_failed(each) for each in everyone):
-            raise _failure(everyone)
-        return [each.last for each in everyone if each.last]
+        if failed := _failed(everyone):
+            raise _failure(failed)
+        return [each.end for each in everyone if each.end]
     finally:
         for rank in ranks:
-            rank.end()
+            rank.kill()
 
 
 class Worker:
@@ -127,39 +124,35 @@ class Worker:
         _die_with(parent)
         self._socket = socket.socket(fileno=descriptor)
         self._lines = self._socket.makefile("r", encoding="utf-8")
-        self.task = self._read()
+        self.task = task_from_line(self._read())
 
-    def ask(self, message: Message) -> None:
-        """Send ``message`` and wait until it has been taken."""
-        self._write(message)
+    def report(self, step: int, metrics: dict[str, float]) -> None:
+        """Send a report and wait until it has been taken."""
+        self._socket.sendall(to_line(Report(step=step, metrics=metrics)))
         self._read()
 
-    def leave(self, reason: str, text: str = "", **more: Any) -> None:
-        """The last word."""
-        self._write({"last": True, "reason": reason, "text": text, "time": time.time(), **more})
+    def leave(self, end: RankEnd) -> None:
+        """Send the last word."""
+        self._socket.sendall(to_line(replace(end, time=time.time())))
 
-    def _write(self, message: Message) -> None:
-        self._socket.sendall(json.dumps(message).encode() + b"\n")
-
-    def _read(self) -> Message:
-        line = self._lines.readline()
-        if not line:
-            raise SystemExit("the worker that started this rank is gone")
-        message: Message = json.loads(line)
-        return message
+    def _read(self) -> str:
+        if line := self._lines.readline():
+            return line
+        raise SystemExit("the worker that started this rank is gone")
 
 
 class _Rank:
     """One rank, as its parent sees it."""
 
-    def __init__(self, number: int, of: int, module: str, output: Path) -> None:
-        self.name = f"rank {number} of {of}"
-        self.last: Message | None = None
-        self._output = output
+    def __init__(self, task: RankTask, module: str) -> None:
+        self.name = f"rank {task.rank} of {task.task.ranks}"
+        self.end: RankEnd | None = None
+        self._output = output_of(task.task, task.rank)
+        self._output.parent.mkdir(parents=True, exist_ok=True)
         self._socket, theirs = socket.socketpair()
         command = [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(os.getpid())]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        with theirs, output.open("wb") as file:
+        with theirs, self._output.open("wb") as file:
             self._process = subprocess.Popen(
                 command,
                 env=environment,
@@ -171,13 +164,13 @@ class _Rank:
             )
         self._buffer = b""
 
-    def say(self, message: Message) -> None:
+    def send(self, line: bytes) -> None:
         with contextlib.suppress(OSError):  # it is gone, which the next look will tell
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
+            self._socket.sendall(line)
 
-    def heard(self) -> list[Message]:
-        """What has come in since the last look, waiting a moment for it; its last word is kept in ``last``."""
-        if self.last is not None:
+    def read_reports(self) -> list[Report]:
+        """Reports since the last look, after a short wait for one. Sets ``end`` if that came too."""
+        if self.end is not None:
             return []
         over = self._process.poll() is not None  # before reading, so that its last words are read
         self._socket.settimeout(0.0 if over else _LOOK_S)
@@ -188,30 +181,30 @@ class _Rank:
         except (TimeoutError, BlockingIOError, ConnectionError):
             pass
         *lines, self._buffer = self._buffer.split(b"\n")
-        messages = [json.loads(line) for line in lines]
-        self.last = next((message for message in messages if message.get("last")), None)
-        if over and self.last is None:
-            self.last = self._death()
-        return [message for message in messages if not message.get("last")]
+        messages = [from_line(line) for line in lines]
+        self.end = next((message for message in messages if isinstance(message, RankEnd)), None)
+        if over and self.end is None:
+            self.end = self._death()
+        return [message for message in messages if isinstance(message, Report)]
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """Kill it and what it started, and wait for its end."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._socket.close()
 
-    def _death(self) -> Message:
+    def _death(self) -> RankEnd:
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
         said = last_words(self._output) or " without a word"
         first = code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS)  # others may come of another rank's end
-        return {"reason": WORKER_LOST, "text": f"{how}{said}", "time": 0.0 if first else time.time()}
+        return RankEnd(reason=WORKER_LOST, text=f"{how}{said}", time=0.0 if first else time.time())
 
 
-def output_of(outputs: Path, rank: int) -> Path:
-    """Where a rank's output lies in the folder of all ranks' outputs."""
-    return outputs / f"{rank}.log"
+def output_of(task: Task, rank: int) -> Path:
+    """The file for what a rank prints."""
+    return mirror.local_path(task.folder) / "ranks" / f"{rank}.log"
 
 
 def last_words(output: Path) -> str:
@@ -223,23 +216,20 @@ def last_words(output: Path) -> str:
     return "; its last words: " + " / ".join(line.strip() for line in lines) if lines else ""
 
 
-def _failed(each: "_Rank | RemoteRanks") -> bool:
-    return each.last is not None and each.last["reason"] != FINISHED
+def _failed(everyone: Sequence[_Rank | RemoteRanks]) -> list[tuple[str, RankEnd]]:
+    """Names and last words of those that ended with an error."""
+    return [(each.name, each.end) for each in everyone if each.end and each.end.reason != FINISHED]
 
 
-def _of_another(last: Message) -> bool:
-    """Whether a rank's error came of another's end; one that was killed has no time, and words of any kind."""
-    return last["time"] > 0 and any(words in last["text"] for words in _OF_OTHERS)
+def _of_another(end: RankEnd) -> bool:
+    """True if a rank's error came of another's end. One that was killed has no time, and words of any kind."""
+    return end.time > 0 and any(words in end.text for words in _OF_OTHERS)
 
 
-def _failure(everyone: "Sequence[_Rank | RemoteRanks]") -> RankFailed:
-    """Which end the trial is told: one without a word, else the first one that did not come of another's."""
-    found = [(each, each.last) for each in everyone if each.last and _failed(each)]
-    each, last = min(found, key=lambda pair: (_of_another(pair[1]), pair[1]["time"]))
-    error = RankFailed(last["reason"], f"{each.name}: {last['text']}", last["time"])
-    if last.get("traceback"):
-        error.add_note(last["traceback"])
-    return error
+def _failure(failed: Sequence[tuple[str, RankEnd]]) -> RankFailed:
+    """The error of the trial: an end without a word, else the first one that did not come of another's."""
+    name, end = min(failed, key=lambda each: (_of_another(each[1]), each[1].time))
+    return RankFailed(replace(end, text=f"{name}: {end.text}"))
 
 
 def _die_with(parent: int) -> None:

@@ -7,7 +7,8 @@ known by its silence: either Ray says so, or its node agent does not answer afte
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -16,9 +17,10 @@ from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trainables.runtime import process_group
-from trainables.runtime.launch import Message, RankFailed, last_words, output_of
-from trainables.runtime.worker import rank_tasks, run_here
-from trainables.storage import mirror
+from trainables.runtime.launch import RankFailed, last_words, output_of
+from trainables.runtime.rank_messages import NodeTask, RankEnd
+from trainables.runtime.task import Task
+from trainables.runtime.worker import run_local_ranks
 from trainables.trial import EXCEPTION, FINISHED, RETIRED, WORKER_LOST, Trial, TrialStopped
 
 _PLACED_S = 300.0  # a node that has just died is missed here; the trial is then placed anew
@@ -26,11 +28,11 @@ _ANSWER_S = 10.0
 _END_S = 5.0
 
 
-def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
-    """Run the trial that ``task`` describes on the nodes of this actor's placement group.
+def run_on_nodes(task: Task, trial: Trial) -> float:
+    """Run the trial on the nodes of this actor's placement group.
 
     Args:
-        task: as for :func:`trainables.runtime.worker.run_ranks`; ``ranks`` is a multiple of ``nodes``.
+        task: of the trial; ``ranks`` is a multiple of ``nodes``.
         trial: where its reports go.
 
     Returns:
@@ -41,23 +43,25 @@ def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
         ValueError: a node has fewer GPUs than ranks, or no interface with its address.
         TrialStopped: the trial was told to end; all ranks have ended.
     """
-    here, nodes = ray.util.get_node_ip_address(), task["nodes"]
+    address, nodes, share = ray.util.get_node_ip_address(), task.nodes, task.ranks // task.nodes
     group = get_current_placement_group()
     assert group is not None, "a trial on several nodes runs in a placement group"
     assert group.bundle_count == nodes, f"a trial on {nodes} nodes has a bundle on each, but got {group.bundle_count}"
-    store = process_group.open_store(here)
-    tasks = rank_tasks(task, trial, here, store.port)
-    each, share = len(tasks) // nodes, {"cpus": task["cpus"] / nodes, "gpus": task["gpus"] / nodes}
+    store = process_group.open_store(address)
+    own, *rest = (
+        NodeTask(task=task, ranks=ranks, gpus=task.gpus / nodes, address=address, port=store.port)
+        for ranks in (range(first, first + share) for first in range(0, task.ranks, share))
+    )
     others: list[_Node] = []
     try:
-        for bundle in range(1, nodes):
-            others.append(_Node(group, bundle, tasks[bundle * each : (bundle + 1) * each], **share))
+        for bundle, node_task in enumerate(rest, 1):
+            others.append(_Node(group, bundle, node_task))
         for other in others:
             other.begin()
-        return run_here(tasks[:each], trial, gpus=share["gpus"], address=here, others=others, check=_with_node())
+        return run_local_ranks(own, trial, address, others=others, check=_with_node())
     finally:
         for other in others:
-            other.end()
+            other.kill()
 
 
 class NodeAgent:
@@ -70,7 +74,7 @@ class NodeAgent:
         """The node's; answered at any time."""
         return str(ray.util.get_node_ip_address())
 
-    def run(self, tasks: list[Message], gpus: float) -> Message:
+    def run(self, node_task: NodeTask) -> RankEnd:
         """Run ranks to their end and return the last word of all together."""
         with_node = _with_node()
 
@@ -80,15 +84,14 @@ class NodeAgent:
                 raise TrialStopped
 
         try:
-            memory = run_here(tasks, None, gpus=gpus, address=self.address(), check=check)
+            memory = run_local_ranks(node_task, None, self.address(), check=check)
         except TrialStopped:
-            return {"reason": FINISHED, "memory_mib": 0.0}
+            return RankEnd(reason=FINISHED)
         except _NodeGone:
             os._exit(1)
         except RankFailed as error:
-            notes = "\n".join(getattr(error, "__notes__", ()))
-            return {"reason": error.reason, "text": str(error), "time": error.time, "traceback": notes}
-        return {"reason": FINISHED, "memory_mib": memory}
+            return error.end
+        return RankEnd(reason=FINISHED, memory_mib=memory)
 
     def end(self) -> None:
         """Have `run` end its ranks and return."""
@@ -105,7 +108,7 @@ def _with_node() -> Callable[[], None]:
 
     def check() -> None:
         if os.getppid() != raylet:
-            raise _NodeGone(WORKER_LOST, "the raylet of this node is gone")
+            raise _NodeGone(RankEnd(reason=WORKER_LOST, text="the raylet of this node is gone"))
 
     return check
 
@@ -113,15 +116,15 @@ def _with_node() -> Callable[[], None]:
 class _Node:
     """One other node, as the trial's worker sees it; a :class:`trainables.runtime.launch.RemoteRanks`."""
 
-    def __init__(self, group: PlacementGroup, bundle: int, tasks: list[Message], *, cpus: float, gpus: float) -> None:
+    def __init__(self, group: PlacementGroup, bundle: int, node_task: NodeTask) -> None:
         self.name = f"node {bundle + 1} of {group.bundle_count}"
-        self.last: Message | None = None
-        self._tasks, self._gpus = tasks, gpus
+        self.end: RankEnd | None = None
+        self._task = node_task
         self._actor = (
             ray.remote(NodeAgent)
             .options(
-                num_cpus=cpus,
-                num_gpus=gpus,
+                num_cpus=node_task.task.cpus / group.bundle_count,
+                num_gpus=node_task.gpus,
                 max_concurrency=2,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle),
             )
@@ -139,48 +142,49 @@ class _Node:
         try:
             self.name = f"node {ray.get(self._placed, timeout=_PLACED_S)}"
         except GetTimeoutError:
-            raise RankFailed(RETIRED, f"{self.name}: was not to be had within {_PLACED_S:.0f} s") from None
+            text = f"{self.name}: was not to be had within {_PLACED_S:.0f} s"
+            raise RankFailed(RankEnd(reason=RETIRED, text=text)) from None
         except RayError as error:
-            raise RankFailed(WORKER_LOST, f"{self.name}: {self._loss(error)}") from error
-        self._run = self._actor.run.remote(self._tasks, self._gpus)
+            lost = self._lost(error)
+            raise RankFailed(replace(lost, text=f"{self.name}: {lost.text}")) from error
+        self._run = self._actor.run.remote(self._task)
 
     def poll(self) -> None:
         """See :meth:`trainables.runtime.launch.RemoteRanks.poll`."""
-        if self.last is None and ray.wait([self._run], timeout=0)[0]:
-            self.last = self._heard()
+        if self.end is None and ray.wait([self._run], timeout=0)[0]:
+            self.end = self._read_end()
 
     def check_alive(self) -> None:
         """See :meth:`trainables.runtime.launch.RemoteRanks.check_alive`."""
         self.poll()
         try:
-            if self.last is None:
+            if self.end is None:
                 ray.get(self._actor.address.remote(), timeout=_ANSWER_S)
         except RayError as error:
-            self.last = {"reason": WORKER_LOST, "text": self._loss(error), "time": 0.0}
+            self.end = self._lost(error)
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """End its ranks and the node agent."""
-        if self._run is not None and self.last is None:
+        if self._run is not None and self.end is None:
             self._actor.end.remote()
             ray.wait([self._run], timeout=_END_S)
         ray.kill(self._actor)
 
-    def _heard(self) -> Message:
+    def _read_end(self) -> RankEnd:
         try:
-            last: Message = ray.get(self._run)
+            end: RankEnd = ray.get(self._run)
         except RayTaskError as error:
-            return {"reason": EXCEPTION, "text": f"{type(error.cause).__name__}: {error.cause}", "time": 0.0}
+            return RankEnd(reason=EXCEPTION, text=f"{type(error.cause).__name__}: {error.cause}")
         except RayError as error:
-            return {"reason": WORKER_LOST, "text": self._loss(error), "time": 0.0}
-        return last
+            return self._lost(error)
+        return end
 
-    def _loss(self, error: RayError) -> str:
-        """What is known of a node that is gone; its ranks' output lies in the storage where that is a folder."""
+    def _lost(self, error: RayError) -> RankEnd:
+        """The last word on a node that is gone; its ranks' output lies in the storage where that is a folder."""
         why = str(error).strip().partition("\n")[0]
         if isinstance(error, RayActorError):
             why = "its node agent died"
         elif isinstance(error, GetTimeoutError):
             why = f"no answer within {_ANSWER_S:.0f} s"
-        folder = mirror.local_path(self._tasks[0]["folder"]) / "ranks"
-        said = (last_words(output_of(folder, task["rank"])) for task in self._tasks)
-        return f"is gone ({why}){next(filter(None, said), '')}"
+        words = (last_words(output_of(self._task.task, rank)) for rank in self._task.ranks)
+        return RankEnd(reason=WORKER_LOST, text=f"is gone ({why}){next(filter(None, words), '')}")

@@ -1,8 +1,6 @@
-"""What Ray calls: one trial in a (reused) actor, its reports sent to the driver.
+"""One trial in a (reused) actor of Ray, its reports sent to the driver.
 
-Messages to the driver are plain dicts: ``{"kind": "report", "step": int, "metrics": [(name, value), ...]}`` and, last,
-``{"kind": "end", "reason": str, "text": str, "metrics": [...]}``: pairs, because Tune flattens nested dicts. The driver
-answers a report by going on or by ending the trial, which Ray turns into SystemExit inside ``tune.report``.
+The driver may answer a report by ending the trial, which Ray turns into SystemExit inside ``tune.report``.
 """
 
 import contextlib
@@ -16,9 +14,9 @@ import time
 from typing import Any
 
 from trainables.runtime.failure import describe
-from trainables.runtime.worker import limit_threads, run_ranks, training_seed
-from trainables.storage import mirror
-from trainables.storage.stages import Stages
+from trainables.runtime.messages import Report, WorkerEnd, to_result
+from trainables.runtime.task import Task
+from trainables.runtime.worker import limit_threads, make_trial, run_on_node
 from trainables.trial import FINISHED, RETIRED, LocalTrial, TrialStopped
 
 _THREADS_SETTLE_S = 2.0
@@ -27,18 +25,18 @@ _GPU_MEMORY_KEPT_MIB = 64.0  # workspaces of the math libraries
 _leftover: str | None = None  # why this actor takes no further trial
 
 
-def train(task: dict[str, Any]) -> None:
-    """Run the trial that ``task`` describes: trainable, number, attempt, values, folder, stages, cpus, gpus,
-    ranks, nodes, micro_batch_divisor.
+def train(config: dict[str, Any]) -> None:
+    """Run the trial of the :class:`Task` that Tune's ``config`` holds.
 
     Raises:
         RuntimeError: the trial ended with an error, or this actor is not clean enough for another one; either way Ray
             discards the actor.
     """
     if _leftover:
-        _last_word(RETIRED, _leftover, {})
+        _last_word(WorkerEnd(reason=RETIRED, text=_leftover))
         raise RuntimeError(f"a worker is used again only if its last trial left nothing behind, but {_leftover}")
-    limit_threads(task["cpus"])
+    task = Task.from_dict(config)
+    limit_threads(task.cpus)
     _settle()
     threads_before = set(threading.enumerate())
     started = time.monotonic()
@@ -58,33 +56,24 @@ def train(task: dict[str, Any]) -> None:
     if trial:
         trial.delete_local()
     if not stopped:
-        _last_word(reason, text, metrics)
+        _last_word(WorkerEnd(reason=reason, text=text, metrics=metrics))
     if reason != FINISHED:
         raise RuntimeError(text)
     sys.exit(0)  # as Tune's own report does: a plain return would report once more and wait for an answer
 
 
-def _run(task: dict[str, Any], trial: LocalTrial) -> float:
+def _run(task: Task, trial: LocalTrial) -> float:
     """Run the trial where its ranks have their places; MiB of memory that other processes held."""
-    if task["nodes"] == 1:
-        return run_ranks(task, trial)
-    from trainables.runtime import node_agents
+    if task.nodes == 1:
+        return run_on_node(task, trial)
+    from trainables.runtime.node_agents import run_on_nodes
 
-    return node_agents.run_ranks(task, trial)
+    return run_on_nodes(task, trial)
 
 
-def trial_of(task: dict[str, Any]) -> LocalTrial:
-    """The Trial that ``task`` describes; its reports go to the driver."""
-    return LocalTrial(
-        mirror.local_path(task["folder"]),
-        seed=training_seed(task["values"]),
-        number=task["number"],
-        attempt=task["attempt"],
-        micro_batch_divisor=task["micro_batch_divisor"],
-        device=device(task["gpus"]),
-        stages=Stages(mirror.local_path(task["stages"])),
-        send=lambda step, metrics: _send({"kind": "report", "step": step, "metrics": [*metrics.items()]}),
-    )
+def trial_of(task: Task) -> LocalTrial:
+    """The Trial that ``task`` describes, with reports that go to the driver."""
+    return make_trial(task, lambda step, metrics: _send(Report(step=step, metrics=metrics)), device=device(task.gpus))
 
 
 def device(gpus: float) -> str:
@@ -106,18 +95,18 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _send(message: dict[str, Any]) -> None:
+def _send(message: Report | WorkerEnd) -> None:
     from ray import tune
 
     try:
-        tune.report(message)
+        tune.report(to_result(message))
     except SystemExit as end:
         raise TrialStopped("the driver ended this trial") from end
 
 
-def _last_word(reason: str, text: str, metrics: dict[str, float]) -> None:
+def _last_word(end: WorkerEnd) -> None:
     with contextlib.suppress(TrialStopped):
-        _send({"kind": "end", "reason": reason, "text": text, "metrics": [*metrics.items()]})
+        _send(end)
 
 
 def _note_leftovers(threads_before: set[threading.Thread]) -> None:

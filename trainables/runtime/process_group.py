@@ -4,6 +4,8 @@ import os
 import socket
 from typing import Any
 
+from trainables.runtime.rank_messages import RankTask
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -30,40 +32,32 @@ def interface_of(address: str) -> str:
 
     if named := os.environ.get("GLOO_SOCKET_IFNAME"):
         return named
-    found = psutil.net_if_addrs()
-    for name, addresses in found.items():
+    interfaces = psutil.net_if_addrs()
+    for name, addresses in interfaces.items():
         if address in (each.address.partition("%")[0] for each in addresses):
             return name
     raise ValueError(
-        f"a node of several must have its address on an interface of its own, but {address} is on none of "
-        f"{', '.join(sorted(found))}; set GLOO_SOCKET_IFNAME on every node to the one by which they reach each other"
+        f"a node of several must have its address on an interface of its own, but {address} is on none "
+        f"of {', '.join(sorted(interfaces))}; set GLOO_SOCKET_IFNAME on every node to the one by which they reach each "
+        "other"
     )
 
 
-def join(address: str, port: int, *, interface: str, rank: int, world_size: int, local_rank: int, device: str) -> None:
-    """Make this process one rank of its trial's process group.
-
-    Args:
-        address: of the store that the worker opened.
-        port: likewise.
-        interface: this machine's network interface by which the ranks talk.
-        rank: from 0.
-        world_size: ranks of the trial.
-        local_rank: from 0 on each node.
-        device: ``cpu`` or ``cuda:<index>``.
-    """
+def join(task: RankTask) -> None:
+    """Make this process one rank of its trial's process group."""
     import torch
     import torch.distributed as dist
     from torch._C._distributed_c10d import TCPStore
 
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)  # else what the host's name resolves to decides
-    if address != LOOPBACK:
-        os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(local_rank))
-    if device.startswith("cuda"):
-        torch.cuda.set_device(device)
-    store = TCPStore(address, port, is_master=False)
-    dist.init_process_group(_backend(device), store=store, rank=rank, world_size=world_size)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", task.interface)  # else what the host's name resolves to decides
+    if task.address != LOOPBACK:
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", task.interface)
+    rank, world_size = task.rank, task.task.ranks
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(task.local_rank))
+    if task.device.startswith("cuda"):
+        torch.cuda.set_device(task.device)
+    store = TCPStore(task.address, task.port, is_master=False)
+    dist.init_process_group(_backend(task.device), store=store, rank=rank, world_size=world_size)
 
 
 def join_alone(device: str) -> None:

@@ -1,16 +1,40 @@
-"""Which trainables there are: a folder with ``config.py`` and ``run.py``, found without importing it."""
+"""The trainables: folders with ``config.py`` and ``run.py``, found without importing them."""
 
+import dataclasses
 import difflib
 import importlib
 import importlib.util
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 _FILES = ("config.py", "run.py")
 
 
-class UnknownTrainable(ValueError):  # noqa: N818
-    """No trainable has this name."""
+class InvalidTrainable(ValueError):  # noqa: N818
+    """No trainable has this name, or its ``config.py`` lacks what each one needs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trainable:
+    """The contract of a trainable: one field for each name that its author writes in ``config.py``.
+
+    ``Config`` and ``METRICS`` must be there, the other names may. ``run(config, trial)`` stands in ``run.py``, which
+    :func:`load_run` imports.
+    """
+
+    config: type[Any]
+    """``Config``: a frozen dataclass of all settings, built by :func:`trainables.config.build`."""
+    metrics: tuple[str, ...]
+    """``METRICS``: the names that ``trial.report`` is called with, such as ``valid/ndcg_10``."""
+    constraints: tuple[str, ...] = ()
+    """``CONSTRAINTS``: conditions on the fields that each config meets, such as ``"shallow + deep <= layers"``."""
+    several_ranks: bool = False
+    """``SEVERAL_RANKS``: True if ``run`` trains in a process group, so that ``resources.workers`` may exceed 1."""
+    check: Callable[[Any], Iterable[str]] | None = None
+    """``check(config)``: problems outside the config, such as absent data, each ``field: rule, but value; remedy``."""
+    micro_batches: Callable[[Any], bool] | None = None
+    """``micro_batches(config)``: True if half a micro-batch gives the same loss. Without it, no batch is divided."""
 
 
 def names() -> tuple[str, ...]:
@@ -19,25 +43,39 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(p.name for p in root.iterdir() if all((p / file).is_file() for file in _FILES)))
 
 
-def load_config(name: str) -> ModuleType:
-    """The light module of a trainable: ``Config``, ``METRICS`` and, where it has them, ``CONSTRAINTS`` and ``check``.
+def load(name: str) -> Trainable:
+    """The contract of a trainable, read from its ``config.py`` alone.
 
     Args:
         name: a built-in name (``spectran``) or a dotted path of a package of the user's own.
 
     Raises:
-        UnknownTrainable: there is no such trainable; the nearest name is offered.
+        InvalidTrainable: there is no such trainable, or it has no Config or METRICS.
     """
-    return importlib.import_module(f"{_package(name)}.config")
+    module = importlib.import_module(f"{_package(name)}.config")
+    config, metrics = getattr(module, "Config", None), getattr(module, "METRICS", None)
+    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+        raise InvalidTrainable(f"config.py of {name} must have a dataclass Config, but got none; add it")
+    if not metrics:
+        raise InvalidTrainable(f"config.py of {name} must list what it reports in METRICS, but got nothing; add it")
+    return Trainable(
+        config=config,
+        metrics=tuple(metrics),
+        constraints=tuple(getattr(module, "CONSTRAINTS", ())),
+        several_ranks=getattr(module, "SEVERAL_RANKS", False),
+        check=getattr(module, "check", None),
+        micro_batches=getattr(module, "micro_batches", None),
+    )
 
 
-def load_run(name: str) -> ModuleType:
-    """The module of a trainable that holds ``run(config, trial)``.
+def load_run(name: str) -> Callable[[Any, Any], None]:
+    """The function ``run(config, trial)`` of a trainable, whose module may import torch.
 
     Raises:
-        UnknownTrainable: as :func:`load_config`.
+        InvalidTrainable: there is no such trainable.
     """
-    return importlib.import_module(f"{_package(name)}.run")
+    run: Callable[[Any, Any], None] = importlib.import_module(f"{_package(name)}.run").run
+    return run
 
 
 def _package(name: str) -> str:
@@ -47,7 +85,7 @@ def _package(name: str) -> str:
         return name
     near = difflib.get_close_matches(name, names(), n=1)
     remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}, or a dotted path of your own"
-    raise UnknownTrainable(
+    raise InvalidTrainable(
         f"a trainable must be a folder with config.py and run.py that Python can import, but got {name!r}; {remedy}"
     )
 

@@ -8,17 +8,44 @@ from typing import Any
 from trainables import config as configs
 from trainables.redaction import redact_values, remember
 from trainables.runtime import launch, process_group, registry
+from trainables.runtime.messages import Report
+from trainables.runtime.rank_messages import NodeTask, RankTask
+from trainables.runtime.task import Task
 from trainables.storage import mirror
-from trainables.trial import Trial
+from trainables.storage.stages import Stages
+from trainables.trial import LocalTrial, Trial
 
 RESOLVED = "config.json"
 
 
-def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
-    """Run the trial that ``task`` describes in as many processes as it has ranks, all on this machine: here if one.
+def make_trial(
+    task: Task,
+    send: Callable[[int, dict[str, float]], None],
+    *,
+    device: str = "cpu",
+    rank: int = 0,
+    world_size: int = 1,
+) -> LocalTrial:
+    """The Trial that ``task`` describes. The other arguments are those of :class:`LocalTrial`."""
+    return LocalTrial(
+        mirror.local_path(task.folder),
+        seed=training_seed(task.values),
+        number=task.number,
+        attempt=task.attempt,
+        device=device,
+        rank=rank,
+        world_size=world_size,
+        stages=Stages(mirror.local_path(task.stages)),
+        micro_batch_divisor=task.micro_batch_divisor,
+        send=send,
+    )
+
+
+def run_on_node(task: Task, trial: Trial) -> float:
+    """Run the trial on this machine: in this process if it has one rank, else in one process per rank.
 
     Args:
-        task: trainable, values, stages, ranks, cpus and gpus (of all ranks), as the driver hands it out.
+        task: of the trial.
         trial: where its reports go.
 
     Returns:
@@ -29,76 +56,66 @@ def run_ranks(task: Mapping[str, Any], trial: Trial) -> float:
         ValueError: there are fewer GPUs here than ranks.
         TrialStopped: the trial was told to end; all ranks have ended.
     """
-    if task["ranks"] == 1:
-        run_trial(task["trainable"], task["values"], trial)
+    if task.ranks == 1:
+        run_trial(task.trainable, task.values, trial)
         return 0.0
-    store = process_group.open_store()
-    return run_here(rank_tasks(task, trial, process_group.LOOPBACK, store.port), trial, gpus=task["gpus"])
+    store, address = process_group.open_store(), process_group.LOOPBACK
+    ranks = range(task.ranks)
+    return run_local_ranks(
+        NodeTask(task=task, ranks=ranks, gpus=task.gpus, address=address, port=store.port), trial, address
+    )
 
 
-def rank_tasks(task: Mapping[str, Any], trial: Trial, address: str, port: int) -> list[launch.Message]:
-    """What each rank of the trial is to do, by rank; ``address`` and ``port`` are those of its store."""
-    ranks = task["ranks"]
-    common = {name: task[name] for name in ("trainable", "values")} | {
-        "folder": mirror.uri_of(trial.folder.absolute()),
-        "stages": mirror.uri_of(trial.stages.folder.absolute()),
-        "seed": trial.seed,
-        "number": trial.number,
-        "attempt": trial.attempt,
-        "micro_batch_divisor": trial.micro_batch_divisor,
-        "threads": task["cpus"] / ranks,
-        "world_size": ranks,
-        "address": address,
-        "port": port,
-    }
-    return [{**common, "rank": rank} for rank in range(ranks)]
-
-
-def run_here(
-    tasks: Sequence[launch.Message],
+def run_local_ranks(
+    node_task: NodeTask,
     trial: Trial | None,
+    address: str,
     *,
-    gpus: float,
-    address: str = process_group.LOOPBACK,
     others: Sequence[launch.RemoteRanks] = (),
     check: Callable[[], None] = lambda: None,
 ) -> float:
     """Run the ranks of a trial that have their place on this machine, to the end.
 
     Args:
-        tasks: theirs, of :func:`rank_tasks`.
+        node_task: names them.
         trial: where their reports go; None where rank 0 is elsewhere.
-        gpus: of all of them.
         address: of this machine, by which the trial's ranks reach each other.
         others: ranks elsewhere, followed too.
-        check: see :func:`trainables.runtime.launch.run_ranks`.
+        check: see :func:`trainables.runtime.launch.supervise_ranks`.
 
     Returns:
         MiB of memory that these and the other ranks held.
 
     Raises:
-        RankFailed, ValueError, TrialStopped: as :func:`run_ranks`.
+        RankFailed, ValueError, TrialStopped: as :func:`run_on_node`.
     """
     interface = process_group.interface_of(address)
-    devices = _devices(len(tasks), gpus)
-    placed = [
-        {**task, "local_rank": place, "device": device, "interface": interface}
-        for place, (task, device) in enumerate(zip(tasks, devices, strict=True))
+    devices = _devices(len(node_task.ranks), node_task.gpus)
+    rank_tasks = [
+        RankTask(
+            task=node_task.task,
+            rank=rank,
+            local_rank=local_rank,
+            device=device,
+            interface=interface,
+            address=node_task.address,
+            port=node_task.port,
+        )
+        for local_rank, (rank, device) in enumerate(zip(node_task.ranks, devices, strict=True))
     ]
 
-    def receive(message: launch.Message) -> None:
-        assert trial is not None, f"only rank 0 reports, but another one sent {message}"
-        trial.report(message["step"], message["metrics"])
+    def receive(report: Report) -> None:
+        assert trial is not None, f"only rank 0 reports, but another one sent {report}"
+        trial.report(report.step, report.metrics)
 
-    ends = launch.run_ranks(
+    ends = launch.supervise_ranks(
         "trainables.runtime.rank",
-        placed,
+        rank_tasks,
         receive=receive,
-        outputs=mirror.local_path(tasks[0]["folder"]) / "ranks",
         others=others,
         check=check,
     )
-    return float(sum(end["memory_mib"] for end in ends))
+    return sum(end.memory_mib for end in ends)
 
 
 def _devices(ranks: int, gpus: float) -> list[str]:
@@ -126,29 +143,28 @@ def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
         ConfigError: the values do not fit the trainable's config.
         TrialStopped: the trial was told to end.
     """
-    config = configs.build(registry.load_config(name).Config, values)
+    config = configs.build(registry.load(name).config, values)
     flat = configs.flatten(config)
     remember(flat)
     resolved = json.dumps({"trainable": name, **redact_values(flat)}, indent=2, sort_keys=True)
     trial.artifact(RESOLVED).write_text(resolved)
     if trial.micro_batch_divisor > 1:
         trial.tag("trial.micro_batch_divisor", str(trial.micro_batch_divisor))
-    registry.load_run(name).run(config, trial)
+    registry.load_run(name)(config, trial)
 
 
 def divides(name: str, values: Mapping[str, Any]) -> bool:
-    """Whether trainable ``name`` says that ``values`` train alike in micro-batches: ``micro_batches`` of its config.py.
+    """True if trainable ``name`` says by ``micro_batches`` that ``values`` train alike in half a micro-batch.
 
-    What does not build, or says nothing, does not.
+    Values that do not build a config do not, nor do those of a trainable without ``micro_batches``.
     """
-    module = registry.load_config(name)
-    if not hasattr(module, "micro_batches"):
+    trainable = registry.load(name)
+    if trainable.micro_batches is None:
         return False
     try:
-        config = configs.build(module.Config, values)
+        return trainable.micro_batches(configs.build(trainable.config, values))
     except configs.ConfigError:
         return False
-    return bool(module.micro_batches(config))
 
 
 def training_seed(values: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 from platform.errors import SweepError
 from platform.runners.bridge import Bridge, SweepStopper
 from platform.runners.ledger import Decision, Ledger
+from trainables.runtime.messages import Report, WorkerEnd, to_result
 
 
 class TuneTrial(SimpleNamespace):
@@ -17,7 +18,7 @@ class TuneTrial(SimpleNamespace):
 
 
 def report(step: int, value: float) -> dict[str, Any]:
-    return {"kind": "report", "step": step, "metrics": [("valid/ndcg_10", value)]}
+    return to_result(Report(step=step, metrics={"valid/ndcg_10": value}))
 
 
 def begun(bridge: Bridge, tune_id: str) -> "weakref.ref[TuneTrial]":
@@ -35,7 +36,7 @@ def test_a_trial_that_is_stopped_or_finishes_is_forgotten_and_its_end_stands(beg
     assert bridge.take("b", report(1, 0.5)) is Decision.CONTINUE
     assert (stopped() is None, finished() is None) == (False, False)
     assert bridge.take("a", report(1, float("nan"))) is Decision.STOP
-    assert bridge.take("b", {"kind": "end", "reason": "finished", "text": ""}) is Decision.STOP
+    assert bridge.take("b", to_result(WorkerEnd(reason="finished"))) is Decision.STOP
     assert (stopped() is None, finished() is None) == (True, True)
     for tune_id in ("a", "b"):
         bridge.lost(tune_id, "Tune ends each trial that it stopped")

@@ -7,6 +7,7 @@ import pytest
 
 from platform.tracking.journal import TrialFiles
 from tests.driver.ledgers import Ended, goes_on, report, start
+from trainables.runtime.task import Task
 
 
 def journal(folder, number: int = 0) -> list[tuple[int, float | None]]:
@@ -18,12 +19,12 @@ def journal(folder, number: int = 0) -> list[tuple[int, float | None]]:
 def test_a_task_is_plain_data_that_says_all_a_worker_needs(begin):
     here = begin("parameters.steps=4")
     task = start(here.ledger)
-    assert json.loads(json.dumps(task)) == task
-    assert task["trainable"] == "tests.trainables.curve"
-    assert (task["number"], task["attempt"], task["cpus"], task["gpus"]) == (0, 0, 1.0, 0.0)
-    assert task["values"]["steps"] == 4
-    assert task["folder"] == str(here.folder / "trials" / "0")
-    assert TrialFiles(here.folder, 0).read("trial.json")["values"] == task["values"]
+    assert Task.from_dict(json.loads(json.dumps(task.to_dict()))) == task
+    assert task.trainable == "tests.trainables.curve"
+    assert (task.number, task.attempt, task.cpus, task.gpus) == (0, 0, 1.0, 0.0)
+    assert task.values["steps"] == 4
+    assert task.folder == str(here.folder / "trials" / "0")
+    assert TrialFiles(here.folder, 0).read("trial.json")["values"] == task.values
 
 
 def test_a_report_is_on_disk_in_the_study_and_on_its_way_when_it_is_acknowledged(begin):
@@ -100,7 +101,7 @@ def test_steps_that_a_retry_repeats_are_journalled_once(begin):
     report(here.ledger, 0, 1, 0.1)
     report(here.ledger, 0, 2, 0.2)
     here.ledger.fail(0, "worker lost", "")
-    assert start(here.ledger)["attempt"] == 1
+    assert start(here.ledger).attempt == 1
     for step, value in ((1, 0.11), (2, 0.22), (3, 0.3)):
         assert report(here.ledger, 0, step, value)
     assert journal(here.folder) == [(1, 0.1), (2, 0.2), (3, 0.3)]
@@ -115,7 +116,7 @@ def test_steps_that_a_new_driver_sees_again_are_journalled_once(begin):
     here = begin()
     assert here.ledger.left == 6
     task = start(here.ledger)
-    assert (task["number"], task["attempt"]) == (0, 1)
+    assert (task.number, task.attempt) == (0, 1)
     for step, value in ((2, 0.2), (3, 0.3)):
         assert report(here.ledger, 0, step, value)
     assert journal(here.folder) == [(1, 0.1), (2, 0.2), (3, 0.3)]

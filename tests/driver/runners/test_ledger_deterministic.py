@@ -40,7 +40,7 @@ class Workers:
             if self._chance.random() < self._deaths:
                 here, tasks = self._begin(*self._overrides), {}
             elif len(tasks) < 2 and (task := here.ledger.next_task(cpus=1.0, gpus=0.0)):
-                tasks[task["number"]] = task["values"]
+                tasks[task.number] = task.values
             elif tasks:
                 self._advance(here.ledger, tasks, self._chance.choice(sorted(tasks)))
         return {
@@ -100,24 +100,24 @@ def test_neither_timing_nor_deaths_change_a_trial(begin, tmp_path, method, stopp
 def test_a_batch_is_asked_for_when_every_trial_of_the_one_before_has_ended(begin):
     here = begin("deterministic=true", "max_concurrent_trials=2", "num_trials=5")
     start = lambda: here.ledger.next_task(cpus=1.0, gpus=0.0)  # noqa: E731
-    assert [start()["number"], start()["number"], start()] == [0, 1, None]
+    assert [start().number, start().number, start()] == [0, 1, None]
     here.ledger.report(1, 1, {"valid/ndcg_10": 0.5})
     here.ledger.finish(1, {})
     assert start() is None
     assert here.ledger.left == 3
     here.ledger.report(0, 1, {"valid/ndcg_10": 0.5})
     here.ledger.finish(0, {})
-    assert [start()["number"], start()["number"]] == [2, 3]
+    assert [start().number, start().number] == [2, 3]
 
 
 def test_a_batch_that_a_death_cut_short_is_filled_up_before_it_is_started(begin):
     deterministic = ("deterministic=true", "max_concurrent_trials=3", "method=random")
     whole = begin(*deterministic, "name=whole")
-    expected = [whole.ledger.next_task(cpus=1.0, gpus=0.0)["values"] for _ in range(3)]
+    expected = [whole.ledger.next_task(cpus=1.0, gpus=0.0).values for _ in range(3)]
     first = begin(*deterministic)
     first.study.ask()  # the driver dies here
     here = begin(*deterministic)
-    assert [here.ledger.next_task(cpus=1.0, gpus=0.0)["values"] for _ in range(3)] == expected
+    assert [here.ledger.next_task(cpus=1.0, gpus=0.0).values for _ in range(3)] == expected
 
 
 def test_another_size_of_batch_is_another_sweep(begin):

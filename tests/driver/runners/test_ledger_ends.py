@@ -1,6 +1,7 @@
 """The ledger: failures and retries, interrupts, and what it finds after a crash."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_a_trial_that_is_taken_up_with_nothing_left_to_report_ends_with_what_it_
     start(first.ledger)
     report(first.ledger, 0, 1, 0.4)
     here = begin("num_trials=1")
-    assert start(here.ledger)["number"] == 0
+    assert start(here.ledger).number == 0
     here.ledger.finish(0, {"trial/wall_seconds": 2.0})
     assert here.ended == [Ended(0, "COMPLETE", "finished", (0.4,))]
     assert [line["step"] for line in TrialFiles(here.folder, 0).lines()] == [1, 1]
@@ -45,7 +46,7 @@ def test_a_trial_that_was_asked_for_and_not_started_when_its_driver_died_is_one_
     begin("num_trials=2").study.optuna.ask()  # the driver dies here
     here = begin("num_trials=2")
     assert here.ledger.left == 2
-    assert [start(here.ledger)["number"] for _ in range(2)] == [0, 1]
+    assert [start(here.ledger).number for _ in range(2)] == [0, 1]
     assert start(here.ledger) is None
 
 
@@ -67,14 +68,14 @@ def test_a_failed_trial_is_started_again_under_its_number_before_a_new_one(begin
     first = start(here.ledger)
     here.ledger.fail(0, "worker lost", "gone")
     again = start(here.ledger)
-    assert again == {**first, "attempt": 1}
+    assert again == replace(first, attempt=1)
     assert here.ended == []
 
 
 def test_a_trial_fails_after_the_failures_it_is_allowed(begin):
     here = begin("limits.max_failures_per_trial=2")
     for attempt in range(3):
-        assert start(here.ledger)["attempt"] == attempt
+        assert start(here.ledger).attempt == attempt
         here.ledger.fail(0, "exception", f"no {attempt}")
     assert here.ended == [Ended(0, "FAIL", "exception: no 2", None)]
     assert here.study.trials()[0].state.name == "FAIL"
@@ -87,16 +88,16 @@ def test_a_trial_whose_workers_are_lost_is_no_failure_and_ends_where_none_gets_a
         here.ledger.fail(0, "worker lost", "gone")
     assert here.ended == []
     here = begin("limits.max_failures_per_trial=0", "limits.max_failed_trials=0")  # the driver was lost, too
-    assert start(here.ledger)["attempt"] == 5
+    assert start(here.ledger).attempt == 5
     here.ledger.fail(0, "worker lost", "gone")
     assert here.ended == [Ended(0, "FAIL", "worker lost: gone (5 times in a row)", None)]
 
 
 def test_a_trial_that_ran_out_of_memory_comes_back_as_it_was_where_its_trainable_says_nothing(begin):
     here = begin()
-    assert start(here.ledger)["micro_batch_divisor"] == 1
+    assert start(here.ledger).micro_batch_divisor == 1
     here.ledger.fail(0, "out of memory", "")
-    assert start(here.ledger)["micro_batch_divisor"] == 1
+    assert start(here.ledger).micro_batch_divisor == 1
 
 
 def test_a_trial_that_ran_out_of_memory_comes_back_with_half_the_micro_batch_where_that_is_exact(begin):
@@ -104,11 +105,11 @@ def test_a_trial_that_ran_out_of_memory_comes_back_with_half_the_micro_batch_whe
     here = begin(*space, "parameters={adapter.name: none, fit.batch_size: {values: [64, 128]}}")
     start(here.ledger)
     here.ledger.fail(0, "out of memory", "")
-    assert start(here.ledger)["micro_batch_divisor"] == 2
+    assert start(here.ledger).micro_batch_divisor == 2
     here = begin(
         *space, "parameters={adapter.name: none, fit.batch_size: {values: [64, 128]}}"
     )  # by another driver, too
-    assert start(here.ledger)["micro_batch_divisor"] == 2
+    assert start(here.ledger).micro_batch_divisor == 2
     here.ledger.fail(0, "out of memory", "again")
     assert here.ended[0].reason == "out of memory: again"
 
@@ -137,7 +138,7 @@ def test_a_worker_that_retires_is_no_failure_of_the_trial(begin):
         start(here.ledger)
         here.ledger.fail(0, "worker retired", "a thread still runs")
     assert here.ended == []
-    assert start(here.ledger)["number"] == 0
+    assert start(here.ledger).number == 0
 
 
 def test_an_interrupt_leaves_running_and_waiting_trials_to_be_taken_up(begin):
@@ -154,7 +155,7 @@ def test_an_interrupt_leaves_running_and_waiting_trials_to_be_taken_up(begin):
         assert (end["state"], end["reason"]) == ("INTERRUPTED", "interrupted, resumable")
     assert [trial.state.name for trial in here.study.trials()] == ["RUNNING", "RUNNING"]
     again = begin()
-    assert {start(again.ledger)["number"], start(again.ledger)["number"]} == {0, 1}
+    assert {start(again.ledger).number, start(again.ledger).number} == {0, 1}
     assert not (here.folder / "trials" / "0" / "end.json").exists()
 
 
@@ -164,7 +165,7 @@ def test_an_interrupt_before_a_taken_up_trial_was_ever_written_goes_well(begin):
     here = begin()
     here.ledger.interrupt()
     assert TrialFiles(here.folder, number).read("end.json")["state"] == "INTERRUPTED"
-    assert start(begin().ledger)["number"] == number
+    assert start(begin().ledger).number == number
 
 
 def test_an_interrupt_between_an_ends_writing_and_its_telling_keeps_the_end(begin, monkeypatch):
@@ -182,12 +183,12 @@ def test_an_interrupt_between_an_ends_writing_and_its_telling_keeps_the_end(begi
 def test_a_trial_that_waits_is_still_run_when_the_grid_is_used_up(begin):
     grid = ("method=grid", "parameters.x={values: [0.1, 0.2]}", "parameters.width=32")
     here = begin(*grid, "parameters.part.name=plain")
-    assert [start(here.ledger)["number"] for _ in range(2)] == [0, 1]
+    assert [start(here.ledger).number for _ in range(2)] == [0, 1]
     assert start(here.ledger) is None
     assert here.ledger.is_exhausted
     assert here.ledger.closing is None
     assert here.ledger.left == 0
     here.ledger.fail(0, "worker lost", "")
     assert here.ledger.left == 1
-    assert start(here.ledger)["number"] == 0
+    assert start(here.ledger).number == 0
     assert report(here.ledger, 0, 1, 0.5)

@@ -50,7 +50,7 @@ def test_the_minutes_of_a_trial_end_it_and_not_the_sweep(begin, monkeypatch):
     assert not report(here.ledger, 0, 2, 0.6)
     assert here.ended == [Ended(0, "PRUNED", "time limit (max_minutes_per_trial 2)", (0.6,))]
     assert here.study.trials()[0].intermediate_values == {1: 0.5, 2: 0.6}
-    assert start(here.ledger)["number"] == 1
+    assert start(here.ledger).number == 1
 
 
 class Clock:
@@ -81,7 +81,7 @@ def test_a_trial_that_hangs_is_ended_a_little_after_its_minutes(begin, monkeypat
 def test_minutes_for_which_a_trial_waits_for_anothers_stage_are_not_its_own(begin, monkeypatch):
     clock = Clock(monkeypatch)
     here = begin("limits.max_minutes_per_trial=2")
-    status = here.folder / "trials" / str(start(here.ledger)["number"]) / "status"
+    status = here.folder / "trials" / str(start(here.ledger).number) / "status"
     status.write_text("phase1: waits for pretrained, computed by trial 7")
     for _ in range(100):
         clock.pass_(2)
@@ -149,7 +149,7 @@ def test_a_trial_that_comes_back_after_a_grid_is_used_up_waits_for_room_and_no_t
     assert start(here.ledger) is None
     monkeypatch.setattr(disk_space, "_has_room", lambda folder, size: True)
     monkeypatch.setattr(disk_space, "_PAUSE_S", 0.0)
-    assert start(here.ledger)["number"] == 0
+    assert start(here.ledger).number == 0
     monkeypatch.setattr(disk_space, "_has_room", lambda folder, size: False)
     here.ledger.fail(2, "disk full", "OSError")
     assert not here.ledger.is_full

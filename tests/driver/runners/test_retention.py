@@ -103,10 +103,10 @@ def test_another_driver_goes_on_with_the_best_of_all(disk):
 def test_a_trial_that_goes_on_keeps_its_checkpoints(begin: Callable[..., object]) -> None:
     here = begin("limits.max_failures_per_trial=1", "tracking.checkpoints=none")
     task = here.ledger.next_task(cpus=1.0, gpus=0.0)
-    (Path(task["folder"]) / "checkpoints").mkdir()
+    (Path(task.folder) / "checkpoints").mkdir()
     here.ledger.fail(0, "exception", "once")
     here.ledger.interrupt()
-    assert (Path(task["folder"]) / "checkpoints").exists()
+    assert (Path(task.folder) / "checkpoints").exists()
 
 
 def test_trials_wait_for_room_after_one_found_none(begin, monkeypatch):
@@ -122,5 +122,5 @@ def test_trials_wait_for_room_after_one_found_none(begin, monkeypatch):
     assert here.ledger.is_full
     assert here.ledger.next_task(cpus=1.0, gpus=0.0) is None
     free[0] = True
-    assert here.ledger.next_task(cpus=1.0, gpus=0.0)["number"] == 1
+    assert here.ledger.next_task(cpus=1.0, gpus=0.0).number == 1
     assert not here.ledger.is_full

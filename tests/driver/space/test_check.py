@@ -110,9 +110,9 @@ def test_a_metric_that_is_not_reported_is_told(sweeps: Any) -> None:
     ],
 )
 def test_an_unknown_trainable_is_told(sweeps: Any, name: str, problem: str) -> None:
-    [found] = sweeps.problems("seed: 0", trainable=name)
-    assert found.startswith("2: trainable: a trainable must be a folder with config.py and run.py")
-    assert problem in found
+    [text] = sweeps.problems("seed: 0", trainable=name)
+    assert text.startswith("2: trainable: a trainable must be a folder with config.py and run.py")
+    assert problem in text
 
 
 @pytest.mark.parametrize(
@@ -134,26 +134,26 @@ def test_a_broken_config_module_is_told(
 ) -> None:
     module = tmp_path / sweeps.package.replace(".", "/") / "config.py"
     module.write_text(change(module.read_text()))
-    [found] = sweeps.problems("seed: 0")
-    assert found.startswith(f"2: trainable: config.py of {sweeps.package} ")
-    assert problem in found
+    [text] = sweeps.problems("seed: 0")
+    assert text.startswith(f"2: trainable: config.py of {sweeps.package} ")
+    assert problem in text
 
 
 def test_problems_of_the_file_and_of_the_space_are_told_together(sweeps: Any) -> None:
-    found = sweeps.problems(
+    problems = sweeps.problems(
         "fit.droput: 0.1\nseed: {min: 5, max: 1}\nfit.rate: 7.0",
         "num_trial: 3\n",
         metric="{name: ndcg@20, goal: maximize}",
     )
-    assert [problem.split(": ")[0] + problem.split(":")[1] for problem in found] == [
+    assert [problem.split(": ")[0] + problem.split(":")[1] for problem in problems] == [
         "3 metric.name", "6 parameters.fit.droput", "7 parameters.seed", "8 parameters.fit.rate", "9 num_trial",
     ]  # fmt: skip
 
 
 def test_a_parameter_that_cannot_be_read_brings_no_further_complaints(sweeps: Any) -> None:
-    found = sweeps.problems("seed: [1, 2]", "initial_points: [{seed: 1}]\nconstraints: [seed < 3]\n")
-    assert len(found) == 1
-    assert "bare list" in found[0]
+    problems = sweeps.problems("seed: [1, 2]", "initial_points: [{seed: 1}]\nconstraints: [seed < 3]\n")
+    assert len(problems) == 1
+    assert "bare list" in problems[0]
 
 
 def test_the_trainables_own_check_is_asked_once_for_each_setting_of_its_data(sweeps: Any) -> None:
@@ -169,8 +169,8 @@ def test_the_trainables_own_check_is_asked_once_for_each_setting_of_its_data(swe
 
 
 def test_every_data_set_of_a_choice_is_checked(sweeps: Any) -> None:
-    found = sweeps.problems("data.name: {values: [synthetic, missing-a, missing-b]}")
-    assert [problem.split("but ")[1] for problem in found] == [
+    problems = sweeps.problems("data.name: {values: [synthetic, missing-a, missing-b]}")
+    assert [problem.split("but ")[1] for problem in problems] == [
         "missing-a is none; make it", "missing-b is none; make it",
     ]  # fmt: skip
 
@@ -202,5 +202,6 @@ def test_a_check_imports_no_engine() -> None:
 def test_several_ranks_are_refused_for_a_trainable_that_does_not_say_it_can(sweeps: Any) -> None:
     (problem,) = sweeps.problems("seed: 0", "resources: {workers: 2}\n")
     assert problem.endswith(
-        f"resources.workers: must be 1, as {sweeps.package} trains on one rank, but got 2; leave it out"
+        f"resources.workers: must be 1, as {sweeps.package} trains on one rank, but got 2; leave it out, or write "
+        "SEVERAL_RANKS = True in its config.py if its run trains on several ranks"
     )

@@ -68,7 +68,7 @@ def test_a_sweep_on_a_full_disk_can_be_interrupted_and_is_carried_on_when_there_
     ballast = fill(disk)
     here.ledger.interrupt()
     assert here.ledger.running == {}
-    assert TrialFiles(here.folder, task["number"]).read("end.json") == {}
+    assert TrialFiles(here.folder, task.number).read("end.json") == {}
     ballast.unlink()
     again = begin(f"storage={disk}")
-    assert again.ledger.next_task(cpus=1.0, gpus=0.0)["number"] == task["number"]
+    assert again.ledger.next_task(cpus=1.0, gpus=0.0).number == task.number

@@ -14,19 +14,23 @@ import pytest
 from trainables.runtime import launch
 from trainables.runtime.failure import describe
 from trainables.runtime.launch import RankFailed
-from trainables.runtime.worker import run_ranks
+from trainables.runtime.rank_messages import RankEnd
+from trainables.runtime.task import Task
+from trainables.runtime.worker import run_on_node
 from trainables.trial import EXCEPTION, FINISHED, OUT_OF_MEMORY, WORKER_LOST, LocalTrial, TrialStopped
 
 ROOT = Path(__file__).parents[3]
+RANKED = "tests.trainables.ranked"
 
 
-def task(ranks: int, **values) -> dict:
-    return {"trainable": "tests.trainables.ranked", "values": values, "ranks": ranks, "cpus": float(ranks), "gpus": 0.0}
+def task(folder: Path, ranks: int, attempt: int = 0, gpus: float = 0.0, **values) -> Task:
+    where = {"folder": str(folder), "stages": str(folder / "stages"), "number": 0, "attempt": attempt}
+    return Task(trainable=RANKED, values=values, ranks=ranks, cpus=float(ranks), gpus=gpus, **where)
 
 
 def train(folder: Path, ranks: int, *, attempt: int = 0, send=None, **values) -> LocalTrial:
     trial = LocalTrial(folder, attempt=attempt, send=send)
-    run_ranks(task(ranks, **values), trial)
+    run_on_node(task(folder, ranks, attempt, **values), trial)
     return trial
 
 
@@ -62,9 +66,9 @@ def test_two_ranks_train_as_one_does_on_the_same_rows_and_carry_on_as_two_or_one
         reports = train(tmp_path / "many", ranks, stages=stages, steps=end).reports
         for stage in stages:
             name = f"zero{stage % 5}/train/loss"
-            found = [(step, metrics[name]) for step, metrics in reports if name in metrics]
-            assert [step for step, _ in found] == [*range(begin + 1, end + 1)]
-            assert [loss for _, loss in found] == pytest.approx(whole[begin:end], abs=1e-5), stage
+            of_stage = [(step, metrics[name]) for step, metrics in reports if name in metrics]
+            assert [step for step, _ in of_stage] == [*range(begin + 1, end + 1)]
+            assert [loss for _, loss in of_stage] == pytest.approx(whole[begin:end], abs=1e-5), stage
     assert no_rank_is_left()
 
 
@@ -73,7 +77,7 @@ def test_a_rank_killed_mid_step_fails_the_trial_at_once_with_its_last_words_and_
     whole = losses(train(tmp_path / "whole", 1))
     trial = LocalTrial(tmp_path / "two")
     with pytest.raises(RankFailed) as caught:
-        run_ranks(task(2, wrong="kill_once"), trial)
+        run_on_node(task(tmp_path / "two", 2, wrong="kill_once"), trial)
     assert str(caught.value) == "rank 1 of 2: was killed by SIGKILL; its last words: this rank is about to be killed"
     assert describe(caught.value, trial)[0] == WORKER_LOST
     assert no_rank_is_left()
@@ -87,7 +91,7 @@ def test_a_rank_killed_mid_step_fails_the_trial_at_once_with_its_last_words_and_
 def test_an_exception_of_any_rank_is_the_trials_with_its_reason_and_traceback(tmp_path):
     trial = LocalTrial(tmp_path)
     with pytest.raises(RankFailed) as caught:
-        run_ranks(task(2, wrong="memory"), trial)
+        run_on_node(task(tmp_path, 2, wrong="memory"), trial)
     assert describe(caught.value, trial) == (
         OUT_OF_MEMORY,
         "RankFailed: rank 1 of 2: MemoryError: no room on this rank",
@@ -132,73 +136,73 @@ def test_ranks_die_with_a_worker_that_is_killed(tmp_path):
 
 
 class Elsewhere:
-    """Ranks that run elsewhere: what they say at the second look, and what is found when they are asked after."""
+    """Ranks that run elsewhere: their last word at the second look, and the one that a check on them gives."""
 
-    def __init__(self, name: str, said: dict | None, found: dict | None = None) -> None:
-        self.name, self.last = name, None
-        self._said, self._found, self._looks = said, found, 0
+    def __init__(self, name: str, end: RankEnd | None, if_checked: RankEnd | None = None) -> None:
+        self.name, self.end = name, None
+        self._end, self._if_checked, self._looks = end, if_checked, 0
 
     def poll(self) -> None:
         self._looks += 1
-        self.last = self._said if self._looks > 1 else None
+        self.end = self._end if self._looks > 1 else None
 
     def check_alive(self) -> None:
-        self.last = self.last or self._found
+        self.end = self.end or self._if_checked
 
 
-def follow(folder: Path, *others: Elsewhere, **more) -> list[dict]:
-    return launch.run_ranks("no.module", [], receive=lambda message: None, outputs=folder, others=others, **more)
+def follow(*others: Elsewhere, **more) -> list[RankEnd]:
+    return launch.supervise_ranks("no.module", [], receive=lambda report: None, others=others, **more)
 
 
-BROKEN = {
-    "reason": EXCEPTION,
-    "text": "rank 0 of 2: RuntimeError: [/src/gloo/transport/tcp/pair.cc:1] Connection closed by peer",
-    "time": 1.0,
-}
-GONE = {"reason": WORKER_LOST, "text": "is gone (its node agent died)", "time": 0.0}
+BROKEN = RankEnd(
+    reason=EXCEPTION,
+    text="rank 0 of 2: RuntimeError: [/src/gloo/transport/tcp/pair.cc:1] Connection closed by peer",
+    time=1.0,
+)
+GONE = RankEnd(reason=WORKER_LOST, text="is gone (its node agent died)")
 
 
-def test_ranks_elsewhere_are_followed_to_their_end(tmp_path):
-    ends = [{"reason": FINISHED, "memory_mib": size} for size in (1.0, 2.0)]
-    assert follow(tmp_path, *(Elsewhere("node", end) for end in ends)) == ends
+def test_ranks_elsewhere_are_followed_to_their_end():
+    ends = [RankEnd(reason=FINISHED, memory_mib=size) for size in (1.0, 2.0)]
+    assert follow(*(Elsewhere("node", end) for end in ends)) == ends
 
 
 @pytest.mark.parametrize(
     ("other", "reason", "text"),
     [
         (
-            {"reason": OUT_OF_MEMORY, "text": "rank 1 of 2: MemoryError: x", "time": 2.0},
+            RankEnd(reason=OUT_OF_MEMORY, text="rank 1 of 2: MemoryError: x", time=2.0),
             OUT_OF_MEMORY,
             "rank 1 of 2: M",
         ),
         (GONE, WORKER_LOST, "is gone (its node agent died)"),
     ],
 )
-def test_a_connection_that_broke_is_not_told_where_another_end_broke_it(tmp_path, other, reason, text):
+def test_a_connection_that_broke_is_not_told_where_another_end_broke_it(other, reason, text):
     with pytest.raises(RankFailed, match=re.escape(f"node b: {text}")) as caught:
-        follow(tmp_path, Elsewhere("node a", BROKEN), Elsewhere("node b", other))
-    assert caught.value.reason == reason
+        follow(Elsewhere("node a", BROKEN), Elsewhere("node b", other))
+    assert caught.value.end.reason == reason
 
 
-def test_who_says_nothing_after_an_end_elsewhere_is_asked_after(tmp_path):
+def test_who_says_nothing_after_an_end_elsewhere_is_asked_after():
     with pytest.raises(RankFailed, match=re.escape("node b: is gone (its node agent died)")):
-        follow(tmp_path, Elsewhere("node a", BROKEN), Elsewhere("node b", None, GONE))
+        follow(Elsewhere("node a", BROKEN), Elsewhere("node b", None, GONE))
     with pytest.raises(RankFailed, match=r"node a: rank 0 of 2: RuntimeError: \[/src/gloo/"):
-        follow(tmp_path, Elsewhere("node a", BROKEN), Elsewhere("node b", None))
+        follow(Elsewhere("node a", BROKEN), Elsewhere("node b", None))
 
 
-def test_an_error_of_its_own_is_told_without_asking_after_others(tmp_path):
-    own = {"reason": EXCEPTION, "text": "rank 0 of 2: ValueError: x", "time": 1.0}
+def test_an_error_of_its_own_is_told_without_asking_after_others():
+    own = RankEnd(reason=EXCEPTION, text="rank 0 of 2: ValueError: x", time=1.0)
     with pytest.raises(RankFailed, match="node a: rank 0 of 2: ValueError: x"):
-        follow(tmp_path, Elsewhere("node a", own), Elsewhere("node b", None, GONE))
+        follow(Elsewhere("node a", own), Elsewhere("node b", None, GONE))
 
 
-def test_a_check_that_raises_ends_the_following(tmp_path):
+def test_a_check_that_raises_ends_the_following():
     def stop() -> None:
         raise TrialStopped
 
     with pytest.raises(TrialStopped):
-        follow(tmp_path, Elsewhere("node", None), check=stop)
+        follow(Elsewhere("node", None), check=stop)
 
 
 def test_more_ranks_than_gpus_are_refused_before_one_is_started(tmp_path, monkeypatch):
@@ -208,5 +212,5 @@ def test_more_ranks_than_gpus_are_refused_before_one_is_started(tmp_path, monkey
     with pytest.raises(
         ValueError, match=r"workers must be at most the GPUs of a trial, but got 2 ranks and 1 GPUs; low"
     ):
-        run_ranks({**task(2), "gpus": 2.0, "stages": str(tmp_path)}, LocalTrial(tmp_path))
+        run_on_node(task(tmp_path, 2, gpus=2.0), LocalTrial(tmp_path))
     assert not (tmp_path / "ranks").exists()

@@ -1,12 +1,17 @@
 """What Ray calls: each trial that does not come to its end says why, in its last word to the driver."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trainables.runtime import on_ray
+from trainables.runtime.messages import WorkerEnd, from_result
+from trainables.runtime.task import Task
+
+CURVE = "tests.trainables.curve"
 
 
 @pytest.fixture
@@ -14,18 +19,17 @@ def last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     """Call with keys of a task for reason and text of the trial's last word; it must end with an error."""
     from ray import tune
 
-    said: list[dict[str, Any]] = []
-    monkeypatch.setattr(tune, "report", said.append)
-    task = {"trainable": "tests.trainables.curve", "values": {}, "number": 0, "attempt": 0, "micro_batch_divisor": 1}
-    task |= {"folder": str(tmp_path / "trial"), "stages": str(tmp_path / "stages")}
-    task |= {"cpus": 1.0, "gpus": 0.0, "ranks": 1, "nodes": 1}
+    results: list[dict[str, Any]] = []
+    monkeypatch.setattr(tune, "report", results.append)
+    stages = str(tmp_path / "stages")
+    task = Task(trainable=CURVE, values={}, number=0, folder=str(tmp_path / "trial"), stages=stages, cpus=1.0)
 
     def last_word(**keys: Any) -> tuple[str, str]:
         with pytest.raises(RuntimeError):
-            on_ray.train({**task, **keys})
-        (word,) = said
-        assert word["kind"] == "end"
-        return word["reason"], word["text"]
+            on_ray.train(replace(task, **keys).to_dict())
+        (end,) = map(from_result, results)
+        assert isinstance(end, WorkerEnd)
+        return end.reason, end.text
 
     return last_word
 

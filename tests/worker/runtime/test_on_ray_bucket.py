@@ -3,6 +3,7 @@
 import pytest
 
 from trainables.runtime import on_ray
+from trainables.runtime.task import Task
 from trainables.storage import mirror
 
 
@@ -20,11 +21,10 @@ def test_what_a_trial_leaves_is_in_the_bucket_before_its_last_word(bucket, monke
 
     monkeypatch.setattr(tune, "report", report)
     values = {"x": 0.5, "steps": 3, "wrong": wrong}
-    task = {"trainable": "tests.trainables.curve", "values": values, "number": 0, "attempt": 0, "folder": place}
-    task |= {"stages": f"{bucket}/runs/stages", "micro_batch_divisor": 1, "cpus": 1.0, "gpus": 0.0, "ranks": 1}
-    task["nodes"] = 1
+    stages = f"{bucket}/runs/stages"
+    task = Task(trainable="tests.trainables.curve", values=values, number=0, folder=place, stages=stages, cpus=1.0)
     with pytest.raises(SystemExit if reason == "finished" else RuntimeError):
-        on_ray.train(task)
+        on_ray.train(task.to_dict())
     assert [word for word, _ in said][-1] == reason
     assert "artifacts/config.json" in said[0][1]
     newest = "000002.pt" if reason == "finished" else "000001.pt"

@@ -20,11 +20,11 @@ def test_every_folder_with_config_and_run_is_a_trainable():
 
 def test_each_trainable_has_what_a_sweep_needs_and_its_config_takes_no_torch():
     code = (
-        "import sys; from trainables import registry\n"
+        "import sys; from trainables.runtime import registry\n"
         "for name in registry.names():\n"
-        "    module = registry.load_config(name)\n"
-        "    assert any(metric.startswith('valid/') for metric in module.METRICS), name\n"
-        "    module.Config()\n"
+        "    trainable = registry.load(name)\n"
+        "    assert any(metric.startswith('valid/') for metric in trainable.metrics), name\n"
+        "    trainable.config()\n"
         "assert not {'torch', 'ray', 'numpy', 'pandas'} & sys.modules.keys(), sys.modules.keys()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -33,18 +33,25 @@ def test_each_trainable_has_what_a_sweep_needs_and_its_config_takes_no_torch():
 
 
 def test_a_package_of_ones_own_is_named_by_its_path():
-    assert registry.load_config("tests.trainables.curve").METRICS[1] == "valid/ndcg_10"
-    assert callable(registry.load_run("tests.trainables.curve").run)
+    assert registry.load("tests.trainables.curve").metrics[1] == "valid/ndcg_10"
+    assert callable(registry.load_run("tests.trainables.curve"))
+
+
+def test_a_contract_holds_what_config_py_says_and_defaults_for_the_rest():
+    curve, heavy = registry.load("tests.trainables.curve"), registry.load("tests.trainables.heavy")
+    assert (curve.constraints, curve.several_ranks) == (("width <= 48 or x <= 0.9",), True)
+    assert curve.micro_batches(curve.config(divisible=True))
+    assert (heavy.constraints, heavy.several_ranks, heavy.check, heavy.micro_batches) == ((), False, None, None)
 
 
 def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(
-        registry.UnknownTrainable, match=r"that Python can import, but got 'spectrn'; did you mean 'spec"
+        registry.InvalidTrainable, match=r"that Python can import, but got 'spectrn'; did you mean 'spec"
     ):
-        registry.load_config("spectrn")
+        registry.load("spectrn")
 
 
 @pytest.mark.parametrize("name", ["zzz", "no.such.package", "tests.trainables", "os.path"])
 def test_a_name_near_to_none_lists_what_there_is(name):
-    with pytest.raises(registry.UnknownTrainable, match=r"there are floors, .*spectran, or a dotted path of your own"):
-        registry.load_config(name)
+    with pytest.raises(registry.InvalidTrainable, match=r"there are floors, .*spectran, or a dotted path of your own"):
+        registry.load(name)

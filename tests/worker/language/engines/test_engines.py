@@ -1,12 +1,14 @@
 """HatLLM on the tiny model: every engine and any number of ranks give the same training."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trainables.config import build
 from trainables.hatllm.config import Config, check
-from trainables.runtime.worker import run_ranks
+from trainables.runtime.task import Task
+from trainables.runtime.worker import run_on_node
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
@@ -37,19 +39,24 @@ TINY = {
 }
 
 
+def train(folder: Path, stages: Stages, ranks: int, values: dict[str, Any]) -> LocalTrial:
+    where = {"folder": str(folder), "stages": str(stages.folder), "number": 0}
+    trial = LocalTrial(folder, stages=stages)
+    run_on_node(Task(trainable="hatllm", values=values, ranks=ranks, cpus=float(ranks), **where), trial)
+    return trial
+
+
 def losses(folder: Path, stages: Stages, ranks: int = 1, **values) -> list[float]:
     engine = {"engine.name": "deepspeed"} if any(name.startswith("engine") for name in values) else {}
-    trial = LocalTrial(folder, stages=stages)
-    task = {"trainable": "hatllm", "values": {**TINY, **engine, **values}, "ranks": ranks, "cpus": ranks, "gpus": 0}
-    run_ranks(task, trial)
+    trial = train(folder, stages, ranks, {**TINY, **engine, **values})
     return [metrics["train/loss"] for _, metrics in trial.reports if "train/loss" in metrics]
 
 
 @pytest.fixture(scope="module")
 def plain_losses(tmp_path_factory, stages):
-    found = losses(tmp_path_factory.mktemp("plain"), stages)
-    assert len(found) == 10
-    return found
+    reported = losses(tmp_path_factory.mktemp("plain"), stages)
+    assert len(reported) == 10
+    return reported
 
 
 @pytest.mark.slow
@@ -61,10 +68,8 @@ def test_twenty_steps_under_deepspeed_give_the_losses_of_torch(tmp_path, stages,
 @pytest.mark.slow
 def test_two_ranks_train_as_one_does_with_the_same_batch(tmp_path, stages, plain_losses):
     """The loss that is reported is rank 0's own, so the metrics of the evaluations are compared."""
-    one, two = LocalTrial(tmp_path / "one", stages=stages), LocalTrial(tmp_path / "two", stages=stages)
-    for trial, ranks in ((one, 1), (two, 2)):
-        values = {**TINY, "engine.name": "deepspeed", "engine.zero_stage": 2, "fit.evaluate_every": 10}
-        run_ranks({"trainable": "hatllm", "values": values, "ranks": ranks, "cpus": ranks, "gpus": 0}, trial)
+    values = {**TINY, "engine.name": "deepspeed", "engine.zero_stage": 2, "fit.evaluate_every": 10}
+    one, two = train(tmp_path / "one", stages, 1, values), train(tmp_path / "two", stages, 2, values)
     for (step, metrics), (other_step, others) in zip(one.reports, two.reports, strict=True):
         assert step == other_step
         for name in set(metrics) - {"train/loss"}:
