@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from platform.analysis.compare import write_lines
-from platform.storage.trial_end import EndedTrial, State
+from platform.storage.trial_end import State
 from platform.study.study import Study
 from platform.tracking.journal import TrialFiles, last_values
 from trainables.redaction import redact_values
@@ -42,11 +42,6 @@ def rows(study: Study, folder: Path) -> list[Row]:
             row.number,
         ),
     )
-
-
-def ended(study: Study) -> list[EndedTrial]:
-    """The trials that have ended, as the study has them: none of their files is read."""
-    return study.ended()
 
 
 def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Path:

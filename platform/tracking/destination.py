@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from platform.sweepfile.spec import SweepSpec
+
 _SQLITE = "sqlite:///"
 
 
@@ -30,6 +32,14 @@ class Destination:
         """The URI without user and password."""
         parts = urlsplit(self.uri)
         return self.uri if "@" not in parts.netloc else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def destination_of(spec: SweepSpec, folder: Path) -> Destination:
+    """The store that a sweep file, or `$MLFLOW_TRACKING_URI`, names; by default one beside the sweep's `folder`."""
+    storage = folder.parent
+    uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    experiment = spec.tracking.experiment or spec.trainable
+    return Destination(uri, experiment, storage / "artifacts", spec.tracking.checkpoints)
 
 
 def make_database(uri: str, make: Callable[[str], object]) -> None:

@@ -20,6 +20,7 @@ from platform.tracking import tags as run_tags
 from platform.tracking.batches import requests_of
 from platform.tracking.destination import Destination, make_database
 from platform.tracking.journal import TrialFiles
+from platform.tracking.messages import ParentEnd
 from trainables.exceptions import first_line
 from trainables.redaction import redact, redact_values
 from trainables.storage import mirror
@@ -140,26 +141,20 @@ class Runs:
         shipped = {"to": str(self._destination), "run_id": run_id, "reports": self._sent[trial.number]}
         trial.write_shipped({**shipped, "ended": end.time if end else None, "files": sorted(files)})
 
-    def end_parent(self, end: Mapping[str, Any]) -> None:
-        """Log the sweep's result, where it has changed, and end the parent run.
-
-        Args:
-            end: `status`, `metrics`, `tags`, `files`; `time` (seconds) and `step` of the metrics, the same each time
-                that it is tried.
-        """
+    def end_parent(self, end: ParentEnd) -> None:
+        """Log the sweep's result, where it has changed, and end the parent run."""
         from mlflow.entities import Metric, RunTag
 
         known = self._client.get_run(self._parent).data.metrics
-        at, step = int(1000 * end.get("time", 0)), int(end.get("step", 0))
-        changed = {name: value for name, value in end.get("metrics", {}).items() if known.get(name) != value}
+        changed = {name: value for name, value in end.metrics.items() if known.get(name) != value}
         self._client.log_batch(
             self._parent,
-            metrics=[Metric(name, float(value), at, step) for name, value in changed.items()],
-            tags=[RunTag(name, value) for name, value in redact_values(end.get("tags", {})).items()],
+            metrics=[Metric(name, value, int(1000 * end.time), end.step) for name, value in changed.items()],
+            tags=[RunTag(name, value) for name, value in redact_values(end.tags).items()],
         )
-        for path in end.get("files", ()):
+        for path in end.files:
             self._client.log_artifact(self._parent, str(path))
-        self._client.set_terminated(self._parent, status=end.get("status", "FINISHED"))
+        self._client.set_terminated(self._parent, status=end.status)
 
     def _open(self, number: int, identity: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         """The run of a trial, and the parameters that it still needs: those of a run that was left, too."""

@@ -3,27 +3,38 @@
 What is on disk decides what is sent, so an outage or a crash is caught up by whoever ships next, and nothing is sent
 twice: each batch carries the number of its last journal line as the metric `trial/reports`.
 
-``python -m platform.tracking.shipper`` is a process that belongs to a driver (`tracker.py`). It reads JSON lines from
-the driver, the first of which says what to ship, and answers in JSON lines. It ends when its driver does.
+``python -m platform.tracking.shipper`` is a process that belongs to a driver (`tracker.py`). It reads messages from
+the driver, the first of which says what to ship, and answers by messages (`messages.py`). It ends when its driver does.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import BinaryIO
 
 from platform.console import log_to
 from platform.tracking.destination import Destination
 from platform.tracking.errors import is_unavailable, user_message
 from platform.tracking.journal import TrialFiles, all_trials
+from platform.tracking.messages import (
+    Changed,
+    Finish,
+    Finished,
+    Message,
+    Notify,
+    Order,
+    ParentEnd,
+    Shipped,
+    decode,
+    encode,
+)
 from platform.tracking.runs import Runs
 from trainables.redaction import take_over
 
@@ -40,30 +51,16 @@ class Shipper:
     """Ships one sweep's trials to MLflow from a thread of its own; nothing in it ever raises.
 
     Args:
-        destination: the MLflow store.
-        sweep: the sweep's name.
-        sweep_id: tells it from others of its name.
-        folder: the sweep's folder in the storage.
-        tags: of the parent and of every trial (git commit, package versions).
+        order: the sweep and where it goes.
         notify: called with one sentence when tracking is lost and when it is back.
         shipped: called with the number of a trial when all that was new of it is in the store.
     """
 
     def __init__(
-        self,
-        destination: Destination,
-        sweep: str,
-        sweep_id: str,
-        folder: Path,
-        tags: Mapping[str, str],
-        notify: Callable[[str], None],
-        shipped: Callable[[int], None] = lambda number: None,
+        self, order: Order, notify: Callable[[str], None], shipped: Callable[[int], None] = lambda number: None
     ) -> None:
-        self.destination = destination
-        self._sweep = sweep
-        self._sweep_id = sweep_id
-        self._folder = folder
-        self._tags = dict(tags)
+        self._order = order
+        self._destination = order.destination
         self._notify = notify
         self._shipped = shipped
         self._wake = threading.Event()
@@ -71,7 +68,7 @@ class Shipper:
         self._lock = threading.Lock()
         self._dirty: dict[int, TrialFiles] = {}
         self._looked = False
-        self._parent_end: dict[str, Any] | None = None
+        self._end: ParentEnd | None = None
         self._runs: Runs | None = None
         self._lost = False
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
@@ -86,13 +83,9 @@ class Shipper:
             self._dirty[trial.number] = trial
         self._wake.set()
 
-    def finish(self, end: Mapping[str, Any], patience_s: float = 30.0) -> bool:
-        """Ship what is left and end the parent run; False if the store did not take all of it in `patience_s` seconds.
-
-        Args:
-            end: as :meth:`platform.tracking.runs.Runs.end_parent` takes it.
-        """
-        self._parent_end = dict(end)
+    def finish(self, end: ParentEnd, patience_s: float = 30.0) -> bool:
+        """Ship what is left and end the parent run; False if the store did not take all of it in `patience_s` seconds."""
+        self._end = end
         self._done.set()
         self._wake.set()
         if self._thread.ident is None:  # never started
@@ -120,7 +113,7 @@ class Shipper:
                 self._wake.set()
                 continue
             if self._lost:
-                self._notify(f"MLflow at {self.destination} answers again")
+                self._notify(f"MLflow at {self._destination} answers again")
             self._lost, pause, tries = False, _PAUSE_S, 0
             if finishing and not self._dirty:
                 return
@@ -128,7 +121,7 @@ class Shipper:
 
     def _report_outage(self, error: Exception) -> None:
         if not self._lost:
-            self._notify(f"MLflow at {self.destination} {user_message(error)}; the sweep goes on and ships later")
+            self._notify(f"MLflow at {self._destination} {user_message(error)}; the sweep goes on and ships later")
         self._lost = True
 
     def _try_once(self, finishing: bool, last: bool) -> Exception | None:
@@ -139,9 +132,9 @@ class Shipper:
         """
         try:
             failed = self._ship()
-            if finishing and self._runs and (not self._dirty or (last and not is_unavailable(failed))):
+            if finishing and self._end and self._runs and (not self._dirty or (last and not is_unavailable(failed))):
                 self._runs.find()  # what was asked for twice, as an answer was lost, may have been done twice
-                self._runs.end_parent(self._parent_end or {})
+                self._runs.end_parent(self._end)
             return failed
         except Exception as error:
             logger.warning("tracking: %s", error, exc_info=True)
@@ -156,9 +149,11 @@ class Shipper:
         Raises:
             Exception: of the store, before any trial.
         """
+        order, unsent = self._order, dict[int, TrialFiles]()
         if self._runs is None:
-            self._runs = Runs(self.destination, self._sweep, self._sweep_id, self._folder, self._tags, self._notify)
-        unsent = {} if self._looked else {trial.number: trial for trial in _unsent(self._folder, self.destination)}
+            self._runs = Runs(order.destination, order.sweep, order.sweep_id, order.folder, order.tags, self._notify)
+        if not self._looked:  # a driver that died, or that ended in an outage, left these
+            unsent = {trial.number: trial for trial in _unsent(order.folder, order.destination)}
         self._looked = True
         with self._lock:
             dirty, self._dirty = unsent | self._dirty, {}
@@ -192,12 +187,12 @@ def main() -> None:
         signal.signal(each, signal.SIG_IGN)  # they are the driver's, which may still have much to send
     os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), _NICE))
     log_to(logging.StreamHandler())
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what others print is no answer
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
-        _serve(sys.stdin, answers)
-    except BrokenPipeError:
+        _serve(sys.stdin.buffer, answers)
+    except BrokenPipeError:  # the driver died before it heard an answer
         pass
     finally:
         os._exit(0)  # a request that hangs holds nothing up
@@ -210,33 +205,26 @@ def _end_with(driver: int) -> None:
     os._exit(0)
 
 
-def _serve(asked: TextIO, answers: TextIO) -> None:
+def _serve(messages: BinaryIO, answers: BinaryIO) -> None:
     lock = threading.Lock()
 
-    def answer(what: str, value: object) -> None:
+    def answer(message: Message) -> None:
         with lock:
-            answers.write(json.dumps({what: value}) + "\n")
+            answers.write(encode(message))
             answers.flush()
 
-    first = json.loads(asked.readline())
-    take_over(first["secrets"])
-    folder = Path(first["folder"])
-    shipper = Shipper(
-        Destination(**{**first["destination"], "artifacts": Path(first["destination"]["artifacts"])}),
-        first["sweep"],
-        first["sweep_id"],
-        folder,
-        first["tags"],
-        lambda text: answer("notify", text),
-        lambda number: answer("shipped", number),
-    )
+    order = decode(messages.readline())
+    if not isinstance(order, Order):  # the driver died before it had given one
+        return
+    take_over(order.secrets)
+    shipper = Shipper(order, lambda text: answer(Notify(text)), lambda number: answer(Shipped(number)))
     shipper.start()
-    for line in asked:
-        match json.loads(line):
-            case {"end": end, "patience": patience}:
-                answer("finished", shipper.finish(end, patience))
-            case number:
-                shipper.changed(TrialFiles(folder, number))
+    for line in messages:
+        match decode(line):  # None where the driver died within a line
+            case Changed(number):
+                shipper.changed(TrialFiles(order.folder, number))
+            case Finish(end, patience_s):
+                answer(Finished(shipper.finish(end, patience_s)))
 
 
 if __name__ == "__main__":

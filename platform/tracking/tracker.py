@@ -7,7 +7,6 @@ it dies it is started again and told once more what it has not confirmed. Nothin
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import select
@@ -17,10 +16,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from platform.tracking.destination import Destination
 from platform.tracking.journal import TrialFiles, all_trials
+from platform.tracking.messages import (
+    Changed,
+    Finish,
+    Finished,
+    Message,
+    Notify,
+    Order,
+    ParentEnd,
+    Shipped,
+    decode,
+    encode,
+)
 from trainables.redaction import remembered
 
 _ROOT = Path(__file__).parents[2]
@@ -49,17 +59,14 @@ class Tracker:
         self.destination = destination
         self._folder = folder
         self._notify = notify
-        self._order = {
-            "destination": dataclasses.asdict(destination) | {"artifacts": str(destination.artifacts)},
-            "sweep": sweep,
-            "folder": str(folder),
-            "tags": dict(tags),
-            "secrets": remembered(),
-        }
+        self._order = Order(
+            destination=destination, sweep=sweep, sweep_id="", folder=folder, tags=tags, secrets=tuple(remembered())
+        )
         self._lock = threading.Lock()
-        self._pending: dict[int, bool] = {}  # trials that are not confirmed; whether there is more to tell of them
-        self._ready = False  # whether the process has been told all of that
-        self._end: dict[str, Any] | None = None
+        self._unsent: set[int] = set()  # trials with something new that the process has not been told of
+        self._unconfirmed: set[int] = set()  # trials that it has been told of and has not shipped yet
+        self._ready = False  # whether the process has been told of all that was there when it started
+        self._end: ParentEnd | None = None
         self._deadline = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._deaths = 0
@@ -73,34 +80,32 @@ class Tracker:
         Args:
             sweep_id: tells the sweep from others of its name.
         """
-        self._order["sweep_id"] = sweep_id
+        self._order = dataclasses.replace(self._order, sweep_id=sweep_id)
         self._thread.start()
 
     def changed(self, trial: TrialFiles) -> None:
         """A trial has something new on disk."""
         with self._lock:
-            now = self._ready and trial.number not in self._pending
-            self._pending[trial.number] = not now
-            if now:
-                self._write(trial.number)
+            if self._ready and trial.number not in self._unconfirmed:
+                self._send(trial.number)
+            else:
+                self._unsent.add(trial.number)
 
-    def finish(self, end: Mapping[str, Any], patience_s: float = 30.0) -> bool:
+    def finish(self, end: ParentEnd, patience_s: float = 30.0) -> bool:
         """Ship what is left and end the parent run; False if the store did not take all of it in `patience_s` seconds.
 
         No process is left, either way.
 
         Args:
-            end: the parent's `status` (MLflow's word), `metrics`, `tags` and `files` (paths to log).
+            end: of the parent; its `time` and `step` are set here.
         """
         ended = sum(1 for trial in all_trials(self._folder) if trial.read("end.json"))
-        files = [str(path) for path in end.get("files", ())]
         with self._lock:
             self._deadline = time.monotonic() + patience_s
-            self._end = {"time": time.time(), "step": ended, **end, "files": files}  # the same each time it is tried
+            self._end = dataclasses.replace(end, time=time.time(), step=ended)
             if self._ready:
-                for number in [number for number, more in self._pending.items() if more]:
-                    self._pending[number] = False
-                    self._write(number, patience_s)
+                for number in sorted(self._unsent):
+                    self._send(number, patience_s)
                 self._write_end()
         try:
             if self._thread.ident is not None:  # it was started
@@ -155,18 +160,19 @@ class Tracker:
                 env={**os.environ, "PYTHONPATH": path},
                 process_group=0,  # a signal to the driver's group, such as Ctrl-C, is not for it
             )
-            self._pending = dict.fromkeys(self._pending, True)
+            self._unsent |= self._unconfirmed  # the process before died, perhaps before it shipped these
+            self._unconfirmed.clear()
         self._write(self._order)
         while not self._ready:
             with self._lock:
-                more = [number for number, more in self._pending.items() if more]
-                self._pending.update(dict.fromkeys(more, False))
-                if not more:
+                numbers, self._unsent = sorted(self._unsent), set()
+                self._unconfirmed.update(numbers)
+                if not numbers:
                     self._ready = True
                     if self._end is not None:
                         self._write_end()
-            for number in more:  # which may take as long as it takes to start; the driver does not wait
-                self._write(number, _HEARS_S)
+            for number in numbers:  # which may take as long as it takes to start; the driver does not wait
+                self._write(Changed(number), _HEARS_S)
 
     def _reap(self) -> None:
         with self._lock:
@@ -184,41 +190,48 @@ class Tracker:
             return
         with process.stdout as answers:
             for line in answers:
-                match json.loads(line) if line.endswith(b"\n") else None:  # the last may be torn
-                    case {"notify": text}:
+                match decode(line):  # None where the process died within a line
+                    case Notify(text):
                         self._notify(text)
-                    case {"shipped": number}:
+                    case Shipped(number):
                         self._deaths = 0
                         self._confirm(number)
-                    case {"finished": finished}:
-                        self._finished = finished
+                    case Finished(took_all):
+                        self._finished = took_all
                         return
 
     def _confirm(self, number: int) -> None:
         with self._lock:
-            if self._pending.pop(number, False):
-                self._pending[number] = False
-                self._write(number)
+            self._unconfirmed.discard(number)
+            if number in self._unsent:
+                self._send(number)
+
+    def _send(self, number: int, patience_s: float = 0.0) -> None:
+        """Tell a process that is ready of a trial."""
+        self._unsent.discard(number)
+        self._unconfirmed.add(number)
+        self._write(Changed(number), patience_s)
 
     def _write_end(self) -> None:
+        assert self._end is not None
         left = max(self._deadline - time.monotonic(), 0.0)
-        self._write({"end": self._end, "patience": left}, left)
+        self._write(Finish(self._end, left), left)
 
-    def _write(self, order: object, patience_s: float = 0.0) -> None:
+    def _write(self, message: Message, patience_s: float = 0.0) -> None:
         """Write a line to the process if there is one; one that does not read it is ended, for another to be told."""
         process = self._process
         if process is None or process.poll() is not None:
             return
         assert process.stdin
-        rest = memoryview(json.dumps(order).encode() + b"\n")
+        rest = memoryview(encode(message))
         ready = select.poll()
         ready.register(process.stdin, select.POLLOUT)
         deadline = time.monotonic() + patience_s
         try:
             while rest:
                 if not ready.poll(1000 * max(deadline - time.monotonic(), 0.0)):
-                    process.kill()
+                    process.kill()  # it hangs
                     return
                 rest = rest[os.write(process.stdin.fileno(), rest[: select.PIPE_BUF]) :]
-        except BrokenPipeError:
+        except BrokenPipeError:  # it died: `_run` notices, and tells another one
             return

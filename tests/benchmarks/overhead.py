@@ -31,6 +31,7 @@ def ours(folder: Path, trials: int, reports: int) -> dict[str, float]:
     from platform.space.check import open_sweep
     from platform.storage.folder import open_folder
     from platform.study.study import Study
+    from platform.tracking.messages import ParentEnd
     from platform.tracking.tracker import Destination, Tracker
 
     file = folder / "overhead.yaml"
@@ -62,7 +63,7 @@ parameters:
     ledger = Ledger(spec, study, sweep, folder / "stages", tracker)
     tune.run(ledger, placement.capacity(spec.resources, spec.max_concurrent_trials))
     ran = time.monotonic() - started
-    assert tracker.finish({}, patience_s=120)
+    assert tracker.finish(ParentEnd(status="FINISHED"), patience_s=120)
     tracked = time.monotonic() - started
     tune.disconnect()
     return {"trials": ran, "with tracking": tracked}

@@ -86,6 +86,7 @@ def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
     from platform.storage.folder import open_folder
     from platform.study.study import Study
     from platform.tracking.destination import Destination
+    from platform.tracking.messages import ParentEnd
     from platform.tracking.tracker import Tracker
 
     file = folder / "scale.yaml"
@@ -111,7 +112,7 @@ def measure(folder: Path, trials: int, nodes: int, gpus: int) -> None:
     shipping = watch.shipping_s()
     told(watch, f"{gpus} fake GPUs on {nodes} raylets" if nodes else "inline", wall, cpu, shipping)
     began = time.monotonic()
-    assert tracker.finish({}, patience_s=7200)
+    assert tracker.finish(ParentEnd(status="FINISHED"), patience_s=7200)
     shown("everything in MLflow, seconds after the last trial", f"{time.monotonic() - began:.0f}")
 
 

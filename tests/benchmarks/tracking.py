@@ -33,6 +33,7 @@ def ours(folder: Path, options: argparse.Namespace, store: str | None) -> dict[s
     from platform.storage.folder import open_folder
     from platform.study.study import Study
     from platform.tracking.destination import Destination
+    from platform.tracking.messages import ParentEnd
     from platform.tracking.tracker import Tracker
 
     file = folder / "wide.yaml"
@@ -67,7 +68,7 @@ parameters: {{x: {{min: 0.0, max: 1.0}}, steps: {options.reports}, work: {option
         tune.run(ledger, capacity)
     seconds = time.monotonic() - started
     if tracker:
-        assert tracker.finish({"status": "FINISHED"}, 1200)
+        assert tracker.finish(ParentEnd(status="FINISHED"), 1200)
     left = time.monotonic() - started - seconds
     driver, shipper = time.process_time() - cpu, resource.getrusage(resource.RUSAGE_CHILDREN)
     tune.disconnect()

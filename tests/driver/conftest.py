@@ -19,6 +19,7 @@ from platform.study.study import Study
 from platform.sweepfile.spec import load
 from platform.tracking.destination import Destination
 from platform.tracking.journal import TrialFiles
+from platform.tracking.messages import Order
 from platform.tracking.shipper import Shipper
 from platform.tracking.tracker import Tracker
 from tests.driver.ledgers import Ended
@@ -148,8 +149,9 @@ class Sweep:
         (folder / "sweep.yaml").write_text("name: curve\n")
 
     def shipper(self, checkpoints: str = "best", uri: str | None = None, tags: dict[str, str] | None = None) -> Shipper:
-        destination = self._destination(uri or self.uri, checkpoints)
-        return Shipper(destination, "curve", self.id, self.folder, TAGS | (tags or {}), self.said.append)
+        to, tags = self._destination(uri or self.uri, checkpoints), TAGS | (tags or {})
+        order = Order(destination=to, sweep="curve", sweep_id=self.id, folder=self.folder, tags=tags)
+        return Shipper(order, self.said.append)
 
     def started(self, *settings: Any, **named: Any) -> Shipper:
         """A shipper that has begun; arguments as above."""

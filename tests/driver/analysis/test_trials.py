@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from platform.analysis import report, trials
+from platform.driver import Outcome, Results, parent_end
 from platform.runners.ledger import Ledger
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.study import Study
-from platform.sweep import _summary
 
 
 @pytest.fixture
@@ -106,7 +106,8 @@ def test_a_test_value_that_is_not_finite_is_left_out_of_the_table_the_result_and
     console = Console(file=io.StringIO(), width=160)
     report.result(console, here.study.spec, table, None, "")
     assert "trial 0: test/ndcg_10 0.2500\n" in console.file.getvalue()
-    assert _summary(here.study.spec, table)["metrics"] == {"best/valid/ndcg_10": 0.5, "best/test/ndcg_10": 0.25}
+    end = parent_end(here.study.spec, Outcome("FINISHED", None, 0), Results(table, None, ()))
+    assert end.metrics == {"best/valid/ndcg_10": 0.5, "best/test/ndcg_10": 0.25}
 
 
 def test_a_table_whose_writing_is_cut_short_leaves_the_one_before(played, tmp_path):

@@ -10,13 +10,14 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from platform.tracking import errors
+from platform.tracking.messages import ParentEnd
 
 
 def refused(here, uri: str) -> str:
     """What is said of a sweep that the store at `uri` does not take."""
     shipper = here.started(uri=uri)
     shipper.changed(here.trial(0))
-    assert not shipper.finish({"status": "FINISHED"}, patience_s=60)
+    assert not shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
     (said,) = here.said
     start, end = f"MLflow at {uri} refuses (", "; the sweep goes on and ships later"
     assert said.startswith(start)
@@ -38,7 +39,7 @@ def test_a_server_that_lets_nobody_in_is_told_with_the_variables_to_set(tracked,
 def test_a_proxy_whose_server_is_gone_does_not_answer(tracked, server):
     here, uri = tracked(), server(503, PAGE)
     shipper = here.started(uri=uri)
-    assert not shipper.finish({"status": "FINISHED"}, patience_s=60)
+    assert not shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
     assert here.said == [f"MLflow at {uri} does not answer; the sweep goes on and ships later"]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from platform.tracking.destination import Destination
+from platform.tracking.messages import ParentEnd
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("server", marks=pytest.mark.slow)])
@@ -28,7 +29,8 @@ def test_a_sweep_is_a_parent_run_with_a_child_a_trial_and_every_report_once(trac
     table.write_text("trial\n0\n")
     for files in (done, pruned, failed):
         shipper.changed(files)
-    end = {"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}, "tags": {"best.trial": "0"}, "files": [table]}
+    best = {"metrics": {"best/valid/ndcg_10": 0.5}, "tags": {"best.trial": "0"}}
+    end = ParentEnd(status="FINISHED", **best, files=(table,))
     assert shipper.finish(end, patience_s=120)  # on a busy machine
     assert here.said == []
 
@@ -54,7 +56,7 @@ def test_a_sweep_is_a_parent_run_with_a_child_a_trial_and_every_report_once(trac
 
 def test_a_finished_sweep_that_is_run_again_adds_nothing(tracked):
     here = tracked()
-    end = {"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}}
+    end = ParentEnd(status="FINISHED", metrics={"best/valid/ndcg_10": 0.5})
     files = here.trial(0)
     here.report(files, range(1, 3))
     here.end(files)
@@ -76,7 +78,7 @@ def test_values_that_are_not_numbers_are_logged_as_nan(tracked):
     files.append(1, {"valid/ndcg_10": float("nan"), "valid/hr_10": float("inf"), "train/loss": 0.5})
     here.end(files, "FAIL", "non-finite objective")
     shipper = here.started()
-    assert shipper.finish({"status": "FINISHED"})
+    assert shipper.finish(ParentEnd(status="FINISHED"))
     _, children = here.runs()
     for name in ("valid/ndcg_10", "valid/hr_10"):
         ((step, value),) = here.history(0, name)
@@ -93,7 +95,7 @@ def test_more_metrics_than_one_request_takes_are_all_there(tracked):
         files.append(step, {f"valid/hr_{k}": step / k for k in range(1, 51)})
     here.end(files)
     shipper = here.started()
-    assert shipper.finish({"status": "FINISHED"})
+    assert shipper.finish(ParentEnd(status="FINISHED"))
     _, children = here.runs()
     assert len(children[0].data.params) == 150
     assert children[0].data.metrics["trial/reports"] == 30
@@ -117,7 +119,7 @@ def test_the_checkpoints_that_are_asked_for_become_artifacts(tracked, checkpoint
         (files.folder / name).write_text("weights")
     here.end(files)
     shipper = here.started(checkpoints)
-    assert shipper.finish({"status": "FINISHED"})
+    assert shipper.finish(ParentEnd(status="FINISHED"))
     _, children = here.runs()
     assert here.artifacts(children[0]) == expected
 
@@ -133,7 +135,7 @@ def test_a_large_file_is_a_tag_that_says_where_it_lies(tracked, monkeypatch):
     large.write_bytes(b"0" * 11)
     here.end(files)
     shipper = here.started()
-    assert shipper.finish({"status": "FINISHED"})
+    assert shipper.finish(ParentEnd(status="FINISHED"))
     _, children = here.runs()
     assert children[0].data.tags["file.ranks.npy"] == str(large)
     assert "ranks.npy" not in here.artifacts(children[0])
@@ -158,7 +160,7 @@ def test_weights_that_a_better_trial_pushed_out_are_gone_from_the_run_too(tracke
     assert ("best.safetensors" in here.artifacts(run)) is (largest == 1000)
     weights.unlink()
     shipper.changed(files)
-    assert shipper.finish({"status": "FINISHED"})
+    assert shipper.finish(ParentEnd(status="FINISHED"))
     run = here.runs()[1][0]
     assert "file.best.safetensors" not in run.data.tags
     assert "best.safetensors" not in here.artifacts(run)

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from platform.tracking.journal import TrialFiles
+from platform.tracking.messages import ParentEnd
 
 
 def test_a_new_driver_carries_a_trials_run_on_without_a_step_twice(tracked, wait_for):
@@ -21,7 +22,7 @@ def test_a_new_driver_carries_a_trials_run_on_without_a_step_twice(tracked, wait
     here.report(again, range(6, 8))
     here.end(again)
     second.changed(again)
-    assert second.finish({"status": "FINISHED"})
+    assert second.finish(ParentEnd(status="FINISHED"))
     parent, children = here.runs()
     assert here.history(0, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 8)]
     assert (parent.info.status, children[0].info.status) == ("FINISHED", "FINISHED")
@@ -39,7 +40,7 @@ def test_reports_that_were_sent_but_not_noted_on_disk_are_not_sent_again(tracked
     here.report(files, range(4, 5))
     here.end(files)
     second.changed(files)
-    assert second.finish({"status": "FINISHED"})
+    assert second.finish(ParentEnd(status="FINISHED"))
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2, 3, 4]
 
 
@@ -54,9 +55,9 @@ def test_parameters_are_there_though_the_driver_died_right_after_making_the_run(
         patch.setattr(MlflowClient, "log_batch", lambda *_, **__: (_ for _ in ()).throw(OSError("cut")))
         first = here.started()
         first.changed(files)
-        assert not first.finish({"status": "FINISHED"})
+        assert not first.finish(ParentEnd(status="FINISHED"))
     second = here.started()
-    assert second.finish({"status": "FINISHED"})
+    assert second.finish(ParentEnd(status="FINISHED"))
     _, children = here.runs()
     assert children[0].data.params == {"x": "0.5", "adapter.name": "none"}
     assert here.history(0, "valid/ndcg_10") == [(1, 0.5), (2, 0.5)]
@@ -69,7 +70,7 @@ def test_an_interrupted_trial_is_killed_and_its_run_goes_on_when_it_is_taken_up(
     here.report(files, range(1, 3))
     here.end(files, "INTERRUPTED", "interrupted, resumable")
     first.changed(files)
-    assert first.finish({"status": "KILLED"})
+    assert first.finish(ParentEnd(status="KILLED"))
     parent, children = here.runs()
     assert (parent.info.status, children[0].info.status) == ("KILLED", "KILLED")
 
@@ -80,7 +81,7 @@ def test_an_interrupted_trial_is_killed_and_its_run_goes_on_when_it_is_taken_up(
     here.report(again, range(3, 5))
     here.end(again)
     second.changed(again)
-    assert second.finish({"status": "FINISHED"})
+    assert second.finish(ParentEnd(status="FINISHED"))
     parent, children = here.runs()
     assert (parent.info.status, children[0].info.status) == ("FINISHED", "FINISHED")
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2, 3, 4]
@@ -93,12 +94,12 @@ def test_what_an_interrupted_trial_did_during_an_outage_is_shipped_by_the_next_c
     here.report(files, range(1, 3))
     here.end(files, "INTERRUPTED", "interrupted, resumable")
     first.changed(files)
-    assert first.finish({"status": "KILLED"})
+    assert first.finish(ParentEnd(status="KILLED"))
     again = here.trial(0)  # taken up and ended by a driver that could ship nothing
     here.report(again, range(3, 5))
     here.end(again)
     third = here.started()
-    assert third.finish({"status": "FINISHED"})
+    assert third.finish(ParentEnd(status="FINISHED"))
     _, children = here.runs()
     assert children[0].info.status == "FINISHED"
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2, 3, 4]
@@ -118,12 +119,12 @@ def test_an_outage_is_said_once_the_sweep_goes_on_and_the_same_command_ships_the
     wait_for(lambda: bool(here.said), "the outage being said")
     here.end(files)
     first.changed(files)
-    assert not first.finish({"status": "FINISHED"}, patience_s=120)
+    assert not first.finish(ParentEnd(status="FINISHED"), patience_s=120)
     assert not first._thread.is_alive()  # it gave up by itself
     assert here.said == [f"MLflow at {line.uri} does not answer; the sweep goes on and ships later"]
     line.mend()
     second = here.started()
-    assert second.finish({"status": "FINISHED"})
+    assert second.finish(ParentEnd(status="FINISHED"))
     parent, children = here.runs()
     assert (parent.info.status, children[0].info.status) == ("FINISHED", "FINISHED")
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2, 3, 4]
@@ -142,7 +143,7 @@ def test_a_server_that_comes_back_during_the_sweep_gets_everything(tracked, line
     wait_for(lambda: len(here.said) == 2, "the return being said")
     here.end(files)
     shipper.changed(files)
-    assert shipper.finish({"status": "FINISHED"})
+    assert shipper.finish(ParentEnd(status="FINISHED"))
     assert here.said[1] == f"MLflow at {line.uri} answers again"
     assert here.history(0, "valid/ndcg_10") == [(1, 0.5), (2, 0.5)]
 
@@ -160,7 +161,7 @@ def test_a_driver_does_not_wait_for_a_server_that_takes_its_time(tracked):
                 shipper.changed(files)
             here.end(files)
             assert files.read("shipped.json") == {}
-    assert not shipper.finish({"status": "FINISHED"})
+    assert not shipper.finish(ParentEnd(status="FINISHED"))
 
 
 def test_a_dead_address_is_said_and_another_one_gets_all_later(tracked):
@@ -172,10 +173,10 @@ def test_a_dead_address_is_said_and_another_one_gets_all_later(tracked):
         dead.changed(files)
     here.end(files)
     dead.changed(files)
-    assert not dead.finish({"status": "FINISHED"})
+    assert not dead.finish(ParentEnd(status="FINISHED"))
     assert here.said == ["MLflow at http://127.0.0.1:9 does not answer; the sweep goes on and ships later"]
     later = here.started()
-    assert later.finish({"status": "FINISHED"})
+    assert later.finish(ParentEnd(status="FINISHED"))
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == list(range(1, 101))
 
 
@@ -186,10 +187,10 @@ def test_another_store_gets_the_whole_sweep_though_the_first_has_it(tracked, tmp
     here.report(files, range(1, 3))
     here.end(files)
     first = here.started()
-    assert first.finish({"status": "FINISHED"})
+    assert first.finish(ParentEnd(status="FINISHED"))
     here.uri = f"sqlite:///{tmp_path}/second.db"
     second = here.started()
-    assert second.finish({"status": "FINISHED"}, patience_s=60)
+    assert second.finish(ParentEnd(status="FINISHED"), patience_s=60)
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2]
 
 
@@ -199,10 +200,10 @@ def test_a_store_whose_making_was_cut_is_made_anew(tracked, tmp_path):
     for name in (".mlflow.db.77.draft", ".mlflow.db.77.draft-journal"):  # what a killed driver leaves
         (tmp_path / name).write_bytes(b"half")
     shipper = here.started()
-    assert shipper.finish({"status": "FINISHED"}, patience_s=60)
+    assert shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
     assert here.runs()[0].info.status == "FINISHED"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock", "runs"]
 
 
 def test_a_tracker_that_never_started_has_not_shipped(tracked):
-    assert not tracked().shipper().finish({"status": "FAILED"})
+    assert not tracked().shipper().finish(ParentEnd(status="FAILED"))

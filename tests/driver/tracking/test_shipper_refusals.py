@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from platform.tracking.messages import ParentEnd
+
 
 def ship(here: Any, *trials: Any, **options: Any) -> None:
     shipper = here.started(**options)
     for files in trials:
         shipper.changed(files)
-    assert shipper.finish({"status": "FINISHED"}, patience_s=60)
+    assert shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
 
 
 def test_a_metric_that_mlflow_refuses_is_named_and_costs_nothing_else(tracked):
@@ -45,7 +47,7 @@ def test_a_trial_that_cannot_be_shipped_keeps_neither_the_others_nor_the_end_wai
         here.end(files)
     (odd.folder / "tags.json").write_text("[1]")
     shipper = here.started()
-    assert not shipper.finish({"status": "FINISHED"}, patience_s=60)
+    assert not shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
     (said,) = here.said
     assert said.startswith(f"MLflow at {here.uri} refuses (")
     assert said.endswith("); mend that, sweep.log has all of it; the sweep goes on and ships later")
@@ -111,7 +113,7 @@ def test_a_run_that_was_deleted_by_hand_stays_so_and_holds_nothing_up(tracked):
         here.report(files, range(1, 3))
         here.end(files)
         shipper.changed(files)
-    assert shipper.finish({"status": "FINISHED"})
+    assert shipper.finish(ParentEnd(status="FINISHED"))
     assert here.said == []
     _, children = here.runs()
     assert list(children) == [1]
@@ -155,7 +157,7 @@ def test_the_same_request_twice_is_one_point(tracked, monkeypatch):
     here.end(files)
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
     shipper = here.started()
-    end = {"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}, "time": 1e9, "step": 1}
+    end = ParentEnd(status="FINISHED", metrics={"best/valid/ndcg_10": 0.5}, time=1e9, step=1)
     assert shipper.finish(end, patience_s=60)
     assert len(lost) == 2
     parent, _ = here.runs()
@@ -179,7 +181,7 @@ def test_a_locked_sqlite_file_is_waited_for(tracked, tmp_path, wait_for):
     wait_for(lambda: files.read("shipped.json").get("reports") == 5, "the reports", 120)
     here.end(files)
     shipper.changed(files)
-    assert shipper.finish({"status": "FINISHED"}, patience_s=60)
+    assert shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
     lock.close()
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2, 3, 4, 5]
     assert len(here.said) in (0, 2)  # a lock that lasts is told, and that it is over

@@ -5,12 +5,14 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from platform.tracking.messages import ParentEnd
+
 
 def ship(here: Any, *trials: Any) -> None:
     shipper = here.started()
     for files in trials:
         shipper.changed(files)
-    assert shipper.finish({"status": "FINISHED"}, patience_s=60)
+    assert shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
 
 
 def played(here: Any, value: float) -> Any:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from platform.tracking.journal import TrialFiles
+from platform.tracking.messages import ParentEnd
 from trainables.redaction import remember
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +42,8 @@ def test_a_process_of_its_own_ships_a_sweep_and_is_gone_at_the_end(tracked, wait
     here.report(files, range(4, 6))
     here.end(files)
     tracker.changed(files)
-    assert tracker.finish({"status": "FINISHED", "metrics": {"best/valid/ndcg_10": 0.5}}, patience_s=PATIENCE_S)
+    end = ParentEnd(status="FINISHED", metrics={"best/valid/ndcg_10": 0.5})
+    assert tracker.finish(end, patience_s=PATIENCE_S)
     assert not process.is_running()
     assert here.said == []
     parent, children = here.runs()
@@ -74,7 +76,7 @@ def test_a_shipper_that_is_killed_again_and_again_loses_nothing_and_doubles_noth
     for process in shippers():
         process.kill()
     assert kills > 2
-    assert tracker.finish({"status": "FINISHED"}, patience_s=PATIENCE_S)
+    assert tracker.finish(ParentEnd(status="FINISHED"), patience_s=PATIENCE_S)
     assert shippers() == []
     parent, children = here.runs()
     assert {run.info.status for run in (parent, *children.values())} == {"FINISHED"}
@@ -130,11 +132,11 @@ def test_a_shipper_that_hangs_is_ended_and_the_next_command_ships_all(stopped):
     here.report(files, range(1, 11))
     here.end(files)
     tracker.changed(files)
-    assert not tracker.finish({"status": "FINISHED"}, patience_s=1)
+    assert not tracker.finish(ParentEnd(status="FINISHED"), patience_s=1)
     assert not process.is_running()
     again = here.tracker()
     again.start(here.id)
-    assert again.finish({"status": "FINISHED"}, patience_s=PATIENCE_S)
+    assert again.finish(ParentEnd(status="FINISHED"), patience_s=PATIENCE_S)
     assert here.history(0, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 11)]
 
 
@@ -148,5 +150,5 @@ def test_a_shipper_that_does_not_hear_is_replaced_and_the_driver_never_waits(sto
     wait_for(lambda: not process.is_running(), "the process that hangs being ended", PATIENCE_S)
     here.end(files)
     tracker.changed(files)
-    assert tracker.finish({"status": "FINISHED"}, patience_s=PATIENCE_S)
+    assert tracker.finish(ParentEnd(status="FINISHED"), patience_s=PATIENCE_S)
     assert here.history(0, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 4)]

@@ -1,0 +1,208 @@
+"""One run of a sweep's driver: its trials, then its results, then the end of its tracking.
+
+A signal is an exception that may come anywhere, so that each of the three verbs says for itself where signals are
+deferred. Whatever ends the run, no trial is left as if it ran, and no run in MLflow is left RUNNING.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from platform import provenance
+from platform.analysis import compare, pairs, report, trials
+from platform.analysis.trials import Row
+from platform.console import Interrupted, Signals, clean_screen
+from platform.pictures import plots
+from platform.runners import INLINE, inline, placement, tune
+from platform.runners.ledger import Ledger
+from platform.space.space import Space
+from platform.storage.folder import bring_tables, open_folder, shared
+from platform.storage.lease import Lease, hold
+from platform.storage.trial_end import State
+from platform.study.study import Study
+from platform.sweepfile.spec import SweepSpec
+from platform.tracking.destination import Destination, destination_of
+from platform.tracking.messages import ParentEnd, RunStatus
+from platform.tracking.tracker import Tracker
+from trainables.redaction import redact
+
+_REPORT_S = 1.0
+_SHORT_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the trials of one run ended: MLflow's word for the parent run, why there are no more, the exit code so far."""
+
+    status: RunStatus
+    closing: str | None
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a sweep has come to: its table, the comparison if it has one, and the files that hold both."""
+
+    table: Sequence[Row]
+    compared: compare.Comparison | None
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What the three verbs of one run share."""
+
+    spec: SweepSpec
+    folder: Path
+    command: str
+    """The same command again, which carries on."""
+    lease: Lease
+    signals: Signals
+    console: Console
+    progress: report.Progress
+    tracker: Tracker
+
+
+def drive(spec: SweepSpec, space: Space, address: str | None, command: str, signals: Signals) -> int:
+    """Run what is left of a sweep; returns the exit code.
+
+    Args:
+        spec: the sweep.
+        space: its compiled parameters.
+        address: `INLINE`, of a Ray cluster, or None for Ray on this machine.
+        command: carries on, for the user to read.
+        signals: open for this process.
+    """
+    folder = open_folder(spec)
+    with hold(spec, folder) as lease, shared(folder), clean_screen(folder / "sweep.log") as console:
+        progress = report.Progress(console, spec)
+        tracker = Tracker(destination_of(spec, folder), spec.name, folder, _tags(spec), progress.notify)
+        run = Drive(spec, folder, command, lease, signals, console, progress, tracker)
+        try:
+            study = Study(spec, space, folder, progress.notify)
+            (folder / "sweep.yaml").write_text(spec.text)
+            tracker.start(study.id)
+            outcome = run_trials(run, study, address)
+            results = write_results(run, study, outcome)
+            finish(run, outcome, results)
+        except BaseException as error:
+            signals.defer()
+            if lease.is_lost:  # another driver ships for this sweep now
+                tracker.close()
+            else:
+                status: RunStatus = "KILLED" if isinstance(error, Interrupted) else "FAILED"
+                tracker.finish(ParentEnd(status=status), _SHORT_PATIENCE_S)
+            raise
+        _print(run, outcome, results)
+        usable = any(row.state is State.COMPLETE for row in results.table)
+        return outcome.exit_code or (0 if usable else 1)
+
+
+def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
+    """Run the trials that are left; an interrupt is an outcome, and signals are heard at once again."""
+    stages = run.folder.parent / "stages"
+    ledger = Ledger(
+        run.spec, study, run.folder, stages, run.tracker, run.progress.ended, run.lease.check, run.progress.notify
+    )
+    run.progress.begin(ledger, study.ended())
+    interrupt: Interrupted | None = None
+    try:
+        if ledger.left and address == INLINE:
+            inline.run(ledger, run.signals.check)
+        elif ledger.left:
+            run.signals.defer()
+            tune.connect(address)
+            run.signals.install()
+            capacity = placement.capacity(run.spec.resources, run.spec.max_concurrent_trials)
+            tune.run(ledger, capacity, run.signals.check, lambda: _end_without_head(run, ledger))
+    except Interrupted as error:
+        interrupt = error
+    finally:
+        run.signals.defer()
+        if not run.lease.is_lost:
+            ledger.interrupt()
+        run.progress.finish()
+        tune.disconnect()
+    run.signals.resume()
+    if interrupt:
+        return Outcome("KILLED", f"{interrupt}; carry on with: {run.command}", interrupt.exit_code)
+    return Outcome("FINISHED", ledger.closing or ("the grid is used up" if ledger.is_exhausted else None), 0)
+
+
+def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:
+    """Write the table of trials, pictures of the search and, after a whole run, the comparison of methods."""
+    table = trials.rows(study, run.folder)
+    files = [trials.write_csv(table, [metric.name for metric in run.spec.metrics], run.folder / "results.csv")]
+    if len(run.spec.metrics) == 1:
+        files += plots.overview(study.optuna, run.spec.metrics[0].name, run.folder)
+    compared = None
+    if run.spec.compare and not outcome.exit_code:
+        bring_tables(run.folder)
+        compared = compare.compare([(run.spec, run.folder)])
+        files += [compare.write(compared, run.folder), pairs.write(pairs.paired(compared), run.folder)]
+    return Results(table, compared, tuple(files))
+
+
+def finish(run: Drive, outcome: Outcome, results: Results) -> None:
+    """Ship what is left and end the parent run."""
+    run.signals.defer()
+    if not run.tracker.finish(parent_end(run.spec, outcome, results)):
+        rest = f"the same command ships the rest: {run.command}"
+        run.progress.notify(f"MLflow at {run.tracker.destination} has not taken everything; {rest}")
+
+
+def parent_end(spec: SweepSpec, outcome: Outcome, results: Results) -> ParentEnd:
+    """The end of the parent run, with the best trial as metrics and tags."""
+    best = next((row for row in results.table if row.state is State.COMPLETE), None)
+    if best is None or best.objective is None:
+        return ParentEnd(status=outcome.status, files=results.files)
+    metrics = {f"best/{metric.name}": value for metric, value in zip(spec.metrics, best.objective, strict=True)}
+    return ParentEnd(
+        status=outcome.status,
+        metrics=metrics | {f"best/{name}": value for name, value in best.test.items()},
+        tags={"best.trial": str(best.number), **{f"best.{name}": str(value) for name, value in best.swept.items()}},
+        files=results.files,
+    )
+
+
+def _end_without_head(run: Drive, ledger: Ledger) -> None:
+    """Ray died, and the main thread may be stuck in it: end the run and the process from this thread."""
+    why = f"Ray must answer while a sweep runs, but it is gone; start it again with: {run.command}"
+    run.lease.abandon(why)
+    time.sleep(_REPORT_S)  # a report that the main thread is taking comes first
+    ledger.interrupt()
+    run.progress.finish()
+    run.progress.notify(why)
+    run.tracker.finish(ParentEnd(status="FAILED"), _SHORT_PATIENCE_S)
+    run.lease.release()
+    os._exit(1)
+
+
+def _print(run: Drive, outcome: Outcome, results: Results) -> None:
+    report.result(run.console, run.spec, results.table, outcome.closing, _look_further(run.tracker.destination))
+    if results.compared:
+        report.comparison(run.console, results.compared)
+        overrides = [word for override in run.spec.overrides for word in ("--set", override)]
+        command = redact(shlex.join(["python", "-m", "platform.results", str(run.spec.path), *overrides]))
+        run.progress.notify(f"paired tests of these cells: {command}")
+
+
+def _tags(spec: SweepSpec) -> dict[str, str]:
+    return {**provenance.tags(), **({"sweep.set": " ".join(spec.overrides)} if spec.overrides else {})}
+
+
+def _look_further(destination: Destination) -> str:
+    path = str(destination)
+    if path.startswith("http"):
+        return path
+    local = Path(path.removeprefix("sqlite:///"))
+    if path.startswith("sqlite:///") and local.is_relative_to(Path.cwd()):
+        path = f"sqlite:///{local.relative_to(Path.cwd())}"
+    return f"mlflow ui --backend-store-uri {path}"
