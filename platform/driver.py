@@ -39,7 +39,7 @@ _SHORT_PATIENCE_S = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the trials of one run ended: MLflow's word for the parent run, why there are no more, the exit code so far."""
+    """The end of one run's trials: MLflow's word for the parent run, why no more are started, the exit code so far."""
 
     status: RunStatus
     closing: str | None
@@ -48,7 +48,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Results:
-    """What a sweep has come to: its table, the comparison if it has one, and the files that hold both."""
+    """The results of a sweep: its table, the comparison if it has one, and the files that hold both."""
 
     table: Sequence[Row]
     compared: compare.Comparison | None
@@ -57,7 +57,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Drive:
-    """What the three verbs of one run share."""
+    """One run, as its three verbs share it."""
 
     spec: SweepSpec
     folder: Path

@@ -84,7 +84,7 @@ class Shipper:
         self._wake.set()
 
     def finish(self, end: ParentEnd, patience_s: float = 30.0) -> bool:
-        """Ship what is left and end the parent run; False if the store did not take all of it in `patience_s` seconds."""
+        """Ship what is left and end the parent run; False if the store did not take it all in `patience_s` seconds."""
         self._end = end
         self._done.set()
         self._wake.set()

@@ -57,7 +57,7 @@ def test_complete_trials_come_first_by_objective_then_the_others_by_number(playe
 def test_those_that_have_ended_are_known_without_a_file_of_theirs(played):
     here = played()
     shutil.rmtree(here.folder / "trials")
-    found = [(trial.number, trial.end.state, trial.values) for trial in trials.ended(here.study)]
+    found = [(trial.number, trial.end.state, trial.values) for trial in here.study.ended()]
     assert found == [
         (0, "COMPLETE", (0.3,)),
         (1, "COMPLETE", (0.4,)),
