@@ -28,10 +28,14 @@ class Found(NamedTuple):
     problems: tuple[str, ...] = ()
 
 
-def problems(data: Data, *, text: bool = True) -> list[str]:
-    """Every problem of the files of ``data`` and, with ``text``, of its text vectors, one line each.
+def check(data: Data, *, text: bool = True) -> list[str]:
+    """Say everything that would stop a run on ``data``: files, malformed lines, text vectors; [] if nothing would.
 
     Files that did not change are kept in mind, so that a sweep's many checks read them once.
+
+    Args:
+        data: the data set.
+        text: True if the run reads the text vectors.
     """
     found: list[str] = []
     items = synthetic.ITEMS if data.name == synthetic.NAME else None
@@ -55,7 +59,7 @@ def item_count(data: Data) -> int | None:
         return synthetic.ITEMS
     try:
         folder = atomic.locate(data.name, data.root)
-    except DataError:  # told by `problems`
+    except DataError:  # told by `check`
         return None
     paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
     return _read(*paths, _signature(*paths)).items

@@ -195,7 +195,7 @@ def check(config: Config) -> list[str]:
     Returns:
         One line a problem (rule, value, remedy); empty where the trial can start.
     """
-    from trainables.data.config import check as check_data
+    from trainables.data.checks import check as check_data
     from trainables.language.engines.deepspeed_json import problems as engine_problems
     from trainables.language.llm_config import check as check_llm
 

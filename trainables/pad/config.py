@@ -268,8 +268,8 @@ def check(config: Config) -> list[str]:
         One line a problem (rule, value, remedy); empty where the trial can start. That every bucket gets an item is
         only bounded here, by their number; a trial finds the rest before it trains.
     """
+    from trainables.data.checks import check as check_data
     from trainables.data.checks import item_count
-    from trainables.data.config import check as check_data
 
     only_ids = isinstance(config.method, Id) or (isinstance(config.method, Single) and config.method.phases == "bce")
     found = check_data(config.data, text=not only_ids)
