@@ -15,14 +15,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from trainables.language.engines.bfloat16 import Bfloat16
 from trainables.language.engines.deepspeed_json import Merged, merged
-from trainables.language.engines.engine import State
 from trainables.language.engines.engine_config import EngineConfig
 from trainables.language.engines.restore import ModuleSnapshot
 from trainables.language.engines.schedule import learning_rate_at
-from trainables.language.engines.torch_engine import Bfloat16
 from trainables.language.engines.trained import (
     MOMENTS,
+    State,
     adamw_moments,
     gradients_of,
     plain,
