@@ -8,8 +8,8 @@ import torch
 
 from trainables.data.batches import batches
 from trainables.data.splits import Rows, Splits
-from trainables.hatllm.compose import Method
 from trainables.hatllm.cooccurrence import cooccurrence
+from trainables.hatllm.parts import Method
 from trainables.language.masks import Spans
 from trainables.language.prompts import Prompts
 from trainables.seqrec.curves import write_curves

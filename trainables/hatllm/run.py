@@ -13,9 +13,10 @@ from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences, load
 from trainables.data.splits import Rows, Splits, split
 from trainables.data.tags import tag_rows
-from trainables.hatllm.compose import Ingredients, Method, compose
+from trainables.hatllm.compose import compose
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.diagnostics import write_diagnostics
+from trainables.hatllm.parts import Ingredients, Method
 from trainables.hatllm.training import train
 from trainables.language.engines.engine import Engine, make_engine
 from trainables.language.llm import borrowed, pieces

@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from trainables.config import flatten
 from trainables.data.batches import Batch
-from trainables.hatllm.compose import Ingredients, Method, full, sasrec_table, vectors_only
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.methods_config import E4SRec, SLMRec
+from trainables.hatllm.parts import Ingredients, Method, full, sasrec_table, vectors_only
 from trainables.hatllm.recommender import Recommender
 from trainables.hatllm.sasrec import SilentTrial
 from trainables.hatllm.training import train

@@ -12,9 +12,10 @@ from trainables.config import build
 from trainables.data.batches import batches
 from trainables.data.sequences import load
 from trainables.data.splits import split
-from trainables.hatllm.compose import Ingredients, compose, prompts
+from trainables.hatllm.compose import compose
 from trainables.hatllm.config import Config, micro_batches
 from trainables.hatllm.inputs import one_layer, two_layers
+from trainables.hatllm.parts import Ingredients, prompts
 from trainables.hatllm.run import run
 from trainables.language.llm import borrowed, pieces
 from trainables.language.title_states import states_of

@@ -9,8 +9,8 @@ from tests.worker.hatllm.test_run import SMALL, metrics_of
 from trainables.config import build
 from trainables.data.sequences import load
 from trainables.data.splits import split
-from trainables.hatllm.compose import Ingredients
 from trainables.hatllm.config import Config
+from trainables.hatllm.parts import Ingredients
 from trainables.hatllm.run import run
 from trainables.hatllm.slmrec import as_teacher, teacher_settings, trained_teacher
 from trainables.language.llm import borrowed, pieces
