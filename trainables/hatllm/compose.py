@@ -25,13 +25,17 @@ def compose(ingredients: Ingredients) -> Method:
         case E4SRec():
             return vectors_only(ingredients, sasrec_table(ingredients))
         case LiteLLM4Rec():
-            return vectors_only(
-                ingredients, states_of(ingredients.config, ingredients.trial, ingredients.pieces, ingredients.base)
-            )
+            return vectors_only(ingredients, title_vectors(ingredients))
         case LLaRA() as method:
             return llara(ingredients, method)
         case SLMRec() as method:
             return slmrec(ingredients, method)
+
+
+def title_vectors(ingredients: Ingredients) -> torch.Tensor:
+    """Each title's state (I, H) in the frozen language model."""
+    config, trial = ingredients.config, ingredients.trial
+    return states_of(config.llm, config.data, config.prompt, trial, ingredients.pieces, ingredients.base)
 
 
 def llara(ingredients: Ingredients, method: LLaRA) -> Method:

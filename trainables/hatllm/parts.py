@@ -14,11 +14,12 @@ from trainables.hatllm import inputs
 from trainables.hatllm.config import Config, LinearHead
 from trainables.hatllm.head import Head, ItemTableHead
 from trainables.hatllm.head import LinearHead as Linear
-from trainables.hatllm.plan import Kind, unmasked
+from trainables.hatllm.plan import unmasked
 from trainables.hatllm.reader import LastToken, ThroughBackbone
 from trainables.hatllm.recommender import Recommender
 from trainables.hatllm.sasrec import table_of
 from trainables.language.llm import adapted, first_layers
+from trainables.language.masks import Kind
 from trainables.language.prompts import Prompts
 from trainables.seqrec.randomness import generator_for
 from trainables.trial import Trial

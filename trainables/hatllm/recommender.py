@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from trainables.hatllm.head import Head
-from trainables.hatllm.plan import Kind
 from trainables.hatllm.reader import LastToken, ThroughBackbone
 from trainables.language.attention import Watch
-from trainables.language.masks import block_masks, masks
+from trainables.language.masks import Kind, block_masks, masks
 from trainables.language.prompts import Prompt
 
 

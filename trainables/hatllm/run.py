@@ -46,8 +46,8 @@ def run(config: Config, trial: Trial) -> None:
     if trial.rank == 0:
         trial.tag("data.fingerprint", sequences.fingerprint)
         tag_rows(trial, splits, config.data)
-    prompt_pieces = pieces(config, trial)
-    with borrowed(config, trial) as base:
+    prompt_pieces = pieces(config.llm, config.data, config.prompt, trial)
+    with borrowed(config.llm, config.data, config.prompt, trial) as base:
         made = compose(Ingredients(config, trial, sequences, splits, prompt_pieces, base))
         engine = make_engine(
             made.model,

@@ -104,13 +104,13 @@ def as_teacher(ingredients: Ingredients, method: SLMRec) -> Ingredients:
 def trained_teacher(ingredients: Ingredients, method: SLMRec) -> StageResult:
     """The teacher of the trial that ``ingredients`` is for, trained here or by another trial."""
     asked = as_teacher(ingredients, method)
-    trial = ingredients.trial
+    config, trial = asked.config, ingredients.trial
     return trial.stages.get(
         teacher_weights,
         {
             "data": ingredients.splits.trained_on,
-            "settings": teacher_settings(asked.config),
-            "llm": stands_for(asked.config, trial),
+            "settings": teacher_settings(config),
+            "llm": stands_for(config.llm, config.data, config.prompt, trial),
         },
         context={"ingredients": asked},
         notify=trial.status,

@@ -6,11 +6,12 @@ open, so that no row of the softmax is empty, not even a padding token's.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from trainables.hatllm.plan import Kind
+Kind = Literal["in", "or", "cr", "cr_pre"]
+"""Masks by name: intra-item, original, cross-item, cross-item without last tokens."""
 
 
 @dataclass(frozen=True)

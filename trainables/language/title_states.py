@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.hatllm.config import Config
+from trainables.data.config import Data
 from trainables.language.llm import stands_for
+from trainables.language.llm_config import LLM
 from trainables.language.masks import Spans, masks
+from trainables.language.prompt_config import PromptConfig
 from trainables.storage.stages import Arrays, stage
 from trainables.trial import Trial
 
@@ -36,12 +38,14 @@ def title_states(pieces: Mapping[str, np.ndarray], llm: Any, max_title_tokens: i
     return {"states": np.concatenate([np.zeros_like(states_IH[:1]), states_IH])}
 
 
-def states_of(config: Config, trial: Trial, pieces: Mapping[str, np.ndarray], base: nn.Module) -> torch.Tensor:
-    """The item vectors (I, H) of ``config``'s language model, made here or by another trial."""
-    llm = stands_for(config, trial)
+def states_of(
+    llm: LLM, data: Data, prompt: PromptConfig, trial: Trial, pieces: Mapping[str, np.ndarray], base: nn.Module
+) -> torch.Tensor:
+    """The item vectors (I, H) of the language model ``base``, made here or by another trial."""
+    inputs = {"pieces": pieces, "llm": stands_for(llm, data, prompt, trial)}
     result = trial.stages.get(
         title_states,
-        {"pieces": pieces, "llm": llm, "max_title_tokens": config.prompt.max_title_tokens},
+        {**inputs, "max_title_tokens": prompt.max_title_tokens},
         context={"base": base},
         notify=trial.status,
     )
