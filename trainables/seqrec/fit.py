@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -141,7 +140,7 @@ def adam(
 ) -> torch.optim.Adam:
     """Adam over all trained parameters of ``model`` in one fused kernel, a quarter of the plain one's time on a CPU."""
     spared = {id(parameter) for parameter in undecayed}
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = trained_parameters(model)
     groups: list[dict[str, Any]] = [{"params": [p for p in trained if id(p) not in spared]}]
     if spared:
         groups.append({"params": [p for p in trained if id(p) in spared], "weight_decay": 0.0})
@@ -149,21 +148,9 @@ def adam(
     return kind(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
 
-def parameters(model: nn.Module) -> int:
-    """How many numbers training changes."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def write_weights(path: Path, model: nn.Module) -> None:
-    """Write the model's weights as safetensors, readable without this code."""
-    write_tensors(path, model.state_dict())
-
-
-def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write ``tensors`` by name as safetensors."""
-    from safetensors.torch import save_file
-
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of ``model`` that training changes."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _train_epoch(

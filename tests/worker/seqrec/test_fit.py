@@ -11,7 +11,7 @@ from torch import nn
 
 from trainables.data.batches import Batch
 from trainables.data.splits import Rows
-from trainables.seqrec.fit import Progress, fit, write_weights
+from trainables.seqrec.fit import Progress, fit
 from trainables.seqrec.layers import Dropout, linear
 from trainables.trial import LocalTrial, TrialStopped
 
@@ -202,11 +202,3 @@ def test_no_rows_and_several_ranks_are_refused(tmp_path: Path) -> None:
         Task().fit(LocalTrial(tmp_path), rows=rows(0))
     with pytest.raises(ValueError, match=r"one rank, but got 2; set resources.workers to 1"):
         Task().fit(LocalTrial(tmp_path, world_size=2))
-
-
-def test_weights_are_written_as_safetensors(tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
-    task = Task()
-    write_weights(tmp_path / "best.safetensors", task.model)
-    assert torch.equal(load_file(tmp_path / "best.safetensors")["3.weight"], task.model[3].weight)
