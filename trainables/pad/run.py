@@ -59,27 +59,20 @@ def run(config: Config, trial: Trial) -> None:
 
     done = fit(
         model,
+        config.fit,
         loss=loss,
         rows=splits.train,
         evaluate=lambda: ranking_metrics("valid", ranks(splits.valid), TOP_K),
         trial=trial.phase("", offset=method.steps),
-        epochs=config.fit.epochs,
-        patience=config.fit.patience,
-        batch_size=config.fit.batch_size,
-        learning_rate=config.fit.learning_rate,
-        weight_decay=config.fit.weight_decay,
-        decoupled=config.fit.optimiser == "adamw",
         undecayed=gate_weights,
         examples=positions,
         objective=OBJECTIVE,
-        keep=config.fit.keep,
-        matmul=config.fit.matmul,
     )
     report_test(
         trial,
         splits.test,
         ranks,
-        step=method.steps + done.kept_epoch(config.fit.keep),
+        step=method.steps + done.kept_epoch(config.fit),
         weights=model.state_dict(),
         trained=trained_parameters(model),
         extra=lambda rank_N: {

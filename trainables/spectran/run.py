@@ -50,6 +50,7 @@ def run(config: Config, trial: Trial) -> None:
 
     done = fit(
         model,
+        config.fit,
         loss=sampled_loss(
             items,
             backbone,
@@ -62,20 +63,12 @@ def run(config: Config, trial: Trial) -> None:
         rows=splits.train,
         evaluate=lambda: ranking_metrics("valid", ranks(splits.valid), TOP_K),
         trial=trial,
-        epochs=config.fit.epochs,
-        patience=config.fit.patience,
-        batch_size=config.fit.batch_size,
-        learning_rate=config.fit.learning_rate,
-        weight_decay=config.fit.weight_decay,
-        decoupled=config.fit.optimiser == "adamw",
-        keep=config.fit.keep,
-        matmul=config.fit.matmul,
     )
     report_test(
         trial,
         splits.test,
         ranks,
-        step=done.kept_epoch(config.fit.keep),
+        step=done.kept_epoch(config.fit),
         weights=model.state_dict(),
         trained=trained_parameters(model),
         extra=lambda _: write_diagnostics(items, trial),

@@ -11,6 +11,7 @@ from torch import nn
 
 from trainables.data.batches import Batch
 from trainables.data.splits import Rows
+from trainables.seqrec.config import Fit
 from trainables.seqrec.fit import Progress, fit
 from trainables.seqrec.layers import Dropout, linear
 from trainables.trial import LocalTrial, TrialStopped
@@ -42,9 +43,11 @@ class Task:
         return {"valid/ndcg_20": float(scores_NI.softmax(1).diagonal().mean().detach())}
 
     def fit(self, trial: LocalTrial, **changed: object) -> Progress:
-        settings = {"epochs": 8, "patience": 8, "batch_size": 16, "learning_rate": 0.05, "rows": rows(),
-                    "evaluate": self.evaluate, "loss": self.loss}  # fmt: skip
-        return fit(self.model, trial=trial, **(settings | changed))  # type: ignore[arg-type]
+        fields = {"epochs": 8, "patience": 8, "batch_size": 16, "learning_rate": 0.05}
+        named = {"rows": rows(), "evaluate": self.evaluate, "loss": self.loss}
+        for name, value in changed.items():
+            (fields if name in vars(Fit()) else named)[name] = value
+        return fit(self.model, Fit(**fields), trial=trial, **named)  # type: ignore[arg-type]
 
 
 def numbers(lines: Lines) -> Lines:
