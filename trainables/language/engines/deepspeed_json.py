@@ -4,13 +4,13 @@ Standard library only, so that a sweep can be checked without DeepSpeed. "auto" 
 and for DeepSpeed's own default elsewhere.
 """
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainables.fields import did_you_mean
 from trainables.language.engines.engine_config import EngineConfig
 
 AUTO = "auto"
@@ -169,8 +169,7 @@ class _Merging:
     def _refuse_others(self, part: Mapping[str, Any], allowed: tuple[str, ...], rule: str) -> None:
         for key in part:
             if key not in allowed:
-                near = difflib.get_close_matches(key, allowed, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "leave it out"
+                hint = did_you_mean(key, allowed, "leave it out")
                 self._say("file", f"must have {rule}, but got {key!r}; {hint}")
 
     def _adamw(self, learning_rate: float) -> tuple[tuple[float, float], float]:
