@@ -110,13 +110,13 @@ def settings_of(config: Any, reads: tuple[str, ...]) -> dict[str, Any]:
 
 def field_names(cls: type) -> dict[str, Field]:
     """Every dotted scalar field of every choice of `cls`, in the order of the classes."""
-    found: dict[str, Field] = {}
+    fields: dict[str, Field] = {}
     for field in _walk(cls, None, "", ()):
-        earlier = found.get(field.name)
+        earlier = fields.get(field.name)
         if earlier is not None:  # one name in two choices: the first one's type and default stand for both
             field = dataclasses.replace(earlier, choices=tuple(dict.fromkeys(earlier.choices + field.choices)))
-        found[field.name] = field
-    return found
+        fields[field.name] = field
+    return fields
 
 
 def _walk(cls: type, base: Any, prefix: str, choice: tuple[str, ...]) -> Iterator[Field]:
@@ -193,11 +193,11 @@ def _build(
     if len(problems) > before:
         return None
     try:
-        made: object = cls(**given) if base is None else dataclasses.replace(base, **given)
+        part: object = cls(**given) if base is None else dataclasses.replace(base, **given)
     except ValueError as error:  # a rule across fields, from the class's own __post_init__
         problems.append(f"{prefix[:-1]}: {error}" if prefix else str(error))
         return None
-    return made
+    return part
 
 
 def _chosen(

@@ -140,10 +140,10 @@ def locate_vectors(data: Data) -> Path:
             )
         path = atomic.locate(data.name, data.root) / path
     if not path.is_file():
-        there = sorted(file.name for file in path.parent.glob("*.npy"))
+        names = sorted(file.name for file in path.parent.glob("*.npy"))
         raise DataError(
             f"data.text: a .npy name must be a file beside the data, but {path} is not there; "
-            f"{'choose from ' + ', '.join(there) if there else f'write {TFIDF!r}, which needs no file'}"
+            f"{'choose from ' + ', '.join(names) if names else f'write {TFIDF!r}, which needs no file'}"
         )
     return path
 

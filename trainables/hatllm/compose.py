@@ -45,14 +45,15 @@ def llara(ingredients: Ingredients, method: LLaRA) -> Method:
     for all items, in each vector's place.
     """
     config = ingredients.config
-    made = inputs.two_layers(sasrec_table(ingredients), width(ingredients.base), generator_for(config.seed, "inputs"))
+    generator = generator_for(config.seed, "inputs")
+    vectors = inputs.two_layers(sasrec_table(ingredients), width(ingredients.base), generator)
     both, alone = prompts(ingredients, slot=True), prompts(ingredients)
 
     def trained_on(step: int) -> Prompts:
         chance = torch.rand((), generator=generator_for(config.seed, "curriculum", step))
         return both if bool(chance * config.fit.steps < step) else alone
 
-    model = recommender(ingredients, full(ingredients), inputs=made)
+    model = recommender(ingredients, full(ingredients), inputs=vectors)
     return Method(both, model, trained_on if method.curriculum else None)
 
 

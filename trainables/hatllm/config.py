@@ -79,7 +79,7 @@ class ItemTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class SASRecConfig:
     """SASRec, trained once a data set and seed, whose item vectors are read by heads and inputs that need them."""
 
     dim: Annotated[int, at_least(1)] = 128
@@ -144,7 +144,7 @@ class Config:
     """From a state to scores of all items."""
     lora: Lora = field(default_factory=Lora)
     """What of the language model is trained."""
-    sasrec: Table = field(default_factory=Table)
+    sasrec: SASRecConfig = field(default_factory=SASRecConfig)
     """Item vectors, and the backbone of `cross: sasrec`; not read by others."""
     attention: Literal["sdpa", "flex"] = "sdpa"
     """PyTorch's kernel: `flex` makes block-sparse masks, on a GPU only."""

@@ -53,9 +53,10 @@ class Method:
 
 def vectors_only(ingredients: Ingredients, table_ID: torch.Tensor, plan: tuple[Kind, ...] | None = None) -> Method:
     """E4SRec, Lite-LLM4Rec and, with a shorter ``plan``, SLMRec: an item is a vector, and no word."""
-    made = inputs.one_layer(table_ID, width(ingredients.base), generator_for(ingredients.config.seed, "inputs"))
+    vectors = inputs.one_layer(table_ID, width(ingredients.base), generator_for(ingredients.config.seed, "inputs"))
     return Method(
-        prompts(ingredients, titles=False, slot=True), recommender(ingredients, plan or full(ingredients), inputs=made)
+        prompts(ingredients, titles=False, slot=True),
+        recommender(ingredients, plan or full(ingredients), inputs=vectors),
     )
 
 
@@ -77,7 +78,7 @@ def recommender(
     config = ingredients.config
     base = ingredients.base if len(plan) == config.llm.num_layers else first_layers(ingredients.base, len(plan))
     reader = reader or LastToken(width(ingredients.base))
-    made = Recommender(
+    model = Recommender(
         adapted(base, config.lora, seed=config.seed),
         plan=plan,
         reader=reader,
@@ -85,7 +86,7 @@ def recommender(
         inputs=inputs,
         flex=config.attention == "flex",
     )
-    return made.to(ingredients.trial.device)
+    return model.to(ingredients.trial.device)
 
 
 def make_head(ingredients: Ingredients, states: int) -> Head:
@@ -122,5 +123,5 @@ def full(ingredients: Ingredients) -> tuple[Kind, ...]:
 
 def width(base: nn.Module) -> int:
     """H, of the language model's states."""
-    found: int = base.config.hidden_size  # type: ignore[union-attr,assignment]
-    return found
+    hidden_size: int = base.config.hidden_size  # type: ignore[union-attr,assignment]
+    return hidden_size

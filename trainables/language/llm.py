@@ -123,14 +123,14 @@ def adapted(model: nn.Module, lora: Lora, *, seed: int) -> nn.Module:
     )
     with warnings.catch_warnings():  # peft asks transformers by an old name
         warnings.filterwarnings("ignore", category=FutureWarning)
-        made: nn.Module = get_peft_model(model, settings)
+        wrapped: nn.Module = get_peft_model(model, settings)
     generator = torch.Generator().manual_seed(seed_for(seed, "lora"))
-    for name, weight in made.named_parameters():
+    for name, weight in wrapped.named_parameters():
         if "lora_A" in name:  # peft's own draw (Kaiming, a = sqrt 5), from our generator
             bound = weight.shape[1] ** -0.5
             with torch.no_grad():
                 weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))
-    return made
+    return wrapped
 
 
 def first_layers(model: nn.Module, layers: int) -> nn.Module:
@@ -179,10 +179,10 @@ def _from_path(llm: Any) -> nn.Module:
     problem = pretrained.problem(llm.path, llm.num_layers)
     if problem:
         raise pretrained.SourceError(problem)
-    made: nn.Module = AutoModel.from_pretrained(
+    model: nn.Module = AutoModel.from_pretrained(
         str(cache.fetch(llm.path)), dtype=getattr(torch, llm.dtype), attn_implementation="sdpa"
     )
-    return made
+    return model
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -34,8 +34,8 @@ def masks(spans: Spans, kinds: Iterable[Kind]) -> dict[Kind, torch.Tensor]:
         kinds: which masks are wanted; each is made once.
     """
     original_BTT = original(spans)
-    made = {kind: original_BTT if kind == "or" else original_BTT & ~closed(spans, kind) for kind in set(kinds)}
-    return {kind: mask_BTT[:, None] for kind, mask_BTT in made.items()}
+    by_kind = {kind: original_BTT if kind == "or" else original_BTT & ~closed(spans, kind) for kind in set(kinds)}
+    return {kind: mask_BTT[:, None] for kind, mask_BTT in by_kind.items()}
 
 
 def original(spans: Spans) -> torch.Tensor:

@@ -31,8 +31,8 @@ def title_states(pieces: Mapping[str, np.ndarray], llm: Any, max_title_tokens: i
     """
     tokens, ends = np.array(pieces["tokens"]), np.array(pieces["ends"])
     titles = [tokens[begin : min(end, begin + max_title_tokens)] for begin, end in itertools.pairwise(ends)]
-    found = [_last_states(base, titles[start : start + BATCH]) for start in range(0, len(titles), BATCH)]
-    states_IH = np.concatenate(found)
+    batches = [_last_states(base, titles[start : start + BATCH]) for start in range(0, len(titles), BATCH)]
+    states_IH = np.concatenate(batches)
     states_IH -= states_IH.mean(axis=0)
     states_IH /= max(float(np.linalg.norm(states_IH, axis=1).mean()), 1e-12)
     return {"states": np.concatenate([np.zeros_like(states_IH[:1]), states_IH])}
@@ -63,11 +63,11 @@ def _last_states(base: nn.Module, titles: list[np.ndarray]) -> np.ndarray:
     token, real = torch.from_numpy(token_BT).to(device), torch.from_numpy(real_BT).to(device)
     mask = masks(Spans(torch.zeros_like(token), torch.zeros_like(real), real), ["or"])["or"]
     layers: int = base.config.num_hidden_layers  # type: ignore[union-attr,assignment]
-    found = base(
+    output = base(
         input_ids=token,
         position_ids=(real.cumsum(dim=1) - 1).clamp(min=0),
         use_cache=False,
         layer_masks=[mask] * layers,
     )
-    states: np.ndarray = found.last_hidden_state[:, -1].float().cpu().numpy()
+    states: np.ndarray = output.last_hidden_state[:, -1].float().cpu().numpy()
     return states

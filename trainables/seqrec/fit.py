@@ -23,7 +23,7 @@ Weights = dict[str, torch.Tensor]
 
 
 @dataclass
-class Progress:
+class EpochProgress:
     """Where a training stands after a whole epoch."""
 
     epoch: int = 0
@@ -56,7 +56,7 @@ def fit(
     examples: Callable[[Batch], int] = len,
     seed: int | None = None,
     part: str = "fit",
-) -> Progress:
+) -> EpochProgress:
     """Train ``model`` in place and leave it at its best epoch, or the last.
 
     Every epoch reports ``train/loss``, what ``evaluate`` returns, ``trial/examples_per_second`` (of training alone) and
@@ -177,7 +177,9 @@ def micro_batches(batch: Batch, divisor: int, examples: Callable[[Batch], int] =
             yield part, held / count
 
 
-def _state(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, best: Weights) -> dict[str, Any]:
+def _state(
+    model: nn.Module, optimiser: torch.optim.Optimizer, progress: EpochProgress, best: Weights
+) -> dict[str, Any]:
     return {
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
@@ -188,12 +190,12 @@ def _state(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progres
 
 def _restore(
     model: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any] | None
-) -> tuple[Progress, Weights]:
+) -> tuple[EpochProgress, Weights]:
     """Progress and best weights as saved, with model and optimiser set to go on; the beginning where none is saved."""
     if state is None:
-        return Progress(), {}
+        return EpochProgress(), {}
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     best = state["model"] if state["best"] is None else state["best"]
     device = next(model.parameters()).device
-    return Progress(**state["progress"]), {name: tensor.to(device) for name, tensor in best.items()}
+    return EpochProgress(**state["progress"]), {name: tensor.to(device) for name, tensor in best.items()}

@@ -12,7 +12,7 @@ from torch import nn
 from trainables.data.batches import Batch
 from trainables.data.splits import Rows
 from trainables.seqrec.config import Fit
-from trainables.seqrec.fit import Progress, fit
+from trainables.seqrec.fit import EpochProgress, fit
 from trainables.seqrec.layers import Dropout, linear
 from trainables.trial import LocalTrial, TrialStopped
 
@@ -42,7 +42,7 @@ class Task:
         scores_NI = self.model(torch.arange(5.0)[:, None].repeat(1, 4))
         return {"valid/ndcg_20": float(scores_NI.softmax(1).diagonal().mean().detach())}
 
-    def fit(self, trial: LocalTrial, **changed: object) -> Progress:
+    def fit(self, trial: LocalTrial, **changed: object) -> EpochProgress:
         fields = {"epochs": 8, "patience": 8, "batch_size": 16, "learning_rate": 0.05}
         named = {"rows": rows(), "evaluate": self.evaluate, "loss": self.loss}
         for name, value in changed.items():

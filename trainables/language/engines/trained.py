@@ -38,12 +38,12 @@ def require_same(shapes: Mapping[str, tuple[int, ...]], state: State) -> None:
 
 def gradients_of(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
     """Their gradients, zero where the step did not reach a parameter: all take every step, on all ranks alike."""
-    found = []
+    gradients = []
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        found.append(parameter.grad)
-    return found
+        gradients.append(parameter.grad)
+    return gradients
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
