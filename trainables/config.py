@@ -15,14 +15,24 @@ Nothing is converted but int to float and list to tuple: "64" is no number and T
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
-from trainables.fields import Limit, WrongValueError, above, at_least, at_most, between, docs_of, read_value, type_name
+from trainables.fields import (
+    Limit,
+    WrongValueError,
+    above,
+    at_least,
+    at_most,
+    between,
+    did_you_mean,
+    docs_of,
+    read_value,
+    type_name,
+)
 
 __all__ = [
     "ConfigError",
@@ -100,13 +110,13 @@ def settings_of(config: Any, reads: tuple[str, ...]) -> dict[str, Any]:
 
 def field_names(cls: type) -> dict[str, Field]:
     """Every dotted scalar field of every choice of `cls`, in the order of the classes."""
-    found: dict[str, Field] = {}
+    fields: dict[str, Field] = {}
     for field in _walk(cls, None, "", ()):
-        earlier = found.get(field.name)
+        earlier = fields.get(field.name)
         if earlier is not None:  # one name in two choices: the first one's type and default stand for both
             field = dataclasses.replace(earlier, choices=tuple(dict.fromkeys(earlier.choices + field.choices)))
-        found[field.name] = field
-    return found
+        fields[field.name] = field
+    return fields
 
 
 def _walk(cls: type, base: Any, prefix: str, choice: tuple[str, ...]) -> Iterator[Field]:
@@ -183,11 +193,11 @@ def _build(
     if len(problems) > before:
         return None
     try:
-        made: object = cls(**given) if base is None else dataclasses.replace(base, **given)
+        part: object = cls(**given) if base is None else dataclasses.replace(base, **given)
     except ValueError as error:  # a rule across fields, from the class's own __post_init__
         problems.append(f"{prefix[:-1]}: {error}" if prefix else str(error))
         return None
-    return made
+    return part
 
 
 def _chosen(
@@ -205,8 +215,7 @@ def _chosen(
     chosen = values["name"]
     if isinstance(chosen, str) and chosen in names:
         return names[chosen]
-    near = difflib.get_close_matches(str(chosen), list(names), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
+    hint = did_you_mean(chosen, names, f"choose from {', '.join(names)}")
     problems.append(f"{prefix}name: must be one of {', '.join(names)}, but got {chosen!r}; {hint}")
     return None
 
@@ -220,15 +229,11 @@ def _unknown(name: str, value: object, cls: type, parts: tuple[type, ...], prefi
             f"{prefix}{name}: {NO_FIELD} {prefix}name: {_names(cls)[0]}, which has none of that name, but got "
             f"{value!r}; it belongs to {prefix}name: {others}"
         )
-    known = list(field_names(cls))
-    same = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
-    near = same or difflib.get_close_matches(name, known, n=1)
-    if near:
-        hint = f"did you mean {prefix}{near[0]}?"
-    else:
-        hints = _hints(cls)
-        level = (field.name + (".*" if _parts(hints[field.name]) else "") for field in dataclasses.fields(cls))
-        hint = f"the fields are {', '.join(prefix + field for field in level)}"
+    names, hints = field_names(cls), _hints(cls)
+    same = [other for other in names if other.rpartition(".")[2] == name.rpartition(".")[2]]
+    level = (field.name + (".*" if _parts(hints[field.name]) else "") for field in dataclasses.fields(cls))
+    fields = f"the fields are {', '.join(prefix + field for field in level)}"
+    hint = did_you_mean(same[0] if same else name, names, fields, lambda near: prefix + near)
     return f"{prefix}{name}: {NO_FIELD} {cls.__name__}, but got {value!r}; {hint}"
 
 

@@ -13,6 +13,7 @@ import re
 import textwrap
 import types
 import typing
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 _LONGEST_NAME = 100
@@ -78,6 +79,12 @@ def require_name(what: str, name: str) -> None:
         )
 
 
+def did_you_mean(name: object, choices: Iterable[str], otherwise: str, show: Callable[[str], str] = repr) -> str:
+    """Say what to write for a name that is none of ``choices``: the nearest, or ``otherwise`` where none is near."""
+    near = difflib.get_close_matches(str(name), list(choices), n=1)
+    return f"did you mean {show(near[0])}?" if near else otherwise
+
+
 def read_value(hint: Any, value: object) -> object:
     """`value` as the type `hint` has it (an int becomes a float, a list a tuple, where the type asks for it).
 
@@ -128,8 +135,7 @@ def _read_literal(choices: tuple[Any, ...], value: object) -> object:
     for choice in choices:
         if type(choice) is type(value) and choice == value:
             return choice
-    near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
-    hint = f"did you mean {near[0]}?" if near else "choose one of them"
+    hint = did_you_mean(value, map(str, choices), "choose one of them", str)
     raise WrongValueError(f"must be one of {', '.join(map(str, choices))}, but got {value!r}; {hint}")
 
 

@@ -7,8 +7,6 @@ Only the parameters of the active branches exist in a point; constants are part 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -88,26 +86,12 @@ class Space:
         return cls(spec.parameters, spec.constraints, extra_constraints, resolve)
 
     @property
-    def storage_names(self) -> tuple[str, ...]:
-        """What Optuna calls the parameters that are suggested, in file order."""
-        return tuple(
-            self._storage_names[here.name, here.branch]
-            for here in self.places
-            if not isinstance(here.parameter, Constant)
-        )
-
-    @property
     def swept(self) -> tuple[str, ...]:
         """Names of the parameters that differ between trials, in file order."""
         places: dict[str, list[Parameter]] = {}
         for here in self.places:
             places.setdefault(here.name, []).append(here.parameter)
         return tuple(name for name, found in places.items() if len(found) > 1 or varies(found[0]))
-
-    @property
-    def fingerprint(self) -> str:
-        """A short hash of `canonical()`: equal for equal spaces, whatever the order of the file."""
-        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()[:16]
 
     def canonical(self) -> dict[str, Any]:
         """The space as JSON values: parameters by name, and conditions."""

@@ -88,7 +88,7 @@ def batch(folder: Path, rows: int, device: str) -> tuple[Prompt, torch.Tensor]:
     trial = LocalTrial(folder, stages=Stages(folder / "stages"))
     train = split(load(config.data, trial.stages), config.data).train
     part = next(batches(train, rows, torch.Generator().manual_seed(0), device))
-    return Prompts(pieces(config, trial))(part.history_BL), part.target_B
+    return Prompts(pieces(config.llm, config.data, config.prompt, trial))(part.history_BL), part.target_B
 
 
 def step(engine: Engine, prompt: Prompt, target_B: torch.Tensor) -> float:

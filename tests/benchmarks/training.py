@@ -98,7 +98,7 @@ class Clock:
         from trainables.spectran import run
         from trainables.trial import LocalTrial
 
-        adam, batches, rank, save = fit.adam, fit.batches, run.rank_targets, LocalTrial.save
+        adam, batches, rank, save = fit.adam, fit.batches, run.rank_rows, LocalTrial.save
 
         def timed_batches(*args: Any) -> Iterator[Any]:
             source = iter(batches(*args))
@@ -128,7 +128,7 @@ class Clock:
             with self.time("checkpoint"):
                 save(trial, state)
 
-        fit.adam, fit.batches, run.rank_targets = timed_adam, timed_batches, timed_rank  # type: ignore[assignment]
+        fit.adam, fit.batches, run.rank_rows = timed_adam, timed_batches, timed_rank  # type: ignore[assignment]
         LocalTrial.save = timed_save  # type: ignore[method-assign]
 
 

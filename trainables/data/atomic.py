@@ -26,7 +26,7 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class Table:
+class AtomicTable:
     """One atomic file: its columns as lists of strings, all of one length, in file order."""
 
     path: Path
@@ -102,16 +102,16 @@ def read_interactions(path: Path, ids: list[str]) -> tuple[np.ndarray, np.ndarra
     tokens = table.columns["user_id"]
     numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     users = np.fromiter(map(numbers.__getitem__, tokens), np.int64, len(tokens))
-    known = {token: number for number, token in enumerate(ids, start=1)}
+    number_of = {token: number for number, token in enumerate(ids, start=1)}
     tokens = table.columns["item_id"]
-    items = np.fromiter((known.get(token, 0) for token in tokens), np.int32, len(tokens))
+    items = np.fromiter((number_of.get(token, 0) for token in tokens), np.int32, len(tokens))
     if not items.all():
         rule = f"an item_id must be one of the {len(ids)} of {path.with_suffix('.item').name}"
         raise DataError(table.problem(rule, np.flatnonzero(items == 0), "item_id", "add the item or remove the line"))
     return users, items, _times(table)
 
 
-def read_table(path: Path, required: tuple[str, ...]) -> Table:
+def read_table(path: Path, required: tuple[str, ...]) -> AtomicTable:
     """Read one atomic file and check its form: text, header, as many fields on every line as the header names.
 
     Raises:
@@ -139,7 +139,7 @@ def read_table(path: Path, required: tuple[str, ...]) -> Table:
             f"but got {fields[broken[0]]}{others}; correct the line"
         )
     flat = body.replace("\n", "\t").split("\t")
-    return Table(path, {name: flat[number :: len(names)] for number, name in enumerate(names)})
+    return AtomicTable(path, {name: flat[number :: len(names)] for number, name in enumerate(names)})
 
 
 def _header(path: Path, header: str, required: tuple[str, ...]) -> list[str]:
@@ -161,13 +161,13 @@ def _header(path: Path, header: str, required: tuple[str, ...]) -> list[str]:
     return names
 
 
-def _refuse_empty(table: Table, column: str) -> None:
+def _refuse_empty(table: AtomicTable, column: str) -> None:
     if "" in table.columns[column]:
         empty = np.flatnonzero(np.array(table.columns[column], dtype=object) == "")
         raise DataError(table.problem(f"{column} must not be empty", empty, column, "fill it or remove the line"))
 
 
-def _times(table: Table) -> np.ndarray | None:
+def _times(table: AtomicTable) -> np.ndarray | None:
     tokens = table.columns.get("timestamp")
     if tokens is None:
         return None

@@ -16,8 +16,8 @@ from trainables.data.windows import untimed
 Signature = tuple[tuple[str, int, int], ...]
 
 
-class Found(NamedTuple):
-    """What is known of a data set's two files."""
+class FileFacts(NamedTuple):
+    """Facts of a data set's two files, and their problems."""
 
     items: int | None = None
     """How many there are; None where the `.item` file is broken."""
@@ -28,25 +28,29 @@ class Found(NamedTuple):
     problems: tuple[str, ...] = ()
 
 
-def problems(data: Data, *, text: bool = True) -> list[str]:
-    """Every problem of the files of ``data`` and, with ``text``, of its text vectors, one line each.
+def check(data: Data, *, text: bool = True) -> list[str]:
+    """Say everything that would stop a run on ``data``: files, malformed lines, text vectors; [] if nothing would.
 
     Files that did not change are kept in mind, so that a sweep's many checks read them once.
+
+    Args:
+        data: the data set.
+        text: True if the run reads the text vectors.
     """
-    found: list[str] = []
+    problems: list[str] = []
     items = synthetic.ITEMS if data.name == synthetic.NAME else None
     if data.name != synthetic.NAME:
         try:
             folder = atomic.locate(data.name, data.root)
         except DataError as error:
-            found.extend(error.problems)
+            problems.extend(error.problems)
         else:
             paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
             files = _read(*paths, _signature(*paths))
             items = files.items
-            found.extend(files.problems)
-            found.extend(_split_problems(data, files, paths[1]))
-    return found + _text_problems(data, items) if text else found
+            problems.extend(files.problems)
+            problems.extend(_split_problems(data, files, paths[1]))
+    return problems + _text_problems(data, items) if text else problems
 
 
 def item_count(data: Data) -> int | None:
@@ -55,20 +59,20 @@ def item_count(data: Data) -> int | None:
         return synthetic.ITEMS
     try:
         folder = atomic.locate(data.name, data.root)
-    except DataError:  # told by `problems`
+    except DataError:  # told by `check`
         return None
     paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
     return _read(*paths, _signature(*paths)).items
 
 
-def _split_problems(data: Data, files: Found, inter: Path) -> list[str]:
+def _split_problems(data: Data, files: FileFacts, inter: Path) -> list[str]:
     if files.lengths_U is None:
         return []
     problem = shortage(files.lengths_U, data)
-    found = [problem] if problem else []
+    problems = [problem] if problem else []
     if data.split == "time" and not files.timed:
-        found.append(untimed(_missing_times(inter, _signature(inter))))
-    return found
+        problems.append(untimed(_missing_times(inter, _signature(inter))))
+    return problems
 
 
 def _text_problems(data: Data, items: int | None) -> list[str]:
@@ -87,16 +91,16 @@ def _text_problems(data: Data, items: int | None) -> list[str]:
 
 
 @functools.lru_cache(maxsize=8)
-def _read(item: Path, inter: Path, signature: Signature) -> Found:
+def _read(item: Path, inter: Path, signature: Signature) -> FileFacts:
     try:
         ids, _ = atomic.read_items(item)
     except DataError as error:
-        return Found(problems=error.problems)
+        return FileFacts(problems=error.problems)
     try:
         users, _, times = atomic.read_interactions(inter, ids)
     except DataError as error:
-        return Found(len(ids), problems=error.problems)
-    return Found(len(ids), np.bincount(users), times is not None)
+        return FileFacts(len(ids), problems=error.problems)
+    return FileFacts(len(ids), np.bincount(users), times is not None)
 
 
 @functools.lru_cache(maxsize=8)

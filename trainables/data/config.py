@@ -1,4 +1,4 @@
-"""What a trainable may say about its data, and everything that can be wrong with it before a run."""
+"""Settings of a data set, its split and its text vectors."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -58,17 +58,3 @@ class Data:
         require_name("name", self.name)
         if self.text.endswith(".npy") and (".." in PurePath(self.text).parts or "\0" in self.text):
             raise ValueError(f"text must lie beside the data or be an absolute path, but got {self.text!r}; write that")
-
-
-def check(data: Data, *, text: bool = True) -> list[str]:
-    """Say everything that would stop a run on ``data``: files, malformed lines, text vectors; [] if nothing would.
-
-    Reads the files but imports no torch; quick enough to run before every sweep.
-
-    Args:
-        data: the data set.
-        text: whether the run reads the text vectors.
-    """
-    from trainables.data import checks
-
-    return checks.problems(data, text=text)

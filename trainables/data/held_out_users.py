@@ -26,9 +26,9 @@ def held_out_users(sequences: Sequences, data: Data) -> Splits:
     drawn = np.random.default_rng([data.split_seed, 0]).permutation(np.flatnonzero(end - start >= 2))
     first, second = len(drawn) * 8 // 10, len(drawn) * 9 // 10
     chosen = [np.sort(part) for part in (drawn[:first], drawn[first:second], drawn[second:])]
-    made = []
+    rows = []
     for users, which in zip(chosen, (data.train_rows, *[data.held_out_rows] * 2), strict=True):
         number, place = steps(start[users] + 1 if which == "all" else end[users] - 1, end[users])
-        made.append(rows_at(sequences, users[number], start[users][number], place, data.max_history))
-    train, valid, test = made
+        rows.append(rows_at(sequences, users[number], start[users][number], place, data.max_history))
+    train, valid, test = rows
     return Splits(train=train, valid=valid, test=test, origin=f"users {sequences.fingerprint}")

@@ -37,14 +37,14 @@ def split(sequences: Sequences, data: Data) -> Splits:
     if problem:
         raise DataError(problem)
     kinds = {"leave_one_out": leave_one_out, "users": held_out_users, "time": windows_by_time}
-    made = kinds[data.split](sequences, data)
+    splits = kinds[data.split](sequences, data)
     if data.eval_rows is None:
-        return made
+        return splits
     valid, test = (
         rows.sample(data.eval_rows, np.random.default_rng([data.split_seed, number]))
-        for number, rows in ((1, made.valid), (2, made.test))
+        for number, rows in ((1, splits.valid), (2, splits.test))
     )
-    return replace(made, valid=valid, test=test)
+    return replace(splits, valid=valid, test=test)
 
 
 def leave_one_out(sequences: Sequences, data: Data) -> Splits:
@@ -84,19 +84,19 @@ def shortage(lengths_U: np.ndarray, data: Data) -> str | None:
         longest = int(kept_U.max(initial=0))
         if longest >= 4:
             return None
-        need, found = "a user of 4 interactions or more", f"the longest of {len(kept_U)} users has {longest}"
+        need, has = "a user of 4 interactions or more", f"the longest of {len(kept_U)} users has {longest}"
     elif data.split == "users":
         enough = int((kept_U >= 2).sum())
         if enough >= LEAST_USERS:
             return None
-        need, found = f"{LEAST_USERS} users of 2 interactions or more", f"there are {enough}"
+        need, has = f"{LEAST_USERS} users of 2 interactions or more", f"there are {enough}"
     else:
         some_U = kept_U[kept_U >= 2]
         windows = int((some_U - first_targets(np.zeros_like(some_U), some_U, data.max_history)).sum())
         if windows >= LEAST_WINDOWS:
             return None
-        need, found = f"{LEAST_WINDOWS} windows (an item and at least one before it)", f"there are {windows}"
+        need, has = f"{LEAST_WINDOWS} windows (an item and at least one before it)", f"there are {windows}"
     return (
         f"data.split: {data.split} needs {need}, so that training, validation and test each have a row, "
-        f"but in {data.name} {found}; use a larger data set"
+        f"but in {data.name} {has}; use a larger data set"
     )

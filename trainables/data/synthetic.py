@@ -43,14 +43,14 @@ def titles(seed: int) -> list[str]:
     random = np.random.default_rng([seed, 0])
     names = _made_up_names(random, len(CATEGORIES) * SERIES, syllables=3)
     models = _made_up_names(random, MODELS, syllables=2)
-    made = []
+    texts = []
     for item in range(ITEMS):
         series = item // SERIES_ITEMS
         kind = random.choice(CATEGORIES[series // SERIES].split(), 2, replace=False)
         how = random.choice(ATTRIBUTES, 2, replace=False)
         model = models[random.integers(MODELS)]
-        made.append(f"{names[series].title()} {' '.join([*kind, *how])} {model.upper()}")
-    return made
+        texts.append(f"{names[series].title()} {' '.join([*kind, *how])} {model.upper()}")
+    return texts
 
 
 def interactions(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,5 @@
 """Text vectors of the items' titles: one float32 row an item, row 0 (padding) zero, computed once and shared."""
 
-import difflib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.packed import Packed
 from trainables.data.sequences import Sequences, catalogue
+from trainables.fields import did_you_mean
 from trainables.storage import cache
 from trainables.storage.stages import File, StageResult, Stages, stage
 
@@ -140,10 +140,10 @@ def locate_vectors(data: Data) -> Path:
             )
         path = atomic.locate(data.name, data.root) / path
     if not path.is_file():
-        there = sorted(file.name for file in path.parent.glob("*.npy"))
+        names = sorted(file.name for file in path.parent.glob("*.npy"))
         raise DataError(
             f"data.text: a .npy name must be a file beside the data, but {path} is not there; "
-            f"{'choose from ' + ', '.join(there) if there else f'write {TFIDF!r}, which needs no file'}"
+            f"{'choose from ' + ', '.join(names) if names else f'write {TFIDF!r}, which needs no file'}"
         )
     return path
 
@@ -154,11 +154,10 @@ def encoder_problem(text: str) -> str | None:
         return f"data.text: a model's path must be a folder, but {text!r} is not there; correct the path"
     if importlib.util.find_spec(ENCODER) is not None:
         return None
-    near = difflib.get_close_matches(text, [TFIDF], n=1)
+    hint = did_you_mean(text, [TFIDF], 'pip install -e ".[text]"')
     return (
         f"data.text: must be {TFIDF!r}, a .npy file beside the data, or a sentence-transformers model, which needs "
-        f"that package, but got {text!r} and it is not installed; "
-        + (f"did you mean {near[0]!r}?" if near else 'pip install -e ".[text]"')
+        f"that package, but got {text!r} and it is not installed; {hint}"
     )
 
 

@@ -51,9 +51,9 @@ def first_targets(start: np.ndarray, end: np.ndarray, max_history: int) -> np.nd
     return np.minimum(start + max_history, np.maximum(end - 1, start + 1))
 
 
-def untimed(found: str) -> str:
-    """The problem of data without complete times; ``found`` says what was found."""
+def untimed(missing: str) -> str:
+    """The problem of data without complete times; ``missing`` says what was found."""
     return (
-        f"data.split: time needs a timestamp on every interaction, but {found}; "
+        f"data.split: time needs a timestamp on every interaction, but {missing}; "
         "choose leave_one_out or users, or complete the timestamps"
     )

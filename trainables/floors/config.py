@@ -31,6 +31,6 @@ class Config:
 
 def check(config: Config) -> list[str]:
     """Say what is wrong with the data before anything starts; [] if nothing is."""
-    from trainables.data.config import check as check_data
+    from trainables.data.checks import check as check_data
 
     return check_data(config.data, text=False)

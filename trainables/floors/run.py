@@ -12,7 +12,7 @@ from trainables.data.tags import tag_rows
 from trainables.floors.config import Config
 from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
 from trainables.seqrec.config import TOP_K
-from trainables.seqrec.evaluate import rank_rows, write_ranks
+from trainables.seqrec.evaluate import rank_rows, report_test
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.trial import Trial
 
@@ -35,9 +35,7 @@ def run(config: Config, trial: Trial) -> None:
     if trial.load() is None:
         trial.report(0, ranking_metrics("valid", ranks(splits.valid), TOP_K))
         trial.save({"validated": True})
-    test_N = ranks(splits.test)
-    write_ranks(trial.artifact("ranks.npy"), splits.test, test_N)
-    trial.report(0, ranking_metrics("test", test_N, TOP_K))
+    report_test(trial, splits.test, ranks, step=0)
 
 
 def scorer(config: Config, counts: Counts) -> Callable[[Batch], torch.Tensor]:

@@ -8,6 +8,7 @@ from trainables.data.config import Data
 from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA, SLMRec
 from trainables.language.engines.engine_config import EngineConfig
 from trainables.language.llm_config import LLM, Lora, Tiny
+from trainables.language.prompt_config import PromptConfig
 from trainables.seqrec.config import split_metrics
 
 __all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches"]
@@ -33,24 +34,6 @@ CONSTRAINTS = (
 
 _FLEX_WIDTH = 16
 """Of an attention head, the least that FlexAttention's kernel takes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """How a history becomes a text: Table 1 under the headers of Alpaca's frame, as BIGRec has it, but without the
-    sentence that opens that frame, and asking for "a new one" where Table 1 asks for "a new movie"."""
-
-    noun: str = "products"
-    """What the items are called (Table 1: movies)."""
-    verb: str = "bought"
-    """What a user did with them (Table 1: watched)."""
-    item_tokens: Literal["title", "quoted", "separated"] = "quoted"
-    """Which tokens belong to an item: its title, its quotes as well, or also the comma after it. The paper does not
-    say; tokens of no item are open to all in every layer."""
-    max_title_tokens: Annotated[int, at_least(1)] = 32
-    """Tokens of a title that are kept, the first ones."""
-    max_tokens: Annotated[int, at_least(1)] = 512
-    """Longest prompt (BIGRec); the oldest items are left out where it would be longer, the response header never."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +79,7 @@ class ItemTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class SASRecConfig:
     """SASRec, trained once a data set and seed, whose item vectors are read by heads and inputs that need them."""
 
     dim: Annotated[int, at_least(1)] = 128
@@ -153,7 +136,7 @@ class Config:
     split leave_one_out with keep_last 13."""
     llm: LLM = field(default_factory=Tiny)
     """The language model."""
-    prompt: Prompt = field(default_factory=Prompt)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
     """From a history to tokens."""
     method: HatLLM | BIGRec | E4SRec | LLaRA | LiteLLM4Rec | SLMRec = field(default_factory=HatLLM)
     """What the language model reads and how."""
@@ -161,7 +144,7 @@ class Config:
     """From a state to scores of all items."""
     lora: Lora = field(default_factory=Lora)
     """What of the language model is trained."""
-    sasrec: Table = field(default_factory=Table)
+    sasrec: SASRecConfig = field(default_factory=SASRecConfig)
     """Item vectors, and the backbone of `cross: sasrec`; not read by others."""
     attention: Literal["sdpa", "flex"] = "sdpa"
     """PyTorch's kernel: `flex` makes block-sparse masks, on a GPU only."""
@@ -195,7 +178,7 @@ def check(config: Config) -> list[str]:
     Returns:
         One line a problem (rule, value, remedy); empty where the trial can start.
     """
-    from trainables.data.config import check as check_data
+    from trainables.data.checks import check as check_data
     from trainables.language.engines.deepspeed_json import problems as engine_problems
     from trainables.language.llm_config import check as check_llm
 

@@ -30,17 +30,17 @@ def cooccurrence(prompts: Prompts, rows: Rows) -> np.ndarray:
     """
     items, place = np.unique(np.append(rows.history_NL, 0), return_inverse=True)
     place_NL = place[:-1].reshape(rows.history_NL.shape)  # 0 is padding
-    found = [np.zeros(0, np.int64), *_tokens(prompts, items[1:])]
-    size_I = np.array([len(own) for own in found])
-    known, number = np.unique(np.concatenate(found), return_inverse=True)
-    token_IT = np.full((len(items), max(size_I)), len(known))  # what is no token has the number after the last
+    tokens_I = [np.zeros(0, np.int64), *_tokens(prompts, items[1:])]
+    size_I = np.array([len(own) for own in tokens_I])
+    vocabulary, number = np.unique(np.concatenate(tokens_I), return_inverse=True)
+    token_IT = np.full((len(items), max(size_I)), len(vocabulary))  # what is no token has the number after the last
     token_IT[np.arange(token_IT.shape[1]) < size_I[:, None]] = number
     inside = _pairs(size_I)[place_NL].sum()
     across = _pairs(size_I[place_NL].sum(axis=1)).sum() - inside
-    within, itself = _met(token_IT, [np.array([item]) for item in range(len(items))], len(known))
-    held, times = np.unique(np.repeat(np.arange(len(items)), size_I) * len(known) + number, return_counts=True)
-    twice = len(np.unique(held[times > 1] % len(known)))  # tokens that meet themselves inside an item
-    apart, alike = _met(token_IT, _neighbours(place_NL, len(items)), len(known))
+    within, itself = _met(token_IT, [np.array([item]) for item in range(len(items))], len(vocabulary))
+    held, times = np.unique(np.repeat(np.arange(len(items)), size_I) * len(vocabulary) + number, return_counts=True)
+    twice = len(np.unique(held[times > 1] % len(vocabulary)))  # tokens that meet themselves inside an item
+    apart, alike = _met(token_IT, _neighbours(place_NL, len(items)), len(vocabulary))
     distinct = np.array([(within - itself) // 2 + twice, (apart - alike) // 2 + alike])
     return np.divide([inside, across], distinct, out=np.full(2, np.nan), where=distinct > 0)
 
@@ -51,14 +51,14 @@ def _pairs(count: np.ndarray) -> np.ndarray:
 
 def _tokens(prompts: Prompts, items: np.ndarray) -> list[np.ndarray]:
     """The token numbers (int64) of each item."""
-    found: list[np.ndarray] = []
+    tokens_I: list[np.ndarray] = []
     for start in range(0, len(items), AT_ONCE):
         prompt = prompts(torch.from_numpy(items[start : start + AT_ONCE, None].astype(np.int64)))
         own_BT = prompt.spans.item_BT > 0
         if prompt.slot_BT is not None:
             own_BT &= prompt.slot_BT == 0
-        found += [token_T[own_T].numpy() for token_T, own_T in zip(prompt.token_BT, own_BT, strict=True)]
-    return found
+        tokens_I += [token_T[own_T].numpy() for token_T, own_T in zip(prompt.token_BT, own_BT, strict=True)]
+    return tokens_I
 
 
 def _neighbours(place_NL: np.ndarray, items: int) -> list[np.ndarray]:
@@ -82,20 +82,20 @@ def _distinct(number: np.ndarray) -> np.ndarray:
     return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
 
 
-def _met(token_IT: np.ndarray, neighbours: list[np.ndarray], known: int) -> tuple[int, int]:
+def _met(token_IT: np.ndarray, neighbours: list[np.ndarray], num_tokens: int) -> tuple[int, int]:
     """How many ordered pairs of a token and one that it meets there are, and how many of a token with itself.
 
     Args:
-        token_IT: numbers of each item's tokens, below ``known``; ``known`` stands for none.
+        token_IT: numbers of each item's tokens, below ``num_tokens``; ``num_tokens`` stands for none.
         neighbours: of each item, the items whose tokens its own meet; they name it as well.
-        known: distinct tokens.
+        num_tokens: distinct tokens.
     """
-    met = np.zeros((known + 1, known // 8 + 1), np.uint8)  # bits
+    met = np.zeros((num_tokens + 1, num_tokens // 8 + 1), np.uint8)  # bits
     for own_T, others in zip(token_IT, neighbours, strict=True):
-        read = np.zeros(known + 1, bool)
+        read = np.zeros(num_tokens + 1, bool)
         read[token_IT[others]] = True
-        read[known] = False
+        read[num_tokens] = False
         met[own_T] |= np.packbits(read)
-    at = np.arange(known)
+    at = np.arange(num_tokens)
     itself = met[at, at // 8] >> (7 - at % 8) & 1
-    return int(np.bitwise_count(met[:known]).sum()), int(itself.sum())
+    return int(np.bitwise_count(met[:num_tokens]).sum()), int(itself.sum())

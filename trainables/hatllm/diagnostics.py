@@ -8,8 +8,8 @@ import torch
 
 from trainables.data.batches import batches
 from trainables.data.splits import Rows, Splits
-from trainables.hatllm.compose import Method
 from trainables.hatllm.cooccurrence import cooccurrence
+from trainables.hatllm.parts import Method
 from trainables.language.masks import Spans
 from trainables.language.prompts import Prompts
 from trainables.seqrec.curves import write_curves
@@ -20,7 +20,7 @@ AT_ONCE = 8
 """Prompts whose attention weights (B, H, T, T) are held at once."""
 
 
-def write_diagnostics(made: Method, splits: Splits, rows: int, trial: Trial) -> dict[str, float]:
+def write_diagnostics(method: Method, splits: Splits, rows: int, trial: Trial) -> dict[str, float]:
     """Write Figure 2 of the trained model, a line a layer; return its summary.
 
     * ``attention_total.csv``: of what item tokens read, the share that lies on other tokens of the same item
@@ -28,7 +28,7 @@ def write_diagnostics(made: Method, splits: Splits, rows: int, trial: Trial) -> 
     * ``attention_pair.csv``: the mean weight of a pair inside an item and of one across items.
 
     Args:
-        made: the trained method.
+        method: the trained method.
         splits: validation rows are looked at for attention and distance, all training rows for co-occurrence.
         rows: how many of the validation rows, drawn where there are more; 0 does nothing.
         trial: seed, and keeper of the files.
@@ -44,38 +44,38 @@ def write_diagnostics(made: Method, splits: Splits, rows: int, trial: Trial) -> 
     random = np.random.default_rng(seed_for(trial.seed, "diagnostics"))
     valid = splits.valid.sample(rows, random)
     with torch.inference_mode():
-        totals_LK, pairs_LK = attention(made, valid, trial.device)
+        totals_LK, pairs_LK = attention(method, valid, trial.device)
     layers = ("layer", np.arange(1, len(totals_LK) + 1))
     names = ("intra", "inter", "itself", "other")
     write_curves(trial.artifact("attention_total.csv"), layers, dict(zip(names, totals_LK.T, strict=True)))
     write_curves(trial.artifact("attention_pair.csv"), layers, dict(zip(names, pairs_LK.T, strict=False)))
     intra, inter = totals_LK[:, 0].sum(), totals_LK[:, 1].sum()
     summary = {"trial/attention_ratio": float(inter / intra) if intra else np.nan}
-    distances = distance(made.prompts, valid)
-    counts = cooccurrence(made.prompts, splits.train)
+    distances = distance(method.prompts, valid)
+    counts = cooccurrence(method.prompts, splits.train)
     for name, values in (("distance", distances), ("cooccurrence", counts)):
         summary |= {f"trial/{name}_{kind}": value for kind, value in zip(names, values, strict=False)}
     return {name: value for name, value in summary.items() if np.isfinite(value)}
 
 
-def attention(made: Method, rows: Rows, device: str) -> tuple[np.ndarray, np.ndarray]:
+def attention(method: Method, rows: Rows, device: str) -> tuple[np.ndarray, np.ndarray]:
     """What item tokens read in each layer, means over heads and rows.
 
     Returns:
         Shares (layers, 4): same item, other items, itself, no item. Weights of a pair (layers, 2): inside, across.
     """
-    layers = len(made.model.plan)
+    layers = len(method.model.plan)
     mass_L4, pairs_2, readers = np.zeros((layers, 4)), np.zeros(2), 0.0
     for batch in batches(rows, AT_ONCE, device=device):
-        prompt = made.prompts(batch.history_BL)
+        prompt = method.prompts(batch.history_BL)
         kinds_4BTT = _kinds(prompt.spans)
         pairs_2 += kinds_4BTT[:2].sum(dim=(1, 2, 3)).cpu().numpy()
         readers += float((prompt.spans.item_BT > 0).sum())
 
-        def watch(layer: int, weight_BHTT: torch.Tensor, kinds_4BTT: torch.Tensor = kinds_4BTT) -> None:
+        def observe(layer: int, weight_BHTT: torch.Tensor, kinds_4BTT: torch.Tensor = kinds_4BTT) -> None:
             mass_L4[layer] += (kinds_4BTT * weight_BHTT.mean(dim=1)).sum(dim=(1, 2, 3)).cpu().numpy()
 
-        made.model.states(prompt, watch)
+        method.model.states(prompt, observe)
     return mass_L4 / max(readers, 1.0), mass_L4[:, :2] / np.maximum(pairs_2, 1.0)
 
 

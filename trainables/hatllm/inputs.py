@@ -23,8 +23,8 @@ class Projected(nn.Module):
 
     def forward(self, item_N: torch.Tensor) -> torch.Tensor:
         """The vectors (N, H) of items (int64)."""
-        made: torch.Tensor = self.project(self.table_ID[item_N])
-        return made
+        vector_NH: torch.Tensor = self.project(self.table_ID[item_N])
+        return vector_NH
 
 
 def one_layer(table_ID: torch.Tensor, width: int, generator: torch.Generator) -> Projected:

@@ -3,9 +3,7 @@
 from typing import Literal
 
 from trainables.hatllm.config import Order
-
-Kind = Literal["in", "or", "cr", "cr_pre"]
-"""Masks of :mod:`trainables.language.masks`: intra-item, original, cross-item, cross-item without last tokens."""
+from trainables.language.masks import Kind
 
 
 def layer_plan(

@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from trainables.hatllm.head import Head
-from trainables.hatllm.plan import Kind
 from trainables.hatllm.reader import LastToken, ThroughBackbone
-from trainables.language.attention import Watch
-from trainables.language.masks import block_masks, masks
+from trainables.language.attention import AttentionObserver
+from trainables.language.masks import Kind, block_masks, masks
 from trainables.language.prompts import Prompt
 
 
@@ -44,37 +43,37 @@ class Recommender(nn.Module):
         """The mean loss over the rows where ``target_B`` (int64) is given, else the scores (B, I) of all items."""
         read_BD = self.reader(self.states(prompt), prompt)
         with torch.autocast(read_BD.device.type, enabled=False):
-            found: torch.Tensor = self.head(read_BD.float(), target_B)
-        return found
+            result: torch.Tensor = self.head(read_BD.float(), target_B)
+        return result
 
-    def states(self, prompt: Prompt, watch: Watch | None = None) -> torch.Tensor:
+    def states(self, prompt: Prompt, observe: AttentionObserver | None = None) -> torch.Tensor:
         """The language model's last states (B, T, H).
 
         Args:
             prompt: B prompts of T tokens.
-            watch: is handed every layer's attention weights.
+            observe: is handed every layer's attention weights.
         """
-        state_BTH: torch.Tensor = self._run(prompt, {} if watch is None else {"watch": watch}).last_hidden_state
+        state_BTH: torch.Tensor = self._run(prompt, {} if observe is None else {"observe": observe}).last_hidden_state
         return state_BTH
 
     def with_blocks(self, prompt: Prompt, target_B: torch.Tensor, blocks: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The mean loss, and the last token's states (K, B, H), in fp32, after each of K ``blocks`` of layers."""
-        found = self._run(prompt, {"output_hidden_states": True})
-        read_BD = self.reader(found.last_hidden_state, prompt)
+        output = self._run(prompt, {"output_hidden_states": True})
+        read_BD = self.reader(output.last_hidden_state, prompt)
         with torch.autocast(read_BD.device.type, enabled=False):
             loss: torch.Tensor = self.head(read_BD.float(), target_B)
         layers = len(self.plan)
         ends = [-(-(block + 1) * layers // blocks) for block in range(blocks)]
-        return loss, torch.stack([found.hidden_states[end][:, -1].float() for end in ends])
+        return loss, torch.stack([output.hidden_states[end][:, -1].float() for end in ends])
 
     def _run(self, prompt: Prompt, more: dict[str, Any]) -> Any:
-        made = (block_masks if self.flex and "watch" not in more else masks)(prompt.spans, self.plan)
+        mask_of = (block_masks if self.flex and "observe" not in more else masks)(prompt.spans, self.plan)
         position_BT = (prompt.spans.real_BT.cumsum(dim=1) - 1).clamp(min=0)
         return self.llm(
             **self._read(prompt),
             position_ids=position_BT,
             use_cache=False,
-            layer_masks=[made[kind] for kind in self.plan],
+            layer_masks=[mask_of[kind] for kind in self.plan],
             **more,
         )
 

@@ -4,8 +4,6 @@ A method is a case of :func:`trainables.hatllm.compose.compose`: which prompts (
 mask a layer, what is read from the language model. The loop below, the engine and the heads are the same for all.
 """
 
-import time
-
 import numpy as np
 import torch
 
@@ -13,16 +11,15 @@ from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences, load
 from trainables.data.splits import Rows, Splits, split
 from trainables.data.tags import tag_rows
-from trainables.hatllm.compose import Ingredients, Method, compose
+from trainables.hatllm.compose import compose
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.diagnostics import write_diagnostics
+from trainables.hatllm.parts import Ingredients, Method
 from trainables.hatllm.training import train
 from trainables.language.engines.engine import Engine, make_engine
 from trainables.language.llm import borrowed, pieces
-from trainables.seqrec.evaluate import rank_rows, write_ranks
-from trainables.seqrec.fit import write_tensors
+from trainables.seqrec.evaluate import rank_rows, report_test
 from trainables.seqrec.metrics import ranking_metrics
-from trainables.storage.mirror import WEIGHTS
 from trainables.trial import Trial
 
 
@@ -45,11 +42,11 @@ def run(config: Config, trial: Trial) -> None:
     if trial.rank == 0:
         trial.tag("data.fingerprint", sequences.fingerprint)
         tag_rows(trial, splits, config.data)
-    prompt_pieces = pieces(config, trial)
-    with borrowed(config, trial) as base:
-        made = compose(Ingredients(config, trial, sequences, splits, prompt_pieces, base))
+    prompt_pieces = pieces(config.llm, config.data, config.prompt, trial)
+    with borrowed(config.llm, config.data, config.prompt, trial) as base:
+        method = compose(Ingredients(config, trial, sequences, splits, prompt_pieces, base))
         engine = make_engine(
-            made.model,
+            method.model,
             config.engine,
             learning_rate=config.fit.learning_rate,
             steps=config.fit.steps,
@@ -58,17 +55,17 @@ def run(config: Config, trial: Trial) -> None:
         )
         try:
             trial.status("")
-            _train_and_test(made, engine, config, trial, sequences, splits)
+            _train_and_test(method, engine, config, trial, sequences, splits)
         finally:
             engine.close()
 
 
 def _train_and_test(
-    made: Method, engine: Engine, config: Config, trial: Trial, sequences: Sequences, splits: Splits
+    method: Method, engine: Engine, config: Config, trial: Trial, sequences: Sequences, splits: Splits
 ) -> None:
     def ranks(rows: Rows) -> np.ndarray:
         return rank_rows(
-            lambda batch: engine.module(made.prompts(batch.history_BL)),
+            lambda batch: engine.module(method.prompts(batch.history_BL)),
             rows,
             sequences,
             mask_seen=config.data.mask_seen,
@@ -77,7 +74,7 @@ def _train_and_test(
         )
 
     def loss(batch: Batch, step: int) -> torch.Tensor:
-        prompts = made.trained_on(step) if made.trained_on else made.prompts
+        prompts = method.trained_on(step) if method.trained_on else method.prompts
         mean: torch.Tensor = engine.module(prompts(batch.history_BL), batch.target_B)
         return mean
 
@@ -85,14 +82,14 @@ def _train_and_test(
         return ranking_metrics("valid", ranks(splits.valid), TOP_K)
 
     done = train(engine, loss, splits.train, evaluate, config.fit, trial)
-    began = time.perf_counter()
-    rank_N = ranks(splits.test)
-    seconds = time.perf_counter() - began
-    looked = write_diagnostics(made, splits, config.diagnostics.rows, trial)
     trained = engine.state()["parameters"]
-    if trial.rank == 0:
-        write_ranks(trial.artifact("ranks.npy"), splits.test, rank_N)
-        write_tensors(trial.artifact(WEIGHTS), trained)
-    count = sum(tensor.numel() for tensor in trained.values())
-    costs = {"trial/parameters": count, "trial/inference_seconds": seconds}
-    trial.report(done.best_step, {**ranking_metrics("test", rank_N, TOP_K), **costs, **looked})
+    report_test(
+        trial,
+        splits.test,
+        ranks,
+        step=done.best_step,
+        top_k=TOP_K,
+        weights=trained,
+        trained=trained.values(),
+        extra=lambda _: write_diagnostics(method, splits, config.diagnostics.rows, trial),
+    )

@@ -13,6 +13,7 @@ from trainables.data.config import ROWS_READ
 from trainables.data.sequences import Sequences
 from trainables.data.splits import Splits
 from trainables.hatllm.config import OBJECTIVE, TOP_K, Config
+from trainables.seqrec.config import Fit
 from trainables.seqrec.evaluate import rank_rows
 from trainables.seqrec.fit import fit
 from trainables.seqrec.items import IdItems
@@ -56,18 +57,15 @@ def item_table(
 
     fit(
         model,
+        Fit(epochs=table.epochs, patience=table.patience, batch_size=BATCH_SIZE, learning_rate=table.learning_rate),
         loss=sampled_loss(
             items, backbone, next_item(backbone), negatives=NEGATIVES, exclude="target", cosine=False, temperature=1.0
         ),
         rows=splits.train,
         evaluate=evaluate,
         trial=SilentTrial(trial, folder / "checkpoints", "SASRec: epoch"),
-        epochs=table.epochs,
-        patience=table.patience,
-        batch_size=BATCH_SIZE,
-        learning_rate=table.learning_rate,
         objective=OBJECTIVE,
-        settings="sasrec",
+        part="sasrec",
     )
     return {"table": items.rows().detach().cpu().numpy()}
 

@@ -17,13 +17,13 @@ from torch.nn import functional
 
 from trainables.config import flatten
 from trainables.data.batches import Batch
-from trainables.hatllm.compose import Ingredients, Method, full, sasrec_table, vectors_only
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.methods_config import E4SRec, SLMRec
+from trainables.hatllm.parts import Ingredients, Method, full, sasrec_table, vectors_only
 from trainables.hatllm.recommender import Recommender
 from trainables.hatllm.sasrec import SilentTrial
 from trainables.hatllm.training import train
-from trainables.language.attention import Watch
+from trainables.language.attention import AttentionObserver
 from trainables.language.engines.engine import make_engine
 from trainables.language.llm import stands_for
 from trainables.language.prompts import Prompt
@@ -83,9 +83,9 @@ class Distilled(nn.Module):
         apart = (student_KBH - teacher_KBH).norm(dim=-1)
         return loss + self.direction * turned.mean() + self.length * apart.mean()
 
-    def states(self, prompt: Prompt, watch: Watch | None = None) -> torch.Tensor:
+    def states(self, prompt: Prompt, observe: AttentionObserver | None = None) -> torch.Tensor:
         """The student's; see :meth:`Recommender.states`."""
-        return self.student.states(prompt, watch)
+        return self.student.states(prompt, observe)
 
 
 def as_teacher(ingredients: Ingredients, method: SLMRec) -> Ingredients:
@@ -104,13 +104,13 @@ def as_teacher(ingredients: Ingredients, method: SLMRec) -> Ingredients:
 def trained_teacher(ingredients: Ingredients, method: SLMRec) -> StageResult:
     """The teacher of the trial that ``ingredients`` is for, trained here or by another trial."""
     asked = as_teacher(ingredients, method)
-    trial = ingredients.trial
+    config, trial = asked.config, ingredients.trial
     return trial.stages.get(
         teacher_weights,
         {
             "data": ingredients.splits.trained_on,
-            "settings": teacher_settings(asked.config),
-            "llm": stands_for(asked.config, trial),
+            "settings": teacher_settings(config),
+            "llm": stands_for(config.llm, config.data, config.prompt, trial),
         },
         context={"ingredients": asked},
         notify=trial.status,
@@ -145,17 +145,17 @@ def teacher_weights(data: str, settings: dict[str, Any], llm: Any, ingredients: 
     """
     config = ingredients.config
     trial = SilentTrial(ingredients.trial, folder / "checkpoints", "SLMRec's teacher: step")
-    made = vectors_only(_apart(ingredients), sasrec_table(ingredients))
+    method = vectors_only(_apart(ingredients), sasrec_table(ingredients))
     fit = config.fit
-    engine = make_engine(made.model, config.engine, learning_rate=fit.learning_rate, steps=fit.steps, trial=trial)
+    engine = make_engine(method.model, config.engine, learning_rate=fit.learning_rate, steps=fit.steps, trial=trial)
 
     def loss(batch: Batch, step: int) -> torch.Tensor:
-        mean: torch.Tensor = engine.module(made.prompts(batch.history_BL), batch.target_B)
+        mean: torch.Tensor = engine.module(method.prompts(batch.history_BL), batch.target_B)
         return mean
 
     def evaluate() -> dict[str, float]:
         rank_N = rank_rows(
-            lambda batch: engine.module(made.prompts(batch.history_BL)),
+            lambda batch: engine.module(method.prompts(batch.history_BL)),
             ingredients.splits.valid,
             ingredients.sequences,
             mask_seen=config.data.mask_seen,

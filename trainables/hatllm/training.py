@@ -18,7 +18,7 @@ from trainables.trial import Trial
 
 
 @dataclass
-class Progress:
+class StepProgress:
     """Where a training stands after an evaluation."""
 
     step: int = 0
@@ -39,7 +39,7 @@ def train(
     evaluate: Callable[[], Mapping[str, float]],
     settings: Fit,
     trial: Trial,
-) -> Progress:
+) -> StepProgress:
     """Train what the engine holds and leave it at its best evaluation.
 
     Every evaluation reports at its optimiser step ``train/loss`` (the mean since the last one), what ``evaluate``
@@ -151,10 +151,10 @@ def step_rows(num_rows: int, batch_size: int, step: int, seed: int) -> np.ndarra
     return np.concatenate(taken)
 
 
-def _restore(engine: Engine, state: dict[str, Any] | None) -> tuple[Progress, dict[str, torch.Tensor]]:
+def _restore(engine: Engine, state: dict[str, Any] | None) -> tuple[StepProgress, dict[str, torch.Tensor]]:
     """Progress and best parameters as saved, the engine set to go on; the beginning where nothing is saved."""
     if state is None:
-        return Progress(), {}
+        return StepProgress(), {}
     engine.restore(state["engine"])
     best = state["engine"]["parameters"] if state["best"] is None else state["best"]
-    return Progress(**state["progress"]), best
+    return StepProgress(**state["progress"]), best

@@ -16,15 +16,15 @@ NAME = "layered"
 """Under which transformers knows the function."""
 
 
-class Watch(Protocol):
-    """Whoever looks at attention weights."""
+class AttentionObserver(Protocol):
+    """A function that is handed attention weights."""
 
     def __call__(self, layer: int, weight_BHTT: torch.Tensor) -> None:
         """Take the weights of a layer, counted from 0: what each token (third axis) reads of each (last axis)."""
 
 
 def use_layered(model: nn.Module) -> None:
-    """Let ``model`` (a transformers model of one of ``source.FAMILIES``) take ``layer_masks``.
+    """Let ``model`` (a transformers model of one of ``pretrained.FAMILIES``) take ``layer_masks``.
 
     Raises:
         ValueError: the model is of another family, or some of its layers have an attention of another kind.
@@ -47,7 +47,7 @@ def layered_attention(
     attention_mask: torch.Tensor | None,
     *,
     layer_masks: Sequence[Any],
-    watch: Watch | None = None,
+    observe: AttentionObserver | None = None,
     **rest: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """PyTorch's attention under the mask of this layer.
@@ -59,7 +59,7 @@ def layered_attention(
         value: as ``key``.
         attention_mask: not read.
         layer_masks: one a layer: bool (B, 1, T, T), or FlexAttention's ``BlockMask``.
-        watch: handed the weights, computed beside.
+        observe: handed the weights, computed beside.
         rest: what the kernel takes (scaling, dropout).
 
     Returns:
@@ -70,8 +70,8 @@ def layered_attention(
 
     layer: int = module.layer_idx  # type: ignore[assignment]
     mask = layer_masks[layer]
-    if watch is not None:
-        watch(layer, weights(query, key, mask, rest["scaling"]))
+    if observe is not None:
+        observe(layer, weights(query, key, mask, rest["scaling"]))
     attend = sdpa_attention_forward if isinstance(mask, torch.Tensor) else flex_attention_forward
     output: tuple[torch.Tensor, torch.Tensor | None] = attend(module, query, key, value, mask, **rest)
     return output[0], None

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainables.data.config import Data
 from trainables.data.sequences import catalogue
-from trainables.hatllm.config import Config
 from trainables.language import pretrained
 from trainables.language.attention import use_layered
-from trainables.language.llm_config import Lora, Tiny
+from trainables.language.llm_config import LLM, Lora, Tiny
+from trainables.language.prompt_config import PromptConfig
 from trainables.seqrec.randomness import seed_for
 from trainables.storage import cache
 from trainables.storage.stages import File, StageResult
@@ -33,32 +34,31 @@ _kept: dict[tuple[str, ...], nn.Module] = {}
 """The one base model that this process keeps between trials, on the CPU, by what it was loaded from."""
 
 
-def tiny_stage(llm: Tiny, config: Config, trial: Trial) -> StageResult:
+def tiny_stage(llm: Tiny, data: Data, prompt: PromptConfig, trial: Trial) -> StageResult:
     """The stage of the tiny model, made here or by another trial."""
     from trainables.language.tiny import tiny_llm
 
     inputs = {
-        "titles": catalogue(config.data, trial.stages),
+        "titles": catalogue(data, trial.stages),
         **{name: value for name, value in vars(llm).items() if name != "name"},
-        "noun": config.prompt.noun,
-        "verb": config.prompt.verb,
+        "noun": prompt.noun,
+        "verb": prompt.verb,
     }
     return trial.stages.get(tiny_llm, inputs, notify=trial.status)
 
 
-def stands_for(config: Config, trial: Trial) -> StageResult | dict[str, str | None]:
-    """What stands for the language model in a stage's key: the tiny one's stage, or path, number format and weights.
+def stands_for(llm: LLM, data: Data, prompt: PromptConfig, trial: Trial) -> StageResult | dict[str, str | None]:
+    """The language model in the key of a stage: the tiny one's stage, or path, number format and weights.
 
     Raises:
         StoreError: the bucket that it lies in does not give it.
     """
-    llm = config.llm
     if isinstance(llm, Tiny):
-        return tiny_stage(llm, config, trial)
+        return tiny_stage(llm, data, prompt, trial)
     return {"path": llm.path, "dtype": llm.dtype, "weights": cache.content(llm.path)}
 
 
-def pieces(config: Config, trial: Trial) -> StageResult:
+def pieces(llm: LLM, data: Data, prompt: PromptConfig, trial: Trial) -> StageResult:
     """The pieces of prompts of a data set, tokenised once for all trials.
 
     Raises:
@@ -67,19 +67,18 @@ def pieces(config: Config, trial: Trial) -> StageResult:
     """
     from trainables.language.prompts import tokenised
 
-    llm, data = config.llm, config.data
     tokenizer: Any = (
-        tiny_stage(llm, config, trial)
+        tiny_stage(llm, data, prompt, trial)
         if isinstance(llm, Tiny)
         else File(pretrained.model_file(llm.path, pretrained.TOKENIZER))
     )
-    inputs = {"titles": catalogue(data, trial.stages), "tokenizer": tokenizer}
-    words = {"noun": config.prompt.noun, "verb": config.prompt.verb}
-    return trial.stages.get(tokenised, {**inputs, **words}, notify=trial.status)
+    titles = catalogue(data, trial.stages)
+    inputs = {"titles": titles, "tokenizer": tokenizer, "noun": prompt.noun, "verb": prompt.verb}
+    return trial.stages.get(tokenised, inputs, notify=trial.status)
 
 
 @contextmanager
-def borrowed(config: Config, trial: Trial) -> Iterator[nn.Module]:
+def borrowed(llm: LLM, data: Data, prompt: PromptConfig, trial: Trial) -> Iterator[nn.Module]:
     """The base model on the trial's device, frozen, in evaluation mode; given back to the process at the end.
 
     Adapters that the trial put into it are taken out again. A model that came back with other weights' shapes or types
@@ -89,9 +88,8 @@ def borrowed(config: Config, trial: Trial) -> Iterator[nn.Module]:
         SourceError: the model can not be had.
         ValueError: its layers are not ``llm.num_layers`` of full attention.
     """
-    llm = config.llm
     if isinstance(llm, Tiny):
-        result = tiny_stage(llm, config, trial)
+        result = tiny_stage(llm, data, prompt, trial)
         model = _warm((str(result.folder),), lambda: _from_stage(llm, result))
     else:
         model = _warm((llm.path, llm.dtype, cache.content(llm.path) or ""), lambda: _from_path(llm))
@@ -125,14 +123,14 @@ def adapted(model: nn.Module, lora: Lora, *, seed: int) -> nn.Module:
     )
     with warnings.catch_warnings():  # peft asks transformers by an old name
         warnings.filterwarnings("ignore", category=FutureWarning)
-        made: nn.Module = get_peft_model(model, settings)
+        wrapped: nn.Module = get_peft_model(model, settings)
     generator = torch.Generator().manual_seed(seed_for(seed, "lora"))
-    for name, weight in made.named_parameters():
+    for name, weight in wrapped.named_parameters():
         if "lora_A" in name:  # peft's own draw (Kaiming, a = sqrt 5), from our generator
             bound = weight.shape[1] ** -0.5
             with torch.no_grad():
                 weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))
-    return made
+    return wrapped
 
 
 def first_layers(model: nn.Module, layers: int) -> nn.Module:
@@ -181,10 +179,10 @@ def _from_path(llm: Any) -> nn.Module:
     problem = pretrained.problem(llm.path, llm.num_layers)
     if problem:
         raise pretrained.SourceError(problem)
-    made: nn.Module = AutoModel.from_pretrained(
+    model: nn.Module = AutoModel.from_pretrained(
         str(cache.fetch(llm.path)), dtype=getattr(torch, llm.dtype), attn_implementation="sdpa"
     )
-    return made
+    return model
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -107,5 +107,5 @@ def check(llm: LLM) -> list[str]:
     """Say why the language model can not be had or used; [] where it can. Asks the hub at most for two small files."""
     from trainables.language import pretrained
 
-    found = None if isinstance(llm, Tiny) else pretrained.problem(llm.path, llm.num_layers)
-    return [found] if found else []
+    problem = None if isinstance(llm, Tiny) else pretrained.problem(llm.path, llm.num_layers)
+    return [problem] if problem else []

@@ -6,11 +6,12 @@ open, so that no row of the softmax is empty, not even a padding token's.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from trainables.hatllm.plan import Kind
+Kind = Literal["in", "or", "cr", "cr_pre"]
+"""Masks by name: intra-item, original, cross-item, cross-item without last tokens."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ def masks(spans: Spans, kinds: Iterable[Kind]) -> dict[Kind, torch.Tensor]:
         kinds: which masks are wanted; each is made once.
     """
     original_BTT = original(spans)
-    made = {kind: original_BTT if kind == "or" else original_BTT & ~closed(spans, kind) for kind in set(kinds)}
-    return {kind: mask_BTT[:, None] for kind, mask_BTT in made.items()}
+    by_kind = {kind: original_BTT if kind == "or" else original_BTT & ~closed(spans, kind) for kind in set(kinds)}
+    return {kind: mask_BTT[:, None] for kind, mask_BTT in by_kind.items()}
 
 
 def original(spans: Spans) -> torch.Tensor:

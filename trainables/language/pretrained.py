@@ -46,10 +46,10 @@ def model_file(path: str, name: str) -> Path:
         raise SourceError(
             f"llm.path: must be a folder or a name on the hub, but {path!r} is no folder here; correct the path"
         )
-    found = _from_hub(path, name, int(time.monotonic() / _SAME_S))
-    if isinstance(found, str):
-        raise SourceError(found)
-    return found
+    file = _from_hub(path, name, int(time.monotonic() / _SAME_S))
+    if isinstance(file, str):
+        raise SourceError(file)
+    return file
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -58,12 +58,12 @@ def read_config(path: str) -> dict[str, Any]:
     Raises:
         SourceError: it can not be had, or is no JSON.
     """
-    found = model_file(path, CONFIG)
+    file = model_file(path, CONFIG)
     try:
-        read: dict[str, Any] = json.loads(found.read_text())
+        read: dict[str, Any] = json.loads(file.read_text())
     except ValueError as error:
         raise SourceError(
-            f"llm.path: {CONFIG} must be JSON, but {found} is not ({error}); save the model again"
+            f"llm.path: {CONFIG} must be JSON, but {file} is not ({error}); save the model again"
         ) from None
     return read
 
@@ -96,13 +96,13 @@ def family_problem(model_type: str | None, layer_types: Sequence[str]) -> str | 
     return None
 
 
-def depth_problem(path: str, num_layers: int, found: int | None) -> str | None:
+def depth_problem(path: str, num_layers: int, actual: int | None) -> str | None:
     """Say that a model is not as deep as its config says, or None."""
-    if found == num_layers:
+    if actual == num_layers:
         return None
     return (
-        f"llm.num_layers: must be the number of the model's layers, but got {num_layers} and {path} has {found}; "
-        f"write llm.num_layers: {found}"
+        f"llm.num_layers: must be the number of the model's layers, but got {num_layers} and {path} has {actual}; "
+        f"write llm.num_layers: {actual}"
     )
 
 
@@ -111,9 +111,9 @@ def _from_hub(name: str, wanted: str, turn: int) -> Path | str:
     """The file, or why it is not to be had, asked for once in a ``turn``."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    known = try_to_load_from_cache(name, wanted) if name.count("/") <= 1 else None
-    if isinstance(known, str):
-        return Path(known)
+    cached = try_to_load_from_cache(name, wanted) if name.count("/") <= 1 else None
+    if isinstance(cached, str):
+        return Path(cached)
     try:
         return Path(hf_hub_download(name, wanted, etag_timeout=_ANSWER_S))
     except Exception as error:  # the hub's client has many kinds: no such name, no access, no network

@@ -74,19 +74,20 @@ def tokenised(
     tool = read_tokenizer(tokenizer)
     texts = list(Packed(titles["titles"], titles["title_ends"]))
     ids = [encoding.ids for encoding in tool.encode_batch(texts, add_special_tokens=False)]
-    empty = [item for item, found in enumerate(ids) if item and not found]
+    empty = [item for item, title in enumerate(ids) if item and not title]
     if empty:
         raise DataError(
             f"titles: every item must have a title of one token or more, but {len(empty)} of {len(ids) - 1} have none, "
             f"the first is item {empty[0]} ({texts[empty[0]]!r}); fill the titles or leave these items out"
         )
     pieces = {"header": header(noun, verb), "quote": QUOTE, "separator": SEPARATOR, "response": RESPONSE}
-    made = {name: tool.encode(text, add_special_tokens=False).ids for name, text in pieces.items()}
-    made["header"] = tool.encode("", add_special_tokens=True).ids[:1] + made["header"]  # where it has a first token
+    encoded = {name: tool.encode(text, add_special_tokens=False).ids for name, text in pieces.items()}
+    first = tool.encode("", add_special_tokens=True).ids[:1]  # where it has one
+    encoded["header"] = first + encoded["header"]
     return {
-        "tokens": np.array([token for found in ids for token in found], np.int32),
-        "ends": np.cumsum([len(found) for found in ids]).astype(np.int64),
-        **{name: np.array(tokens, np.int32) for name, tokens in made.items()},
+        "tokens": np.array([token for title in ids for token in title], np.int32),
+        "ends": np.cumsum([len(title) for title in ids]).astype(np.int64),
+        **{name: np.array(tokens, np.int32) for name, tokens in encoded.items()},
     }
 
 
@@ -98,12 +99,12 @@ def read_tokenizer(tokenizer: Mapping[str, np.ndarray] | Path) -> "Tokenizer":
     from tokenizers import Tokenizer
 
     if isinstance(tokenizer, Path):
-        found = Tokenizer.from_file(str(tokenizer))
+        tool = Tokenizer.from_file(str(tokenizer))
     else:
-        found = Tokenizer.from_str(bytes(np.asarray(tokenizer["tokenizer"])).decode())
-    found.no_padding()
-    found.no_truncation()
-    return found
+        tool = Tokenizer.from_str(bytes(np.asarray(tokenizer["tokenizer"])).decode())
+    tool.no_padding()
+    tool.no_truncation()
+    return tool
 
 
 class Prompts:
@@ -173,9 +174,9 @@ class Prompts:
 
     def _row(self, items: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens of one prompt, the item that each belongs to (counted from 1) and the item whose slot it is."""
-        while (found := self._put_together(items)) is None:
+        while (row := self._put_together(items)) is None:
             items = items[1:]
-        return found
+        return row
 
     def _put_together(self, items: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """One prompt of all ``items``; None where that is too long."""

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.hatllm.config import Config
+from trainables.data.config import Data
 from trainables.language.llm import stands_for
+from trainables.language.llm_config import LLM
 from trainables.language.masks import Spans, masks
+from trainables.language.prompt_config import PromptConfig
 from trainables.storage.stages import Arrays, stage
 from trainables.trial import Trial
 
@@ -29,19 +31,21 @@ def title_states(pieces: Mapping[str, np.ndarray], llm: Any, max_title_tokens: i
     """
     tokens, ends = np.array(pieces["tokens"]), np.array(pieces["ends"])
     titles = [tokens[begin : min(end, begin + max_title_tokens)] for begin, end in itertools.pairwise(ends)]
-    found = [_last_states(base, titles[start : start + BATCH]) for start in range(0, len(titles), BATCH)]
-    states_IH = np.concatenate(found)
+    batches = [_last_states(base, titles[start : start + BATCH]) for start in range(0, len(titles), BATCH)]
+    states_IH = np.concatenate(batches)
     states_IH -= states_IH.mean(axis=0)
     states_IH /= max(float(np.linalg.norm(states_IH, axis=1).mean()), 1e-12)
     return {"states": np.concatenate([np.zeros_like(states_IH[:1]), states_IH])}
 
 
-def states_of(config: Config, trial: Trial, pieces: Mapping[str, np.ndarray], base: nn.Module) -> torch.Tensor:
-    """The item vectors (I, H) of ``config``'s language model, made here or by another trial."""
-    llm = stands_for(config, trial)
+def states_of(
+    llm: LLM, data: Data, prompt: PromptConfig, trial: Trial, pieces: Mapping[str, np.ndarray], base: nn.Module
+) -> torch.Tensor:
+    """The item vectors (I, H) of the language model ``base``, made here or by another trial."""
+    inputs = {"pieces": pieces, "llm": stands_for(llm, data, prompt, trial)}
     result = trial.stages.get(
         title_states,
-        {"pieces": pieces, "llm": llm, "max_title_tokens": config.prompt.max_title_tokens},
+        {**inputs, "max_title_tokens": prompt.max_title_tokens},
         context={"base": base},
         notify=trial.status,
     )
@@ -59,11 +63,11 @@ def _last_states(base: nn.Module, titles: list[np.ndarray]) -> np.ndarray:
     token, real = torch.from_numpy(token_BT).to(device), torch.from_numpy(real_BT).to(device)
     mask = masks(Spans(torch.zeros_like(token), torch.zeros_like(real), real), ["or"])["or"]
     layers: int = base.config.num_hidden_layers  # type: ignore[union-attr,assignment]
-    found = base(
+    output = base(
         input_ids=token,
         position_ids=(real.cumsum(dim=1) - 1).clamp(min=0),
         use_cache=False,
         layer_masks=[mask] * layers,
     )
-    states: np.ndarray = found.last_hidden_state[:, -1].float().cpu().numpy()
+    states: np.ndarray = output.last_hidden_state[:, -1].float().cpu().numpy()
     return states

@@ -48,7 +48,7 @@ class Tables:
 
 
 def write_diagnostics(
-    made: Method, items: JoinedItems, train: Rows, frequency_I: np.ndarray, trial: Trial
+    method: Method, items: JoinedItems, train: Rows, frequency_I: np.ndarray, trial: Trial
 ) -> dict[str, float]:
     """Write what the method has tables for, after its last phase; return a summary.
 
@@ -61,7 +61,7 @@ def write_diagnostics(
       such files.
 
     Args:
-        made: the experts by name, trained since, and what phase 1 gave.
+        method: the experts by name, trained since, and what phase 1 gave.
         items: the same, joined.
         train: training rows.
         frequency_I: int64, how often each item is met there.
@@ -73,13 +73,13 @@ def write_diagnostics(
     """
     with torch.inference_mode():
         if items.gate is not None:
-            write_gate(items, tuple(made.experts), trial)
-        known = {name: tables(expert_items) for name, (expert_items, _) in made.experts.items()}
-        if made.text is not None:
-            known[TEXT] = tables(made.text)
-    first_ID = None if made.first is None else np.asarray(made.first["item.table_ID"])
-    summary = write_tau(list(_compared(known, first_ID)), train, buckets(frequency_I, BUCKETS), trial)
-    return summary | write_distances(known, groups(frequency_I), trial)
+            write_gate(items, tuple(method.experts), trial)
+        by_expert = {name: tables(expert_items) for name, (expert_items, _) in method.experts.items()}
+        if method.text is not None:
+            by_expert[TEXT] = tables(method.text)
+    first_ID = None if method.first is None else np.asarray(method.first["item.table_ID"])
+    summary = write_tau(list(_compared(by_expert, first_ID)), train, buckets(frequency_I, BUCKETS), trial)
+    return summary | write_distances(by_expert, groups(frequency_I), trial)
 
 
 def write_gate(items: JoinedItems, names: tuple[str, ...], trial: Trial) -> None:
@@ -122,29 +122,29 @@ def write_tau(
         random = np.random.default_rng(seed_for(trial.seed, "diagnostics"))
         train = train.take(np.sort(random.choice(len(train), ROWS, replace=False)))
     pairs = history_pairs(train, every_position=one_a_user)
-    found = {
+    taus = {
         name: kendall_tau(before_IX, after_IX, pairs, bucket_I, seed=trial.seed, most=PAIRS)
         for name, before_IX, after_IX in compared
     }
     axis = ("bucket", np.arange(1, int(bucket_I.max()) + 1))
-    write_curves(trial.artifact("kendall_tau.csv"), axis, found)
-    held = {name: tau_B[~np.isnan(tau_B)] for name, tau_B in found.items()}
+    write_curves(trial.artifact("kendall_tau.csv"), axis, taus)
+    held = {name: tau_B[~np.isnan(tau_B)] for name, tau_B in taus.items()}
     return {f"trial/tau_{name}": float(tau_X.mean()) for name, tau_X in held.items() if len(tau_X)}
 
 
-def write_distances(known: Mapping[str, Tables], group_I: np.ndarray, trial: Trial) -> dict[str, float]:
+def write_distances(by_expert: Mapping[str, Tables], group_I: np.ndarray, trial: Trial) -> dict[str, float]:
     """Write the histograms of cold and warm items; return how well the text tells near pairs from far ones.
 
     Args:
-        known: tables by expert.
+        by_expert: tables by expert.
         group_I: int64, of each item, from 1 in the order of ``GROUPS``.
         trial: seed, and keeper of the files.
     """
     nothing = Tables()
-    aligned = known.get(ALIGNED, nothing)
+    aligned = by_expert.get(ALIGNED, nothing)
     ids_ID, text_ID = aligned.ids_ID, aligned.text_ID
     if ids_ID is None or text_ID is None:
-        ids_ID, text_ID = known.get(ID, nothing).ids_ID, known.get(TEXT, nothing).text_ID
+        ids_ID, text_ID = by_expert.get(ID, nothing).ids_ID, by_expert.get(TEXT, nothing).text_ID
     if ids_ID is None or text_ID is None:
         return {}
     summary = {}
@@ -153,15 +153,17 @@ def write_distances(known: Mapping[str, Tables], group_I: np.ndarray, trial: Tri
         if len(items_N) < LEAST_ITEMS:
             continue
         by_ids, by_text = distance_histograms(ids_ID, text_ID, items_N, seed=trial.seed, most=DISTANCES)
-        for table, found in (("ids", by_ids), ("text", by_text)):
-            curves = {"nearest": found.nearest_H, "farthest": found.farthest_H}
-            write_curves(trial.artifact(f"distances_{group}_{table}.csv"), ("distance", found.middle_H), curves)
+        for table, histograms in (("ids", by_ids), ("text", by_text)):
+            curves = {"nearest": histograms.nearest_H, "farthest": histograms.farthest_H}
+            write_curves(trial.artifact(f"distances_{group}_{table}.csv"), ("distance", histograms.middle_H), curves)
         summary[f"trial/separation_{group}"] = by_text.separation
     return summary
 
 
-def _compared(known: Mapping[str, Tables], first_ID: np.ndarray | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    for name, expert in known.items():
+def _compared(
+    by_expert: Mapping[str, Tables], first_ID: np.ndarray | None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    for name, expert in by_expert.items():
         if first_ID is not None and expert.ids_ID is not None:
             yield f"{name}_ids", first_ID, expert.ids_ID
         if expert.text_ID is not None and expert.frozen_IV is not None:

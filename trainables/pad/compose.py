@@ -141,27 +141,27 @@ def triple(ingredients: Ingredients, method: SMEM | PAD) -> Method:
     config, num_items, text = ingredients.config, ingredients.sequences.num_items, text_of(ingredients)
     where = ingredients.trial, ingredients.sequences, ingredients.splits
     chosen = CHOSEN[method.experts]
-    found: dict[str, Expert] = {}
+    experts: dict[str, Expert] = {}
     offset, first = 0, None
     if ID in chosen or ALIGNED in chosen:
         first = phases.phase1(config, *where)
         offset = steps(first)
         if ID in chosen:
-            found[ID] = phases.id_expert(config, num_items)
-            phases.load(*found[ID], first)
+            experts[ID] = phases.id_expert(config, num_items)
+            phases.load(*experts[ID], first)
         if ALIGNED in chosen:
             second = phases.phase2(config, *where, text, first)
             offset += steps(second)
-            found[ALIGNED] = phases.aligned_expert(config, num_items, text["vectors"], None)
-            phases.load(*found[ALIGNED], second)
+            experts[ALIGNED] = phases.aligned_expert(config, num_items, text["vectors"], None)
+            phases.load(*experts[ALIGNED], second)
     if TEXT in chosen:
-        found[TEXT] = phases.text_expert(config, text["vectors"])
+        experts[TEXT] = phases.text_expert(config, text["vectors"])
         if method.pretrain_text:
             alone = phases.phase1(config, *where, text=text, name="phase1_text", before=offset)
             offset += steps(alone)
-            phases.load(*found[TEXT], alone)
-    gate = make_gate(config, method, tuple(found)) if len(found) > 1 else None
-    return Method(found, gate, offset, first=first)
+            phases.load(*experts[TEXT], alone)
+    gate = make_gate(config, method, tuple(experts)) if len(experts) > 1 else None
+    return Method(experts, gate, offset, first=first)
 
 
 def make_gate(config: Config, method: SMEM | PAD, names: tuple[str, ...]) -> nn.Module:

@@ -268,28 +268,28 @@ def check(config: Config) -> list[str]:
         One line a problem (rule, value, remedy); empty where the trial can start. That every bucket gets an item is
         only bounded here, by their number; a trial finds the rest before it trains.
     """
+    from trainables.data.checks import check as check_data
     from trainables.data.checks import item_count
-    from trainables.data.config import check as check_data
 
     only_ids = isinstance(config.method, Id) or (isinstance(config.method, Single) and config.method.phases == "bce")
-    found = check_data(config.data, text=not only_ids)
+    problems = check_data(config.data, text=not only_ids)
     items = item_count(config.data)
     if items is None:
-        return found
+        return problems
     buckets = getattr(config.method, "buckets", 0)
     if items < buckets:
-        found.append(
+        problems.append(
             f"method.buckets: must be at most the number of items, {items}, but got {buckets}; "
             "lower method.buckets or use a larger data set"
         )
     elif items < BUCKETS:
-        found.append(
+        problems.append(
             f"data.name: warm, median and cold items need a data set of {BUCKETS} items or more, but got {items}; "
             "use a larger data set"
         )
     elif items <= config.data.max_history + 1:
-        found.append(
+        problems.append(
             f"data.max_history: negatives need an item outside a row's history and target, but got {items} items and "
             f"max_history {config.data.max_history}; lower data.max_history or use a larger data set"
         )
-    return found
+    return problems

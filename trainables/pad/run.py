@@ -1,7 +1,5 @@
 """PAD and the methods beside it: experts x backbone x BCE, in one to three phases; README has the equations."""
 
-import time
-
 import numpy as np
 import torch
 from torch import nn
@@ -17,11 +15,10 @@ from trainables.pad.config import BUCKETS, OBJECTIVE, Config
 from trainables.pad.experts import JoinedBackbone, JoinedItems, gated_scores
 from trainables.pad.gate import NetworkGate
 from trainables.seqrec.config import TOP_K
-from trainables.seqrec.evaluate import rank_rows, write_ranks
-from trainables.seqrec.fit import fit, parameters, write_weights
+from trainables.seqrec.evaluate import rank_rows, report_test
+from trainables.seqrec.fit import fit, trained_parameters
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import bce_loss, every_position, positions
-from trainables.storage.mirror import WEIGHTS
 from trainables.trial import Trial
 
 
@@ -44,51 +41,42 @@ def run(config: Config, trial: Trial) -> None:
     frequency_I = item_frequency(sequences, splits.train)
     group_N = target_groups(groups(frequency_I), splits.test, "test")
     bucket_I = buckets(frequency_I, getattr(config.method, "buckets", BUCKETS))
-    made = compose(Ingredients(config, trial, sequences, splits))
-    items = JoinedItems([expert[0] for expert in made.experts.values()], torch.from_numpy(bucket_I), made.gate)
-    backbone = JoinedBackbone([expert[1] for expert in made.experts.values()])
+    method = compose(Ingredients(config, trial, sequences, splits))
+    items = JoinedItems([expert[0] for expert in method.experts.values()], torch.from_numpy(bucket_I), method.gate)
+    backbone = JoinedBackbone([expert[1] for expert in method.experts.values()])
     model = nn.ModuleDict({"item": items, "backbone": backbone}).to(trial.device)
 
     def ranks(rows: Rows) -> np.ndarray:
         score = gated_scores(items, backbone)
         return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen, device=trial.device)
 
+    gate_weights = () if isinstance(method.gate, NetworkGate | None) else tuple(method.gate.parameters())
     recommend = bce_loss(items, backbone, every_position(backbone))
 
     def loss(batch: Batch, generator: torch.Generator) -> torch.Tensor:
         mean = recommend(batch, generator)
-        return mean if made.penalty is None else mean + made.penalty(batch, generator)
+        return mean if method.penalty is None else mean + method.penalty(batch, generator)
 
     done = fit(
         model,
+        config.fit,
         loss=loss,
         rows=splits.train,
         evaluate=lambda: ranking_metrics("valid", ranks(splits.valid), TOP_K),
-        trial=trial.phase("", offset=made.steps),
-        epochs=config.fit.epochs,
-        patience=config.fit.patience,
-        batch_size=config.fit.batch_size,
-        learning_rate=config.fit.learning_rate,
-        weight_decay=config.fit.weight_decay,
-        decoupled=config.fit.optimiser == "adamw",
-        undecayed=() if made.gate is None or isinstance(made.gate, NetworkGate) else tuple(made.gate.parameters()),
+        trial=trial.phase("", offset=method.steps),
+        undecayed=gate_weights,
         examples=positions,
         objective=OBJECTIVE,
-        keep=config.fit.keep,
-        matmul=config.fit.matmul,
     )
-    started = time.perf_counter()
-    rank_N = ranks(splits.test)
-    seconds = time.perf_counter() - started
-    write_ranks(trial.artifact("ranks.npy"), splits.test, rank_N)
-    write_weights(trial.artifact(WEIGHTS), model)
-    trial.report(
-        made.steps + done.kept_epoch(config.fit.keep),
-        {
-            **ranking_metrics("test", rank_N, TOP_K),
+    report_test(
+        trial,
+        splits.test,
+        ranks,
+        step=method.steps + done.kept_epoch(config.fit),
+        weights=model.state_dict(),
+        trained=trained_parameters(model),
+        extra=lambda rank_N: {
             **group_metrics("test", rank_N, group_N, TOP_K),
-            "trial/parameters": parameters(model),
-            "trial/inference_seconds": seconds,
-            **write_diagnostics(made, items, splits.train, frequency_I, trial),
+            **write_diagnostics(method, items, splits.train, frequency_I, trial),
         },
     )

@@ -1,6 +1,7 @@
 """The training of one phase before the last: what it reports and leaves, so that a stage can keep it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -106,21 +107,15 @@ class Training:
         phase: Phase = getattr(self.config, self.phase)
         fit(
             model,
+            replace(self.config.fit, keep="best", **vars(phase)),
             loss=loss,
             rows=self.splits.train,
             evaluate=evaluate,
             trial=recorded,
-            epochs=phase.epochs,
-            patience=phase.patience,
-            batch_size=self.config.fit.batch_size,
-            learning_rate=phase.learning_rate,
-            weight_decay=phase.weight_decay,
-            decoupled=self.config.fit.optimiser == "adamw",
             objective=objective,
-            matmul=self.config.fit.matmul,
             examples=positions,
             seed=self.seed,
-            settings=self.phase,
+            part=self.phase,
         )
         weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
         return weights | recorded.arrays()

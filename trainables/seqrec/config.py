@@ -21,7 +21,6 @@ METRICS = ("train/loss", *split_metrics("valid"), *split_metrics("test"))
 """Everything that a recommender trained by ``seqrec.fit`` reports, ``trial/*`` aside."""
 
 
-Keep = Literal["best", "last"]
 Matmul = Literal["highest", "high", "medium"]
 
 
@@ -43,7 +42,7 @@ class Fit:
     """Share of units dropped in the backbone; SpecTran tries 0 to .5 in steps of .1, PAD has .1."""
     optimiser: Literal["adam", "adamw"] = "adam"
     """Whether weight decay is part of the gradient (SpecTran) or apart from it (PAD)."""
-    keep: Keep = "best"
+    keep: Literal["best", "last"] = "best"
     """Which epoch's weights are tested; PAD's released code tests the last. Earlier phases hand on their best."""
     matmul: Matmul = "highest"
     """How float32 matrices are multiplied in training: in full, or with factors rounded to TensorFloat32 (`high`) or

@@ -1,6 +1,7 @@
-"""Full ranking: the target's place among all items, for every row of a split."""
+"""Full ranking: the target's place among all items, for every row of a split; the report of the test split."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,10 @@ import torch
 from trainables.data.batches import Batch, batches
 from trainables.data.sequences import Sequences
 from trainables.data.splits import History, Rows, seen_items
+from trainables.seqrec.config import TOP_K
+from trainables.seqrec.metrics import ranking_metrics
+from trainables.storage.mirror import WEIGHTS
+from trainables.trial import Trial
 
 _SCORES_AT_ONCE = 1 << 21
 
@@ -76,6 +81,53 @@ def rank_rows(
     """
     seen = seen_items(sequences, rows) if mask_seen else None
     return rank_targets(score, rows, num_items=sequences.num_items, device=device, seen=seen, batch_size=batch_size)
+
+
+def report_test(
+    trial: Trial,
+    rows: Rows,
+    rank: Callable[[Rows], np.ndarray],
+    *,
+    step: int,
+    top_k: Sequence[int] = TOP_K,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    trained: Iterable[torch.Tensor] = (),
+    extra: Callable[[np.ndarray], Mapping[str, float]] | None = None,
+) -> None:
+    """Rank the test split once, and report it at the kept step; the only place that opens it.
+
+    Artifacts: ``ranks.npy`` and, of a trained model, ``best.safetensors``. With the metrics of a trained model come
+    ``trial/parameters`` and ``trial/inference_seconds``, of the ranking.
+
+    Args:
+        trial: where it reports.
+        rows: the test split.
+        rank: from rows to the ranks of their targets.
+        step: the one whose weights are kept.
+        top_k: cut-offs of the metrics.
+        weights: the model's, by name; None where nothing was trained.
+        trained: those that training changed, to be counted.
+        extra: further metrics, from the ranks.
+    """
+    started = time.perf_counter()
+    rank_N = rank(rows)
+    seconds = time.perf_counter() - started
+    metrics = ranking_metrics("test", rank_N, top_k)
+    if weights is not None:
+        count = sum(tensor.numel() for tensor in trained)
+        metrics |= {"trial/parameters": count, "trial/inference_seconds": seconds}
+    if trial.rank == 0:
+        write_ranks(trial.artifact("ranks.npy"), rows, rank_N)
+        if weights is not None:
+            write_weights(trial.artifact(WEIGHTS), weights)
+    trial.report(step, {**metrics, **(extra(rank_N) if extra else {})})
+
+
+def write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write tensors by name as safetensors, readable without this code."""
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, path)
 
 
 def write_ranks(path: Path, rows: Rows, rank_N: np.ndarray) -> None:

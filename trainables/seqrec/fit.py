@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import nn
 
 from trainables.data.batches import Batch, batches
 from trainables.data.splits import Rows
-from trainables.seqrec.config import OBJECTIVE, Keep, Matmul
+from trainables.seqrec.config import OBJECTIVE, Fit
 from trainables.seqrec.precision import matmul_precision
 from trainables.seqrec.randomness import generator_for, seed_for
 from trainables.trial import Trial
@@ -24,7 +23,7 @@ Weights = dict[str, torch.Tensor]
 
 
 @dataclass
-class Progress:
+class EpochProgress:
     """Where a training stands after a whole epoch."""
 
     epoch: int = 0
@@ -35,36 +34,29 @@ class Progress:
     seconds: float = 0.0
     """Wall time spent, over all attempts."""
 
-    def ended(self, epochs: int, patience: int) -> bool:
-        """Whether nothing is left to do."""
-        return self.epoch >= epochs or self.epoch - self.best_epoch >= patience
+    def ended(self, settings: Fit) -> bool:
+        """True if nothing is left to do."""
+        return self.epoch >= settings.epochs or self.epoch - self.best_epoch >= settings.patience
 
-    def kept_epoch(self, keep: Keep) -> int:
+    def kept_epoch(self, settings: Fit) -> int:
         """The epoch whose weights :func:`fit` leaves the model with."""
-        return self.best_epoch if keep == "best" else self.epoch
+        return self.best_epoch if settings.keep == "best" else self.epoch
 
 
 def fit(
     model: nn.Module,
+    settings: Fit,
     *,
     loss: Loss,
     rows: Rows,
     evaluate: Callable[[], Mapping[str, float]],
     trial: Trial,
-    epochs: int,
-    patience: int,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float = 0.0,
-    decoupled: bool = False,
     undecayed: Sequence[nn.Parameter] = (),
     objective: str = OBJECTIVE,
-    keep: Keep = "best",
-    matmul: Matmul = "highest",
     examples: Callable[[Batch], int] = len,
     seed: int | None = None,
-    settings: str = "fit",
-) -> Progress:
+    part: str = "fit",
+) -> EpochProgress:
     """Train ``model`` in place and leave it at its best epoch, or the last.
 
     Every epoch reports ``train/loss``, what ``evaluate`` returns, ``trial/examples_per_second`` (of training alone) and
@@ -74,23 +66,16 @@ def fit(
 
     Args:
         model: its parameters are trained; buffers that cost nothing to make again should be non-persistent.
+        settings: of the loop and of Adam; ``dropout`` is the model's, and ``matmul`` does not touch ``evaluate``.
         loss: the mean loss of a batch's examples; called in training mode.
         rows: training rows, shuffled anew every epoch.
         evaluate: metrics of the model as it is; called in evaluation mode.
         trial: device, reports, checkpoints, and the seed.
-        epochs: most passes over ``rows``.
-        patience: epochs without a better ``objective`` after which training ends.
-        batch_size: rows per optimiser step.
-        learning_rate: Adam's.
-        weight_decay: Adam's L2 term, on all parameters but ``undecayed``.
-        decoupled: whether weights decay by themselves instead (AdamW).
         undecayed: parameters of ``model`` that do not decay.
         objective: the metric to maximise, one of ``evaluate``'s.
-        keep: which epoch's weights ``model`` is left with.
-        matmul: how exactly training multiplies matrices; ``evaluate`` is not touched.
         examples: how many a batch has; its rows, unless said otherwise.
         seed: of shuffling, negatives and dropout; the trial's, unless said otherwise.
-        settings: the part of the configuration that these come from, for errors.
+        part: of the configuration that ``settings`` come from, for errors.
 
     Raises:
         ValueError: there is no training row, or the trial has several ranks.
@@ -101,19 +86,18 @@ def fit(
     if trial.world_size != 1:
         raise ValueError(f"this training runs on one rank, but got {trial.world_size}; set resources.workers to 1")
     seed = trial.seed if seed is None else seed
-    optimiser = adam(model, learning_rate, weight_decay, decoupled=decoupled, undecayed=undecayed)
+    optimiser = adam(model, settings, undecayed)
     progress, best = _restore(model, optimiser, trial.load())
-    while not progress.ended(epochs, patience):
+    while not progress.ended(settings):
         started = time.perf_counter()
         epoch = progress.epoch + 1
-        with matmul_precision(matmul):
-            mean_loss = _train_epoch(model, optimiser, loss, rows, trial, seed, epoch, batch_size, examples)
+        with matmul_precision(settings.matmul):
+            mean_loss = _train_epoch(model, optimiser, loss, rows, trial, seed, epoch, settings.batch_size, examples)
         trained = time.perf_counter()
         if not math.isfinite(mean_loss):
             trial.report(epoch, {"train/loss": mean_loss, objective: math.nan})
             raise FloatingPointError(
-                f"the training loss must stay finite, but got {mean_loss} in epoch {epoch}; "
-                f"lower {settings}.learning_rate"
+                f"the training loss must stay finite, but got {mean_loss} in epoch {epoch}; lower {part}.learning_rate"
             )
         model.eval()
         metrics = evaluate()
@@ -125,45 +109,26 @@ def fit(
         speed = {"trial/examples_per_second": len(rows) / (trained - started), "trial/seconds": progress.seconds}
         trial.report(epoch, {"train/loss": mean_loss, **metrics, **speed})
         trial.save(_state(model, optimiser, progress, best))
-    if keep == "best":
+    if settings.keep == "best":
         model.load_state_dict(best)
     model.eval()
     return progress
 
 
-def adam(
-    model: nn.Module,
-    learning_rate: float,
-    weight_decay: float,
-    *,
-    decoupled: bool = False,
-    undecayed: Sequence[nn.Parameter] = (),
-) -> torch.optim.Adam:
+def adam(model: nn.Module, settings: Fit, undecayed: Sequence[nn.Parameter] = ()) -> torch.optim.Adam:
     """Adam over all trained parameters of ``model`` in one fused kernel, a quarter of the plain one's time on a CPU."""
     spared = {id(parameter) for parameter in undecayed}
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = trained_parameters(model)
     groups: list[dict[str, Any]] = [{"params": [p for p in trained if id(p) not in spared]}]
     if spared:
         groups.append({"params": [p for p in trained if id(p) in spared], "weight_decay": 0.0})
-    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
-    return kind(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return kind(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
-def parameters(model: nn.Module) -> int:
-    """How many numbers training changes."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def write_weights(path: Path, model: nn.Module) -> None:
-    """Write the model's weights as safetensors, readable without this code."""
-    write_tensors(path, model.state_dict())
-
-
-def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write ``tensors`` by name as safetensors."""
-    from safetensors.torch import save_file
-
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of ``model`` that training changes."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _train_epoch(
@@ -212,7 +177,9 @@ def micro_batches(batch: Batch, divisor: int, examples: Callable[[Batch], int] =
             yield part, held / count
 
 
-def _state(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, best: Weights) -> dict[str, Any]:
+def _state(
+    model: nn.Module, optimiser: torch.optim.Optimizer, progress: EpochProgress, best: Weights
+) -> dict[str, Any]:
     return {
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
@@ -223,12 +190,12 @@ def _state(model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progres
 
 def _restore(
     model: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any] | None
-) -> tuple[Progress, Weights]:
+) -> tuple[EpochProgress, Weights]:
     """Progress and best weights as saved, with model and optimiser set to go on; the beginning where none is saved."""
     if state is None:
-        return Progress(), {}
+        return EpochProgress(), {}
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     best = state["model"] if state["best"] is None else state["best"]
     device = next(model.parameters()).device
-    return Progress(**state["progress"]), {name: tensor.to(device) for name, tensor in best.items()}
+    return EpochProgress(**state["progress"]), {name: tensor.to(device) for name, tensor in best.items()}

@@ -59,7 +59,7 @@ def check(config: Config) -> list[str]:
         One line a problem (rule, value, remedy); empty where the trial can start. The rank of the text vectors is only
         bounded here, by their number and width; a trial finds the rest.
     """
-    from trainables.data.config import check as check_data
+    from trainables.data.checks import check as check_data
 
     text = not isinstance(config.adapter, NoAdapter)
     return check_data(config.data, text=text) or problems(config.adapter, config.dim, config.data)

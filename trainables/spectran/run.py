@@ -1,7 +1,5 @@
 """SpecTran and what it is compared with: items x backbone x InfoNCE; README has the equations."""
 
-import time
-
 import numpy as np
 from torch import nn
 
@@ -10,15 +8,14 @@ from trainables.data.sequences import load
 from trainables.data.splits import Rows, split
 from trainables.data.tags import tag_rows
 from trainables.seqrec.config import TOP_K
-from trainables.seqrec.evaluate import rank_rows, write_ranks
-from trainables.seqrec.fit import fit, parameters, write_weights
+from trainables.seqrec.evaluate import rank_rows, report_test
+from trainables.seqrec.fit import fit, trained_parameters
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import next_scores, sampled_loss
 from trainables.seqrec.randomness import generator_for
 from trainables.spectran.config import Config
 from trainables.spectran.diagnostics import write_diagnostics
 from trainables.spectran.items import make_items
-from trainables.storage.mirror import WEIGHTS
 from trainables.trial import Trial
 
 
@@ -53,6 +50,7 @@ def run(config: Config, trial: Trial) -> None:
 
     done = fit(
         model,
+        config.fit,
         loss=sampled_loss(
             items,
             backbone,
@@ -65,21 +63,13 @@ def run(config: Config, trial: Trial) -> None:
         rows=splits.train,
         evaluate=lambda: ranking_metrics("valid", ranks(splits.valid), TOP_K),
         trial=trial,
-        epochs=config.fit.epochs,
-        patience=config.fit.patience,
-        batch_size=config.fit.batch_size,
-        learning_rate=config.fit.learning_rate,
-        weight_decay=config.fit.weight_decay,
-        decoupled=config.fit.optimiser == "adamw",
-        keep=config.fit.keep,
-        matmul=config.fit.matmul,
     )
-    started = time.perf_counter()
-    rank_N = ranks(splits.test)
-    seconds = time.perf_counter() - started
-    write_ranks(trial.artifact("ranks.npy"), splits.test, rank_N)
-    write_weights(trial.artifact(WEIGHTS), model)
-    costs = {"trial/parameters": parameters(model), "trial/inference_seconds": seconds}
-    diagnostics = write_diagnostics(items, trial)
-    metrics = ranking_metrics("test", rank_N, TOP_K) | costs | diagnostics
-    trial.report(done.kept_epoch(config.fit.keep), metrics)
+    report_test(
+        trial,
+        splits.test,
+        ranks,
+        step=done.kept_epoch(config.fit),
+        weights=model.state_dict(),
+        trained=trained_parameters(model),
+        extra=lambda _: write_diagnostics(items, trial),
+    )

@@ -9,7 +9,8 @@ import pytest
 
 from trainables.config import ConfigError, build
 from trainables.data import checks
-from trainables.data.config import Data, check
+from trainables.data.checks import check
+from trainables.data.config import Data
 
 ITEM = "item_id:token\ttitle:token_seq\n1\tone\n2\ttwo\n"
 INTER = "user_id:token\titem_id:token\nu\t1\nu\t2\nu\t1\nu\t2\n"
@@ -135,7 +136,7 @@ def test_limits_of_the_fields_are_kept(field: str, value: object) -> None:
 def test_a_check_loads_no_heavy_package(tmp_path: Path) -> None:
     data_set(tmp_path)
     code = (
-        "import sys\nfrom trainables.data.config import Data, check\n"
+        "import sys\nfrom trainables.data.checks import check\nfrom trainables.data.config import Data\n"
         f"assert check(Data(name='toy', root={str(tmp_path)!r})) == []\n"
         "print(sorted({'torch', 'pandas', 'sklearn', 'scipy', 'ray', 'transformers'} & set(sys.modules)))"
     )

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from trainables.data.atomic import DataError
-from trainables.data.config import Data, check
+from trainables.data.checks import check
+from trainables.data.config import Data
 from trainables.data.sequences import load
 from trainables.data.splits import kept_ranges, leave_one_out, seen_items, split
 from trainables.data.text import text_stage
@@ -97,7 +98,7 @@ def test_office_and_its_vectors_are_computed_once_and_found_again(tmp_path: Path
 def test_a_check_takes_no_torch() -> None:
     data = real("amazon-office-2014")
     code = (
-        "import sys\nfrom trainables.data.config import Data, check\n"
+        "import sys\nfrom trainables.data.checks import check\nfrom trainables.data.config import Data\n"
         f"assert check(Data(name={data.name!r}, root={data.root!r})) == []\n"
         "assert 'torch' not in sys.modules"
     )

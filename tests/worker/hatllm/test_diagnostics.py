@@ -9,9 +9,9 @@ import torch
 
 from tests.worker.hatllm_models import prompt_of, random_model
 from trainables.data.rows import Rows, Splits
-from trainables.hatllm.compose import Method
 from trainables.hatllm.diagnostics import attention, distance, write_diagnostics
 from trainables.hatllm.head import LinearHead
+from trainables.hatllm.parts import Method
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
 from trainables.language.attention import use_layered

@@ -13,12 +13,12 @@ from trainables.config import build
 from trainables.data.batches import batches
 from trainables.data.sequences import load
 from trainables.data.splits import split
-from trainables.hatllm.compose import Ingredients, compose, prompts
+from trainables.hatllm.compose import compose, title_vectors
 from trainables.hatllm.config import Config, micro_batches
 from trainables.hatllm.inputs import one_layer, two_layers
+from trainables.hatllm.parts import Ingredients, prompts
 from trainables.hatllm.run import run
 from trainables.language.llm import borrowed, pieces
-from trainables.language.title_states import states_of
 from trainables.trial import LocalTrial
 
 METHODS = ["e4srec", "llara", "lite_llm4rec", "slmrec"]
@@ -40,10 +40,11 @@ def composed(tmp_path, stages):
     def make(name, **values):
         config, trial = trial_of(tmp_path, stages, method__name=name, **values)
         sequences = load(config.data, trial.stages)
-        context = borrowed(config, trial)
+        language = config.llm, config.data, config.prompt
+        context = borrowed(*language, trial)
         open_now.append(context)
         splits = split(sequences, config.data)
-        ingredients = Ingredients(config, trial, sequences, splits, pieces(config, trial), context.__enter__())
+        ingredients = Ingredients(config, trial, sequences, splits, pieces(*language, trial), context.__enter__())
         return ingredients, compose(ingredients)
 
     yield make
@@ -104,7 +105,7 @@ def test_llara_without_its_curriculum_has_them_in_every_step(composed):
 
 def test_lite_llm4recs_items_are_the_last_states_of_their_titles_in_the_frozen_model(composed):
     ingredients, _ = composed("bigrec")
-    states_IH = states_of(ingredients.config, ingredients.trial, ingredients.pieces, ingredients.base)
+    states_IH = title_vectors(ingredients)
     assert states_IH.shape == (ingredients.sequences.num_items, 16)
     assert torch.equal(states_IH[0], torch.zeros(16))
     assert float(states_IH[1:].mean(dim=0).abs().max()) < 1e-5

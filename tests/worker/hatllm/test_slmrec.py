@@ -10,8 +10,8 @@ from tests.worker.small import SMALL_HATLLM
 from trainables.config import build
 from trainables.data.sequences import load
 from trainables.data.splits import split
-from trainables.hatllm.compose import Ingredients
 from trainables.hatllm.config import Config
+from trainables.hatllm.parts import Ingredients
 from trainables.hatllm.run import run
 from trainables.hatllm.slmrec import as_teacher, teacher_settings, trained_teacher
 from trainables.language.llm import borrowed, pieces
@@ -34,6 +34,11 @@ def config_of(**values):
     small = {name: value for name, value in SMALL_HATLLM.items() if not name.startswith("method.")}
     small |= {"method.name": "slmrec", "method.student_layers": 2, "method.blocks": 2}
     return build(Config, {**small, **{name.replace("__", "."): value for name, value in values.items()}})
+
+
+def ingredients_of(config, trial, sequences, base):
+    prompt_pieces = pieces(config.llm, config.data, config.prompt, trial)
+    return Ingredients(config, trial, sequences, split(sequences, config.data), prompt_pieces, base)
 
 
 def teacher_of(config):
@@ -74,11 +79,9 @@ def test_a_teacher_is_shared_by_trials_that_differ_in_what_it_does_not_read(valu
 def test_a_teacher_is_trained_anew_where_corrected_times_choose_other_rows(tmp_path, with_other_times):
     config, trial = config_of(data__split="time", fit__steps=1, fit__evaluate_every=1), LocalTrial(tmp_path)
     first = load(config.data, trial.stages)
-    with borrowed(config, trial) as base:
+    with borrowed(config.llm, config.data, config.prompt, trial) as base:
         folders = {
-            trained_teacher(
-                Ingredients(config, trial, made, split(made, config.data), pieces(config, trial), base), config.method
-            ).folder
+            trained_teacher(ingredients_of(config, trial, made, base), config.method).folder
             for made in (first, with_other_times(first))
         }
     assert len(folders) == 2
@@ -87,9 +90,9 @@ def test_a_teacher_is_trained_anew_where_corrected_times_choose_other_rows(tmp_p
 def test_a_teacher_that_is_trained_is_read_without_a_language_model(tmp_path):
     config, trial = config_of(), Listening(tmp_path)
     sequences = load(config.data, trial.stages)
-    with borrowed(config, trial) as base:
+    with borrowed(config.llm, config.data, config.prompt, trial) as base:
         before = sorted(name for name, _ in base.named_modules())
-        ingredients = Ingredients(config, trial, sequences, split(sequences, config.data), pieces(config, trial), base)
+        ingredients = ingredients_of(config, trial, sequences, base)
         first = trained_teacher(ingredients, config.method)
         assert sorted(name for name, _ in base.named_modules()) == before  # the adapters went into a copy
     told = [line.rpartition(" ")[0] for line in trial.told if line]

@@ -50,11 +50,11 @@ def test_with_every_layer_original_the_states_are_those_of_the_untouched_model(f
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_layer_gets_its_own_mask(family):
-    """Against PyTorch's softmax under the mask of that layer, through the weights that a watch sees."""
+    """Against PyTorch's softmax under the mask of that layer, through the weights that an observer sees."""
     plan = ("in", "or", "cr", "cr_pre")
     model, prompt, seen = recommender(family, plan=plan), prompt_of(ROW), {}
     with torch.inference_mode():
-        model.states(prompt, watch=lambda layer, weight: seen.__setitem__(layer, weight))
+        model.states(prompt, observe=lambda layer, weight: seen.__setitem__(layer, weight))
     made = masks(prompt.spans, plan)
     for layer, kind in enumerate(plan):
         closed = ~made[kind].expand_as(seen[layer])
@@ -74,7 +74,7 @@ def test_watching_changes_nothing_and_tells_what_the_kernel_used(family):
     outputs = []
     attention.o_proj.register_forward_hook(lambda module, inputs, output: outputs.append(inputs[0]))
     with torch.inference_mode():
-        watched = model.states(prompt, watch=lambda layer, weight: seen.append(weight))
+        watched = model.states(prompt, observe=lambda layer, weight: seen.append(weight))
         assert watched.equal(model.states(prompt))
     value = repeat_kv(values[0].view(1, len(ROW), 2, 8).transpose(1, 2), 2)
     expected = (seen[0] @ value).transpose(1, 2).flatten(2)

@@ -26,6 +26,11 @@ def nothing_kept():
     llm._kept.clear()
 
 
+def language(config):
+    """The settings that a language model depends on."""
+    return config.llm, config.data, config.prompt
+
+
 def trial_of(folder, stages):
     return LocalTrial(folder, stages=stages)
 
@@ -41,13 +46,13 @@ def saved(folder, family="qwen3", layers=3):
 
 def test_a_tiny_model_is_made_once_and_kept_by_the_process(tmp_path, stages):
     config = build(Config, TINY)
-    with borrowed(config, trial_of(tmp_path / "1", stages)) as first:
+    with borrowed(*language(config), trial_of(tmp_path / "1", stages)) as first:
         assert (first.config.num_hidden_layers, first.config.hidden_size) == (2, 16)
         assert not any(parameter.requires_grad for parameter in first.parameters())
-    with borrowed(config, trial_of(tmp_path / "2", stages)) as second:
+    with borrowed(*language(config), trial_of(tmp_path / "2", stages)) as second:
         assert second is first
     other = build(Config, {**TINY, "llm.made_with": 1})
-    with borrowed(other, trial_of(tmp_path / "3", stages)) as third:
+    with borrowed(*language(other), trial_of(tmp_path / "3", stages)) as third:
         assert third is not first
         assert not third.embed_tokens.weight.equal(first.embed_tokens.weight)
     assert len(llm._kept) == 1
@@ -55,19 +60,19 @@ def test_a_tiny_model_is_made_once_and_kept_by_the_process(tmp_path, stages):
 
 def test_the_tiny_models_weights_are_those_of_its_stage(tmp_path, stages):
     config, trial = build(Config, TINY), trial_of(tmp_path, stages)
-    result = llm.tiny_stage(config.llm, config, trial)
-    with borrowed(config, trial) as model:
+    result = llm.tiny_stage(*language(config), trial)
+    with borrowed(*language(config), trial) as model:
         for name, tensor in model.state_dict().items():
             assert tensor.equal(torch.from_numpy(result[name].copy()))
 
 
 def test_a_trial_leaves_the_base_as_it_was_whatever_its_end(tmp_path, stages):
     config, trial = build(Config, TINY), trial_of(tmp_path, stages)
-    with borrowed(config, trial) as base:
+    with borrowed(*language(config), trial) as base:
         before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
 
     def fail():
-        with borrowed(config, trial) as base:
+        with borrowed(*language(config), trial) as base:
             made = adapted(base, config.lora, seed=0)
             made.train()
             next(p for p in made.parameters() if p.requires_grad).data.add_(1)
@@ -75,7 +80,7 @@ def test_a_trial_leaves_the_base_as_it_was_whatever_its_end(tmp_path, stages):
 
     with pytest.raises(RuntimeError, match="in the middle"):
         fail()
-    with borrowed(config, trial) as base:
+    with borrowed(*language(config), trial) as base:
         assert list(base.state_dict()) == list(before)
         assert all(tensor.equal(before[name]) for name, tensor in base.state_dict().items())
         assert not base.training
@@ -85,9 +90,9 @@ def test_a_trial_leaves_the_base_as_it_was_whatever_its_end(tmp_path, stages):
 
 def test_a_base_that_comes_back_in_another_format_is_not_kept(tmp_path, stages):
     config, trial = build(Config, TINY), trial_of(tmp_path, stages)
-    with borrowed(config, trial) as base:
+    with borrowed(*language(config), trial) as base:
         base.to(torch.bfloat16)
-    with borrowed(config, trial) as again:
+    with borrowed(*language(config), trial) as again:
         assert again.embed_tokens.weight.dtype == torch.float32
 
 
@@ -127,7 +132,7 @@ def test_the_first_layers_share_their_weights_and_leave_the_model_whole():
 
 def test_a_model_is_loaded_from_a_folder(tmp_path, stages):
     config = build(Config, saved(tmp_path / "model"))
-    with borrowed(config, trial_of(tmp_path, stages)) as model:
+    with borrowed(*language(config), trial_of(tmp_path, stages)) as model:
         assert model.config.model_type == "qwen3"
         assert model.embed_tokens.weight.equal(random_model("qwen3", 3).embed_tokens.weight)
 
@@ -141,9 +146,9 @@ def test_other_weights_in_the_same_folder_are_another_model(tmp_path, stages):
             model.resize_token_embeddings(300, mean_resizing=False)  # the tokenizer's
             model.embed_tokens.weight.data.add_(add)
             model.save_pretrained(tmp_path / "model")
-        with borrowed(config, trial) as model:
-            states = states_of(config, trial, pieces(config, trial), model)
-            found.append((llm.stands_for(config, trial), model.embed_tokens.weight.detach().clone(), states))
+        with borrowed(*language(config), trial) as model:
+            states = states_of(*language(config), trial, pieces(*language(config), trial), model)
+            found.append((llm.stands_for(*language(config), trial), model.embed_tokens.weight.detach().clone(), states))
     first, same, other = found
     assert first[0] == same[0] != other[0]
     assert {told["path"] for told, _, _ in found} == {str(tmp_path / "model")}
@@ -160,16 +165,16 @@ def test_a_model_of_another_depth_than_the_config_says_is_refused(tmp_path, stag
     assert [line for line in check(config) if problem in line]
     with (
         pytest.raises(SourceError, match=r"llm.num_layers: must be the number of the model's layers"),
-        borrowed(config, trial_of(tmp_path, stages)),
+        borrowed(*language(config), trial_of(tmp_path, stages)),
     ):
         pass
 
 
 def test_titles_are_tokenised_by_the_models_own_tokenizer(tmp_path, stages):
     config = build(Config, saved(tmp_path / "model"))
-    found = pieces(config, trial_of(tmp_path, stages))
+    found = pieces(*language(config), trial_of(tmp_path, stages))
     assert found["header"][0] == 0  # its first token
-    tiny = pieces(build(Config, TINY), trial_of(tmp_path, stages))
+    tiny = pieces(*language(build(Config, TINY)), trial_of(tmp_path, stages))
     assert len(found["tokens"]) > len(tiny["tokens"]) > len(tiny["ends"])
 
 

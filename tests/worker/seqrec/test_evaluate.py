@@ -1,17 +1,21 @@
 """Full ranking against a sort of every row's scores."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import nn
 
 from trainables.data.batches import Batch
 from trainables.data.splits import History, Rows
 from trainables.seqrec import evaluate
-from trainables.seqrec.evaluate import rank_targets, write_ranks
+from trainables.seqrec.evaluate import rank_targets, report_test
+from trainables.trial import LocalTrial
 
 ITEMS = 8  # padding included
 
@@ -75,8 +79,40 @@ def test_scores_come_without_gradients_and_no_rows_give_no_ranks() -> None:
     assert rank_targets(score, rows_of([]), num_items=ITEMS).tolist() == []
 
 
-def test_ranks_are_written_with_their_users(tmp_path: Path) -> None:
-    write_ranks(tmp_path / "ranks.npy", rows_of([1, 2]), np.array([4, 7], np.int32))
-    table = np.load(tmp_path / "ranks.npy", allow_pickle=False)
+def report(trial: LocalTrial, **model: Any) -> list[Rows]:
+    """Report the test split, of two rows, whose targets rank 4 and 7; returns the rows of each ranking."""
+    ranked: list[Rows] = []
+
+    def rank(rows: Rows) -> np.ndarray:
+        ranked.append(rows)
+        return np.array([4, 7], np.int32)
+
+    report_test(trial, rows_of([1, 2]), rank, step=3, top_k=(5,), **model)
+    return ranked
+
+
+def test_the_test_split_is_ranked_once_and_reported_at_the_kept_step(tmp_path: Path) -> None:
+    model, trial = nn.Linear(3, 2), LocalTrial(tmp_path)
+    weights, trained = model.state_dict(), [model.weight]
+    assert len(report(trial, weights=weights, trained=trained, extra=lambda rank_N: {"test/x": rank_N.sum()})) == 1
+    ((step, line),) = trial.reports
+    assert step == 3
+    assert line.pop("trial/inference_seconds") >= 0
+    assert line == {"test/hr_5": 0.5, "test/ndcg_5": 0.5 / np.log2(5), "test/x": 11, "trial/parameters": 6}
+    table = np.load(trial.artifact("ranks.npy"), allow_pickle=False)
     assert table["user"].tolist() == [5, 6]
     assert table["rank"].tolist() == [4, 7]
+    assert torch.equal(load_file(trial.artifact("best.safetensors"))["weight"], model.weight)
+
+
+def test_what_was_not_trained_reports_no_costs_and_leaves_no_weights(tmp_path: Path) -> None:
+    trial = LocalTrial(tmp_path)
+    report(trial)
+    assert trial.reports == [(3, {"test/hr_5": 0.5, "test/ndcg_5": 0.5 / np.log2(5)})]
+    assert [path.name for path in (tmp_path / "artifacts").iterdir()] == ["ranks.npy"]
+
+
+def test_only_the_first_rank_writes_what_all_have_ranked(tmp_path: Path) -> None:
+    trial = LocalTrial(tmp_path, rank=1, world_size=2)
+    assert len(report(trial, weights=nn.Linear(3, 2).state_dict())) == 1
+    assert list(tmp_path.rglob("*.*")) == []

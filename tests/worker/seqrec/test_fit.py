@@ -11,7 +11,8 @@ from torch import nn
 
 from trainables.data.batches import Batch
 from trainables.data.splits import Rows
-from trainables.seqrec.fit import Progress, fit, write_weights
+from trainables.seqrec.config import Fit
+from trainables.seqrec.fit import EpochProgress, fit
 from trainables.seqrec.layers import Dropout, linear
 from trainables.trial import LocalTrial, TrialStopped
 
@@ -41,10 +42,12 @@ class Task:
         scores_NI = self.model(torch.arange(5.0)[:, None].repeat(1, 4))
         return {"valid/ndcg_20": float(scores_NI.softmax(1).diagonal().mean().detach())}
 
-    def fit(self, trial: LocalTrial, **changed: object) -> Progress:
-        settings = {"epochs": 8, "patience": 8, "batch_size": 16, "learning_rate": 0.05, "rows": rows(),
-                    "evaluate": self.evaluate, "loss": self.loss}  # fmt: skip
-        return fit(self.model, trial=trial, **(settings | changed))  # type: ignore[arg-type]
+    def fit(self, trial: LocalTrial, **changed: object) -> EpochProgress:
+        fields = {"epochs": 8, "patience": 8, "batch_size": 16, "learning_rate": 0.05}
+        named = {"rows": rows(), "evaluate": self.evaluate, "loss": self.loss}
+        for name, value in changed.items():
+            (fields if name in vars(Fit()) else named)[name] = value
+        return fit(self.model, Fit(**fields), trial=trial, **named)  # type: ignore[arg-type]
 
 
 def numbers(lines: Lines) -> Lines:
@@ -202,11 +205,3 @@ def test_no_rows_and_several_ranks_are_refused(tmp_path: Path) -> None:
         Task().fit(LocalTrial(tmp_path), rows=rows(0))
     with pytest.raises(ValueError, match=r"one rank, but got 2; set resources.workers to 1"):
         Task().fit(LocalTrial(tmp_path, world_size=2))
-
-
-def test_weights_are_written_as_safetensors(tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
-    task = Task()
-    write_weights(tmp_path / "best.safetensors", task.model)
-    assert torch.equal(load_file(tmp_path / "best.safetensors")["3.weight"], task.model[3].weight)

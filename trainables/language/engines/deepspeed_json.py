@@ -4,13 +4,13 @@ Standard library only, so that a sweep can be checked without DeepSpeed. "auto" 
 and for DeepSpeed's own default elsewhere.
 """
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainables.fields import did_you_mean
 from trainables.language.engines.engine_config import EngineConfig
 
 AUTO = "auto"
@@ -55,14 +55,14 @@ def read(name: str) -> dict[str, Any]:
     if path is None:
         raise ValueError(f"file must be a DeepSpeed JSON, but got {name!r}, which is no file here or in {_ROOT}")
     try:
-        found = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except UnicodeDecodeError:
         raise ValueError(f"{path}: must be JSON in UTF-8, but got other bytes; save it as such") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}: must be JSON, but {error.msg.lower()}; correct it there") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: must be a JSON object, but got {type(found).__name__}; write {{...}}")
-    return found
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must be a JSON object, but got {type(content).__name__}; write {{...}}")
+    return content
 
 
 def problems(settings: EngineConfig, *, learning_rate: float, batch_size: int, ranks: int | None = None) -> list[str]:
@@ -75,10 +75,10 @@ def problems(settings: EngineConfig, *, learning_rate: float, batch_size: int, r
         ranks: of the trial; None where that is not known.
     """
     try:
-        found = read(settings.file) if settings.file else {}
+        content = read(settings.file) if settings.file else {}
     except ValueError as error:
         return [f"engine.file: {error}"]
-    merging = _Merging(settings, found)
+    merging = _Merging(settings, content)
     merging.merge(learning_rate=learning_rate, batch_size=batch_size, ranks=ranks, divisor=1, bf16=None)
     return merging.problems
 
@@ -109,10 +109,10 @@ def merged(
 class _Merging:
     """One pass over a JSON; what was found wrong is in ``problems``."""
 
-    def __init__(self, settings: EngineConfig, found: Mapping[str, Any]) -> None:
+    def __init__(self, settings: EngineConfig, content: Mapping[str, Any]) -> None:
         self.problems: list[str] = []
         self._settings = settings
-        self._found = found
+        self._content = content
         self._where = settings.file or "the JSON"
 
     def merge(
@@ -139,7 +139,7 @@ class _Merging:
         enabled = self._one("bf16.enabled", "precision", precision, bool)
         betas, eps = self._adamw(learning_rate)
         micro = self._batches(batch_size, ranks, accumulation)
-        config = _without_auto({**self._found, "zero_optimization": {**zero, "stage": stage, **self._offload(stage)}})
+        config = _without_auto({**self._content, "zero_optimization": {**zero, "stage": stage, **self._offload(stage)}})
         for key in ("optimizer", "train_batch_size"):
             config.pop(key, None)
         config["train_micro_batch_size_per_gpu"] = max(1, micro // divisor)
@@ -152,11 +152,11 @@ class _Merging:
         return Merged(config, betas, eps, accumulation * divisor)
 
     def _refuse_keys(self) -> None:
-        self._refuse_others(self._found, _KEYS, "DeepSpeed's keys for training on local ranks")
+        self._refuse_others(self._content, _KEYS, "DeepSpeed's keys for training on local ranks")
         self._refuse_others(self._part("optimizer"), ("type", "params"), "only type and params as optimizer")
         self._refuse_others(self._part("optimizer.params"), _PARAMS, f"only {', '.join(_PARAMS)} as optimizer.params")
         self._refuse_others(self._part("bf16"), ("enabled",), "only enabled as bf16, whose parameters stay in fp32")
-        if "scheduler" in self._found:
+        if "scheduler" in self._content:
             self._say("file", "must have no scheduler, but got one; set engine.warm_up and engine.schedule instead")
         for key, why in (
             ("fp16", "nothing here scales losses"),
@@ -169,8 +169,7 @@ class _Merging:
     def _refuse_others(self, part: Mapping[str, Any], allowed: tuple[str, ...], rule: str) -> None:
         for key in part:
             if key not in allowed:
-                near = difflib.get_close_matches(key, allowed, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "leave it out"
+                hint = did_you_mean(key, allowed, "leave it out")
                 self._say("file", f"must have {rule}, but got {key!r}; {hint}")
 
     def _adamw(self, learning_rate: float) -> tuple[tuple[float, float], float]:
@@ -244,7 +243,7 @@ class _Merging:
     def _one(self, key: str, name: str, ours: Any, kind: type | tuple[type, ...]) -> Any:
         """The value that JSON and settings agree on; None where neither says one."""
         head, _, tail = key.rpartition(".")
-        theirs = (self._part(head) if head else self._found).get(tail, AUTO)
+        theirs = (self._part(head) if head else self._content).get(tail, AUTO)
         if theirs == AUTO or theirs is None:
             return ours
         if not isinstance(theirs, kind) or (isinstance(theirs, bool) and kind is not bool):
@@ -258,7 +257,7 @@ class _Merging:
 
     def _part(self, dotted: str) -> dict[str, Any]:
         """The JSON object at ``dotted``; {} where there is none."""
-        part: Any = self._found
+        part: Any = self._content
         for key in dotted.split("."):
             part = part.get(key)
             if part is None or part == AUTO:

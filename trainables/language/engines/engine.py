@@ -10,15 +10,13 @@ names, with AdamW's two moments; it is the same for both engines and for any num
 on under another engine, stage or rank count.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from trainables.language.engines.engine_config import EngineConfig
+from trainables.language.engines.trained import State
 from trainables.trial import Trial
-
-State = dict[str, Any]
-"""``steps`` (optimiser steps done), ``parameters``, ``exp_avg`` and ``exp_avg_sq``: name -> fp32 tensor on the CPU."""
 
 
 class Engine(Protocol):

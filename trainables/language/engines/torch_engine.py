@@ -11,10 +11,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables.language.engines.engine import State
+from trainables.language.engines.bfloat16 import Bfloat16
 from trainables.language.engines.engine_config import EngineConfig
 from trainables.language.engines.schedule import learning_rate_at
 from trainables.language.engines.trained import (
+    State,
     adamw_moments,
     gradients_of,
     plain,
@@ -84,20 +85,6 @@ class TorchEngine:
         """See :meth:`Engine.close`."""
         self._optimiser.zero_grad()
         self._optimiser.state.clear()
-
-
-class Bfloat16(nn.Module):
-    """A module called under autocast to bf16; its parameters stay as they are."""
-
-    def __init__(self, module: nn.Module, device: str) -> None:
-        super().__init__()
-        self.module = module
-        self._device = device
-
-    def forward(self, *inputs: object, **named: object) -> object:
-        """What the module returns."""
-        with torch.autocast(self._device, torch.bfloat16):
-            return self.module(*inputs, **named)
 
 
 def _as_one(tensors: list[Tensor], collective: Callable[[Tensor], object]) -> None:

@@ -1,10 +1,13 @@
-"""The trained parameters of a module, by name, and what a state must say of them."""
+"""The trained parameters of a module, by name, and the state of their training."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+
+State = dict[str, Any]
+"""``steps`` (optimiser steps done), ``parameters``, ``exp_avg`` and ``exp_avg_sq``: name -> fp32 tensor on the CPU."""
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW's running means of gradients and of their squares."""
@@ -15,7 +18,7 @@ def trained(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
-def require_same(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Any]) -> None:
+def require_same(shapes: Mapping[str, tuple[int, ...]], state: State) -> None:
     """Refuse a ``state`` of other parameters than those of ``shapes``.
 
     Raises:
@@ -35,12 +38,12 @@ def require_same(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Any]
 
 def gradients_of(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
     """Their gradients, zero where the step did not reach a parameter: all take every step, on all ranks alike."""
-    found = []
+    gradients = []
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        found.append(parameter.grad)
-    return found
+        gradients.append(parameter.grad)
+    return gradients
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
@@ -57,9 +60,7 @@ def adamw_moments(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.
     }
 
 
-def set_adamw_moments(
-    optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], state: Mapping[str, Any]
-) -> None:
+def set_adamw_moments(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], state: State) -> None:
     """Give AdamW the moments of ``state`` and the number of steps it has taken."""
     optimiser.state.clear()
     for name, parameter in parameters.items():

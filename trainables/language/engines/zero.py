@@ -15,14 +15,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from trainables.language.engines.bfloat16 import Bfloat16
 from trainables.language.engines.deepspeed_json import Merged, merged
-from trainables.language.engines.engine import State
 from trainables.language.engines.engine_config import EngineConfig
 from trainables.language.engines.restore import ModuleSnapshot
 from trainables.language.engines.schedule import learning_rate_at
-from trainables.language.engines.torch_engine import Bfloat16
 from trainables.language.engines.trained import (
     MOMENTS,
+    State,
     adamw_moments,
     gradients_of,
     plain,
@@ -47,7 +47,7 @@ class ZeroEngine:
         trial: Trial,
         batch_size: int | None = None,
     ) -> None:
-        found = merged(
+        merged_json = merged(
             settings,
             learning_rate=learning_rate,
             batch_size=batch_size,
@@ -55,8 +55,8 @@ class ZeroEngine:
             divisor=trial.micro_batch_divisor,
             bf16=trial.device.startswith("cuda"),
         )
-        self.micro_batches = found.accumulation
-        self._stage = found.config["zero_optimization"]["stage"]
+        self.micro_batches = merged_json.accumulation
+        self._stage = merged_json.config["zero_optimization"]["stage"]
         self._trained = trained(module)
         self._steps = 0
         self._backwards = 0
@@ -69,12 +69,12 @@ class ZeroEngine:
             self._trained.values(),
             lr=learning_rate,
             weight_decay=settings.weight_decay,
-            betas=found.betas,
-            eps=found.eps,
+            betas=merged_json.betas,
+            eps=merged_json.eps,
             fused=True,
         )
         try:
-            self.module = _initialise(module, self._optimiser, found, trial.device)
+            self.module = _initialise(module, self._optimiser, merged_json, trial.device)
         except BaseException:
             self._snapshot.restore()
             raise
@@ -156,12 +156,12 @@ class ZeroEngine:
             zero._lazy_init_hp_params_optimizer_state()
 
 
-def _initialise(module: nn.Module, optimiser: torch.optim.Optimizer, found: Merged, device: str) -> Any:
+def _initialise(module: nn.Module, optimiser: torch.optim.Optimizer, merged_json: Merged, device: str) -> Any:
     """DeepSpeed's engine over ``module``."""
     deepspeed = _import_deepspeed(device)
-    if found.config["bf16"]["enabled"]:
+    if merged_json.config["bf16"]["enabled"]:
         module = Bfloat16(module, torch.device(device).type)
-    config = {**found.config, "bf16": {"enabled": False}}
+    config = {**merged_json.config, "bf16": {"enabled": False}}
     try:
         return deepspeed.initialize(model=module, optimizer=optimiser, config=config)[0]
     except (ValueError, AssertionError, deepspeed.runtime.config.DeepSpeedConfigError) as error:
