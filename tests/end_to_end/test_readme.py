@@ -1,4 +1,4 @@
-"""Every command and every example of the README runs."""
+"""Every command and every example on every page runs."""
 
 import gzip
 import os
@@ -15,18 +15,35 @@ from pathlib import Path
 import pytest
 
 from platform.sweepfile.early_stopping import EARLY_STOPPINGS
+from tests.pages import ROOT, blocks, commands, pages
+from trainables.config import build
+from trainables.runtime import registry
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
-
-
-COMMANDS = [line.split("&& ")[-1] for block in blocks("sh") for line in block.splitlines()]
+COMMANDS = commands()
+ELSEWHERE = {
+    ".ci/run": (
+        "python3 -m venv .venv", ". .venv/bin/activate", 'pip install -c infra/constraints.txt -e ".[dev]"', ".ci/run",
+        "python -m pytest", "python -m pytest -m slow", "ruff check .", "ruff format .", "mypy",
+    ),
+    "tests/contract/test_imports.py": ("python -m tests.house platform", "python -m tests.house trainables"),
+    "tests/driver/sweepfile/test_schema.py": ("python -m platform.sweepfile.schema > sweeps/schema.json",),
+    "tests/end_to_end/test_submit.py": tuple(line for line in COMMANDS if "platform.submit" in line),
+    "by hand": ("pip install pre-commit", "pre-commit install"),
+}  # fmt: skip
+"""Commands that are run by something else than the tests below."""
 PRINTED = [line for line in COMMANDS if line.endswith(("--keys", "--help"))]
-SWEEPS = list(dict.fromkeys(line for line in COMMANDS if "platform.sweep" in line and line not in PRINTED))
+SWEEPS = [line for line in COMMANDS if "platform.sweep " in line and line not in PRINTED]
+LOOKED_AT = [line for line in SWEEPS if line.endswith(("--check", "--plan"))]
+RUN = [line for line in SWEEPS if line not in LOOKED_AT]
+RESULTS = [line for line in COMMANDS if "platform.results" in line]
+SINGLE = [line for line in COMMANDS if line.startswith("python -m trainables ") and line not in PRINTED]
+PREPARED = [line for line in COMMANDS if "trainables.data prepare" in line]
+ENCODED = [line for line in COMMANDS if "trainables.data encode" in line]
+BENCHMARKS = [line for line in COMMANDS if re.search(r"tests.benchmarks", line)]
+SERVED = [line for line in COMMANDS if line.startswith("mlflow ui")]
+OF_TESTS = [line for line in COMMANDS if line.startswith("python -m pytest tests/")]
+EXAMPLE = ROOT / "trainables" / "README.md"
+"""The page with a trainable of one's own."""
 
 
 def run(line: str, storage: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -40,15 +57,26 @@ def run(line: str, storage: Path, *more: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
 
 
-def test_the_readme_has_the_commands_that_the_tests_below_know():
-    assert len(PRINTED) == 2
-    known = {"python -m pytest", "mlflow ui", "python -m trainables", "platform.sweep", "platform.results"}
-    known |= {"platform.submit"}  # test_submit.py runs them
-    assert len(SWEEPS) >= 5
-    assert [line for line in COMMANDS if not any(part in line for part in known)] == []
+def test_every_command_is_run_by_a_test():
+    kinds = (PRINTED, LOOKED_AT, RUN, RESULTS, SINGLE, PREPARED, ENCODED, BENCHMARKS, SERVED, OF_TESTS)
+    assert all(kinds)
+    covered = [line for kind in (*kinds, *ELSEWHERE.values()) for line in kind]
+    assert sorted(covered) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("line", [line for line in SWEEPS if "--check" in line or "--plan" in line])
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_every_folder_of_tests_is_there(page):
+    text = page.read_text()
+    for target, _, anchor in re.findall(r"\]\(([^)#]*)(#?)([^)]*)\)", text):
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", path.read_text(), flags=re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+    assert all((ROOT / line.split()[-1]).exists() for line in OF_TESTS)
+
+
+@pytest.mark.parametrize("line", LOOKED_AT)
 def test_a_sweep_can_be_checked_and_planned(line, tmp_path):
     done = run(line, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -78,7 +106,7 @@ def shorter(line: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", [line for line in SWEEPS if "--check" not in line and "--plan" not in line])
+@pytest.mark.parametrize("line", RUN)
 def test_a_sweep_runs_to_its_table(line, tmp_path, request):
     if "SWEEP_DATA" in line:
         request.getfixturevalue("real_data")
@@ -90,7 +118,7 @@ def test_a_sweep_runs_to_its_table(line, tmp_path, request):
 
 @pytest.mark.slow
 def test_finished_sweeps_become_one_table_with_paired_tests(tmp_path):
-    (line,) = [line for line in COMMANDS if "platform.results" in line]
+    (line,) = RESULTS
     for file in re.findall(r"sweeps/\S+", line):
         epochs = [] if "floors" in file else ["--set", "parameters.fit.epochs=1"]
         made = run(f"python -m platform.sweep {file} --address inline", tmp_path, "--set", "num_trials=2", *epochs)
@@ -101,7 +129,7 @@ def test_finished_sweeps_become_one_table_with_paired_tests(tmp_path):
     assert len((tmp_path / "spectran-vs-baselines" / "pairs.csv").read_text().splitlines()) > 1
 
 
-@pytest.mark.parametrize("line", [line for line in COMMANDS if "trainables.data" in line])
+@pytest.mark.parametrize("line", PREPARED)
 def test_a_public_dump_becomes_a_data_set(line, tmp_path, monkeypatch):
     words = shlex.split(line)
     dumps = [Path(word) for word in words if Path(word).suffix in {".gz", ".tsv"}]
@@ -132,11 +160,58 @@ def test_every_data_set_of_a_shipped_sweep_is_told_where_it_comes_from():
     texts = [file.read_text() for file in (ROOT / "sweeps").rglob("*.yaml")]
     named = {name for text in texts for name in re.findall(r"\bamazon-[a-z-]+-20\d\d\b|\bmind\b(?=[,:\]])", text)}
     assert len(named) == 8
-    assert all(f"`{name}`" in README for name in named)
+    texts = [page.read_text() for page in pages()]
+    assert all(any(f"`{name}`" in text for text in texts) for name in named)
+
+
+def test_vectors_of_titles_are_encoded(tmp_path):
+    """A module of its name stands in for sentence-transformers."""
+    (tmp_path / "sentence_transformers.py").write_text(
+        "import numpy\n\nclass SentenceTransformer:\n    def __init__(self, name):\n        pass\n\n"
+        "    def encode(self, texts, **options):\n        return numpy.ones((len(texts), 3))\n"
+    )
+    (line,) = ENCODED
+    name = line.split()[line.split().index("--name") + 1]
+    folder = tmp_path / "data" / name
+    folder.mkdir(parents=True)
+    (folder / f"{name}.item").write_text("item_id:token\ttitle:token_seq\n1\tred pie\n2\tdesk lamp\n")
+    (folder / f"{name}.inter").write_text("user_id:token\titem_id:token\nu\t1\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    command = [sys.executable, *shlex.split(line)[1:]]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = EXAMPLE.read_text() + "".join(path.read_text() for path in (ROOT / "sweeps").glob("*.yaml"))
+    assert [path.name.replace(name, "<name>") in text for path in folder.glob("*.npy")] == [True]
+
+
+@pytest.mark.parametrize("line", SINGLE)
+def test_a_single_trial_has_fields_of_its_trainable(line):
+    name, *words = shlex.split(line.removesuffix(" --gpu"))[3:]
+    texts = dict(word.split("=", 1) for word in words)
+    numbers = {field: float(text) for field, text in texts.items() if re.fullmatch(r"\d+e-\d+", text)}
+    whole = {field: int(text) for field, text in texts.items() if text.isdecimal()}
+    build(registry.load_config(name).Config, {**texts, **numbers, **whole})
+
+
+def shortest(line: str) -> list[str]:
+    """Fields that make a single trial short."""
+    if "hatllm" in line:
+        return ["fit.steps=2", "fit.evaluate_every=1", "llm.pretrain_steps=2"]
+    return ["fit.epochs=1", *(["pretrain.epochs=1", "align.epochs=1"] if "pad" in line else [])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in SINGLE if "--gpu" not in line and "synthetic" not in line])
+def test_a_single_trial_of_every_method_runs(line, tmp_path, request, monkeypatch):
+    if "amazon" in line:
+        monkeypatch.setenv("SWEEP_DATA", str(request.getfixturevalue("real_data")))
+    done = run(line, tmp_path, *shortest(line), "--folder", str(tmp_path / "single"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('"test/ndcg_10"') == 1
 
 
 def test_one_trial_runs_without_ray(tmp_path):
-    (line,) = [line for line in COMMANDS if "python -m trainables " in line and line not in PRINTED]
+    (line,) = [line for line in SINGLE if "synthetic" in line]
     done = run(line, tmp_path, "--folder", str(tmp_path / "single"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"valid/ndcg_20"') == 2
@@ -144,20 +219,27 @@ def test_one_trial_runs_without_ray(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_mlflow_command_serves_the_ui(tmp_path):
-    (line,) = [line for line in COMMANDS if line.startswith("mlflow")]
-    (tmp_path / "runs").mkdir()
+@pytest.mark.parametrize("line", BENCHMARKS)
+def test_a_benchmark_says_what_it_measures(line, tmp_path):
+    done = run(line, tmp_path, "--help")
+    assert done.returncode == 0, done.stderr
+    assert all(word in done.stdout for word in line.split() if word.startswith("--"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", [None, "elsewhere"])
+def test_the_mlflow_command_serves_the_ui(storage, tmp_path, monkeypatch):
+    (line,) = SERVED
+    monkeypatch.delenv("SWEEP_STORAGE", raising=False)
+    if storage:
+        monkeypatch.setenv("SWEEP_STORAGE", str(tmp_path / storage))
+    folder = tmp_path / (storage or "runs")
+    folder.mkdir()
+    monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        str(Path(sys.executable).with_name("mlflow")),
-        *shlex.split(line)[1:],
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
+    command = ["bash", "-c", f"exec {line} --port {port} --workers 1"]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -165,6 +247,7 @@ def test_the_mlflow_command_serves_the_ui(tmp_path):
         finally:
             os.killpg(server.pid, 15)
             server.wait(30)
+    assert (folder / "mlflow.db").is_file()
 
 
 def _answers(url: str, seconds: float = 120) -> bool:
@@ -188,26 +271,45 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def test_the_example_sweep_is_valid(written):
-    (text,) = blocks("yaml")
+@pytest.mark.parametrize("text", [text for text in blocks("yaml") if "mine." not in text], ids=lambda text: text[6:20])
+def test_an_example_sweep_is_valid(text, written):
     done = run(f"python -m platform.sweep {written(text)} --check", Path(written(text)).parent)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_example_trainable_runs_as_a_sweep(tmp_path, written):
-    config, run_ = blocks("python")
+    config, run_ = blocks("python", EXAMPLE)
+    (sweep,) = blocks("yaml", EXAMPLE)
     package = tmp_path / "mine" / "linear"
     package.mkdir(parents=True)
-    for folder in (package.parent, package):
-        (folder / "__init__.py").touch()
     (package / "config.py").write_text(config)
     (package / "run.py").write_text(run_)
-    file = written(
-        "name: linear\ntrainable: mine.linear\nmetric: {name: valid/ndcg_10, goal: maximize}\nnum_trials: 3\n"
-        "parameters: {x: {min: 0.0, max: 1.0}}\n"
-    )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "SWEEP_STORAGE": str(tmp_path / "runs")}
-    command = [sys.executable, "-m", "platform.sweep", str(file), "--address", "inline"]
+    command = [sys.executable, "-m", "platform.sweep", str(written(sweep)), "--address", "inline"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "linear: 3 complete" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_lines_for_a_notebook_read_a_finished_sweep(tmp_path):
+    (text,) = blocks("python", ROOT / "sweeps" / "README.md")
+    short = ("num_trials=3", "early_stopping=none", "parameters.fit.epochs=1")
+    made = run(
+        "python -m platform.sweep sweeps/spectran_taylor.yaml --address inline",
+        tmp_path / "runs",
+        *(word for override in short for word in ("--set", override)),
+    )
+    assert made.returncode == 0, made.stderr
+    environment = {**os.environ, "SWEEP_STORAGE": "runs"}
+    command = [sys.executable, "-c", text]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\[\(1, 0\.\d+\)\]$", done.stdout, flags=re.MULTILINE)
+    assert "fit.dropout" in done.stdout
+
+
+def test_the_picture_is_small_and_made_by_a_script_that_is_named():
+    assert (ROOT / ".github" / "sweep.png").stat().st_size < 200_000
+    scripts = {f"tests.benchmarks.{path.stem}" for path in (ROOT / "tests" / "benchmarks").glob("*.py")}
+    assert scripts - {line.split()[2] for line in BENCHMARKS} == {"tests.benchmarks.recbole_peer"}

@@ -17,6 +17,7 @@ import pytest
 from platform.cluster import jobs, preflight
 from platform.sweepfile.spec import load
 from tests.clusters import RayCluster
+from tests.pages import commands
 from trainables.storage.objects import Bucket
 
 pytestmark = pytest.mark.slow
@@ -106,9 +107,9 @@ def test_what_only_the_cluster_can_know_is_said_there_and_gives_the_exit_code(su
     assert "or point data.root or $SWEEP_DATA to the folder that holds it" in out.partition("Running entrypoint")[2]
 
 
-def test_the_commands_of_the_readme_run(submit, tmp_path):
+def test_the_commands_of_the_pages_run(submit, tmp_path):
     """All but the address and the storage as written; --detach, so that the line comes back."""
-    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if "python -m platform.submit" in line]
+    lines = [line for line in commands() if "python -m platform.submit" in line]
     ends = {line.rpartition(" ")[2]: line.split() for line in lines}
     assert {"--status", "--stop"} < set(ends)
     for words in ends.values():

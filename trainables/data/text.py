@@ -1,6 +1,7 @@
 """Text vectors of the items' titles: one float32 row an item, row 0 (padding) zero, computed once and shared."""
 
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from trainables.data import atomic, synthetic
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.packed import Packed
-from trainables.data.sequences import Sequences, catalogue
+from trainables.data.sequences import Sequences, catalogue, item_catalogue
+from trainables.exceptions import first_line
 from trainables.fields import did_you_mean
 from trainables.storage import cache
+from trainables.storage.mirror import is_bucket
 from trainables.storage.stages import File, StageResult, Stages, stage
 
 TFIDF = "tfidf"
@@ -86,6 +89,45 @@ def encoder_vectors(titles: Mapping[str, np.ndarray], model: str, weights: str |
     texts = Packed(titles["titles"], titles["title_ends"])[1:]
     encoded = SentenceTransformer(model).encode(texts, batch_size=64, show_progress_bar=False, convert_to_numpy=True)
     return {"vectors": _with_padding(encoded)}
+
+
+def encode(name: str, model: str, root: str | None = None) -> Path:
+    """Encode the titles of data set ``name`` and write the vectors beside it, as ``data.text`` names them.
+
+    The file is ``<data set>.<model>.npy``: the last part of the model's name in lower case, without ``all-``.
+
+    Args:
+        name: folder of the data set, in ``root`` as :func:`trainables.data.atomic.locate` says.
+        model: a sentence-transformers model, by name or folder.
+        root: the folder above; by default $SWEEP_DATA, then ./data.
+
+    Returns:
+        The file written.
+
+    Raises:
+        DataError: the data set is missing or lies in a bucket; the model is missing or not installed.
+    """
+    place = root or os.environ.get("SWEEP_DATA") or ""
+    if is_bucket(place):
+        raise DataError(
+            f"--root: must be a folder, as the vectors are written into it, but got {place}; encode a copy of "
+            f"{name} in a folder and upload the .npy file"
+        )
+    folder = atomic.locate(name, root)
+    encoder, weights = _encoder(model)
+    try:
+        vectors = encoder_vectors(item_catalogue(folder / f"{name}.item"), encoder, weights)["vectors"][1:]
+    except OSError as error:
+        raise DataError(
+            f"--model: must be a sentence-transformers model, by name or folder, but {model!r} cannot be loaded "
+            f"({first_line(error)}); correct the name, or name a folder that holds the model"
+        ) from error
+    path = folder / f"{name}.{Path(model).name.lower().removeprefix('all-')}.npy"
+    draft = path.with_suffix(".draft")
+    with draft.open("wb") as stream:
+        np.save(stream, vectors)
+    draft.rename(path)
+    return path
 
 
 def read_vectors(path: Path, items: int) -> np.ndarray:

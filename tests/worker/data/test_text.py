@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from trainables.data import text as texts
+from trainables.data.__main__ import main
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.sequences import load
@@ -155,11 +156,15 @@ def test_an_encoder_that_is_not_installed_is_named_with_the_command_to_get_it(
         vectors_of(data_set(tmp_path, text="/no/such/model"), Stages(tmp_path / "stages"))
 
 
-def test_an_encoder_sees_each_title_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """The models and texts that a stand-in for sentence-transformers was asked for."""
     asked: list[tuple[str, list[str]]] = []
 
     class Encoder:
         def __init__(self, name: str) -> None:
+            if "absent" in name:
+                raise OSError(f"{name} is no model\nsecond line")
             self.name = name
 
         def encode(self, texts: list[str], **options: object) -> np.ndarray:
@@ -170,6 +175,10 @@ def test_an_encoder_sees_each_title_once(tmp_path: Path, monkeypatch: pytest.Mon
     package.SentenceTransformer = Encoder  # type: ignore[attr-defined]
     package.__spec__ = __import__("importlib.machinery").machinery.ModuleSpec("sentence_transformers", None)
     monkeypatch.setitem(sys.modules, "sentence_transformers", package)
+    return asked
+
+
+def test_an_encoder_sees_each_title_once(tmp_path: Path, asked: list[tuple[str, list[str]]]) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     for _ in range(2):
@@ -179,3 +188,33 @@ def test_an_encoder_sees_each_title_once(tmp_path: Path, monkeypatch: pytest.Mon
     (folder / "weights").write_text("other")
     vectors_of(data_set(tmp_path, text=str(folder)), Stages(tmp_path / "stages"))
     assert len(asked) == 2
+
+
+def test_encoded_titles_are_what_a_sweep_names(
+    tmp_path: Path, asked: list[tuple[str, list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = data_set(tmp_path, text="toy.minilm-l6-v2.npy")
+    model = "sentence-transformers/all-MiniLM-L6-v2"
+    assert main(["encode", "--name", "toy", "--model", model, "--root", str(tmp_path)]) == 0
+    assert asked == [(model, list(TITLES))]
+    assert capsys.readouterr().out.endswith("name them by data.text=toy.minilm-l6-v2.npy\n")
+    assert vectors_of(data, Stages(tmp_path / "stages"))[:, 0].tolist() == [0, *map(len, TITLES)]
+    assert sorted(path.name for path in (tmp_path / "toy").iterdir()) == ["toy.inter", "toy.item", data.text]
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "root", "message"),
+    [
+        ("toy", "absent/model", None, "by name or folder, but 'absent/model' cannot be loaded (absent/model is no"),
+        ("other", "model", None, "data.name: a data set is a folder other with other.inter and other.item, but none"),
+        ("toy", "model", "s3://bucket/data", "--root: must be a folder, as the vectors are written into it, but got"),
+    ],
+)
+@pytest.mark.usefixtures("asked")
+def test_what_cannot_be_encoded_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, model: str, root: str | None, message: str
+) -> None:
+    data_set(tmp_path)
+    assert main(["encode", "--name", name, "--model", model, "--root", root or str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.npy"))
