@@ -22,7 +22,7 @@ import pytest
 from platform.submit import main
 from tests.clusters import RayCluster
 from tests.servers import Line, MlflowServer
-from tests.worker.hatllm.test_run import SMALL
+from tests.worker.small import SMALL_HATLLM
 from trainables.storage.objects import Bucket, parse
 
 pytestmark = [
@@ -51,7 +51,7 @@ OVER = json.dumps(
         "early_stopping": "none",
         "resources": {"cpu": 0.5, "gpu": 0, "workers": 2},
         "parameters": {
-            **SMALL, "llm.name": "tiny", "engine.name": "deepspeed",
+            **SMALL_HATLLM, "llm.name": "tiny", "engine.name": "deepspeed",
             "fit.steps": 4, "fit.evaluate_every": 1, "fit.patience": 9,
         },
     }
