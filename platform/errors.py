@@ -15,7 +15,7 @@
         │   ├── ExpressionError   sweepfile.expression      sweepfile, space: a problem of InvalidSweep
         │   ├── ConfigError       trainables.config         space.check: a point that does not build
         │   ├── WrongValueError   trainables.fields         trainables.config: a problem of ConfigError
-        │   ├── UnknownTrainable  trainables.runtime        space.check: a problem of InvalidSweep
+        │   ├── InvalidTrainable  trainables.runtime        space.check: a problem of InvalidSweep
         │   ├── DataError         trainables.data           data.checks: a problem of the trainable's check
         │   └── SourceError       trainables.language       language.pretrained: a problem of the trainable's check
         ├── OSError

@@ -199,12 +199,14 @@ def shortest(line: str) -> list[str]:
     """Fields that make a single trial short."""
     if "hatllm" in line:
         return ["fit.steps=2", "fit.evaluate_every=1", "llm.pretrain_steps=2"]
-    return ["fit.epochs=1", *(["pretrain.epochs=1", "align.epochs=1"] if "pad" in line else [])]
+    phases = ["pretrain.epochs=1", "align.epochs=1", "data.keep_last=5"] if " pad " in line else []
+    return ["fit.epochs=1", "dim=16", "data.max_history=5", *phases]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in SINGLE if "--gpu" not in line and "synthetic" not in line])
 def test_a_single_trial_of_every_method_runs(line, tmp_path, request, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     if "amazon" in line:
         monkeypatch.setenv("SWEEP_DATA", str(request.getfixturevalue("real_data")))
     done = run(line, tmp_path, *shortest(line), "--folder", str(tmp_path / "single"))

@@ -125,7 +125,7 @@ def encode(name: str, model: str, root: str | None = None) -> Path:
     path = folder / f"{name}.{Path(model).name.lower().removeprefix('all-')}.npy"
     draft = path.with_suffix(".draft")
     with draft.open("wb") as stream:
-        np.save(stream, vectors)
+        np.save(stream, vectors, allow_pickle=False)
     draft.rename(path)
     return path
 
