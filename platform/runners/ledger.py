@@ -134,20 +134,20 @@ class Ledger:
             nodes=self.spec.resources.nodes,
         )
 
-    def report(self, number: int, step: int, metrics: Mapping[str, float]) -> Decision:
-        """Take one report; STOP ends the trial."""
+    def report(self, number: int, step: int, metrics: Mapping[str, float], last: bool = False) -> Decision:
+        """Take one report; STOP ends the trial. The `last` one ends it only if it is not finite."""
         self._check()
         trial = self.running.get(number)
         if trial is None:
             return Decision.STOP
         if trial.is_new(step, metrics):
-            trial.files.append(step, metrics)  # first: from this line a driver after a crash derives all else
+            trial.files.append(step, metrics, last)  # first: from this line a driver after a crash derives all else
             values = trial.add_report(step, metrics, self.spec.metrics)
-            if values and (end := trial.judge(values, self.study)):
+            if values and (end := trial.judge(values, self.study, last)):
                 self._end(trial, end)
                 return Decision.STOP
         self._ship(trial)
-        if limit := self._watch.of_trial(trial) or self._watch.of_sweep(self._failed):
+        if not last and (limit := self._watch.of_trial(trial) or self._watch.of_sweep(self._failed)):
             self._end(trial, TrialEnd.now(State.PRUNED, limit))
             return Decision.STOP
         return Decision.CONTINUE
