@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     setting = hashlib.sha256(json.dumps([options.trainable, values], sort_keys=True).encode()).hexdigest()[:8]
     folder = options.folder or Path("runs/single") / f"{options.trainable}-{setting}"
 
-    def show(step: int, metrics: dict[str, float]) -> None:
+    def show(step: int, metrics: dict[str, float], last: bool) -> None:
         sys.stdout.write(json.dumps({"step": step, **metrics}) + "\n")
 
     trial = LocalTrial(folder, seed=training_seed(values), device=device(float(options.gpu)), send=show)

@@ -66,11 +66,18 @@ class Trial(Protocol):
     micro_batch_divisor: int
     """Divide the micro-batch by this and accumulate, after an attempt ran out of memory."""
 
-    def report(self, step: int, metrics: Metrics) -> None:
+    def report(self, step: int, metrics: Metrics, last: bool = False) -> None:
         """Hand over ``metrics`` (``split/name_k`` -> finite or not number) of ``step``; returns once they are on disk.
+
+        Args:
+            step: epoch or optimiser step.
+            metrics: by name.
+            last: no report of the validation split follows. Early stopping then never ends the trial: nothing would be
+                saved, and the trial's result would be lost.
 
         Raises:
             TrialStopped: the trial must end here.
+            ValueError: metrics of the validation split follow the last report.
         """
 
     def status(self, text: str) -> None:
@@ -112,7 +119,8 @@ class LocalTrial:
 
     Args:
         folder: the trial's own folder; made if missing.
-        send: called with each report's step and metrics; may raise ``TrialStopped``. None only records.
+        send: called with each report's step and metrics, and with True if it is the last. It may raise
+            ``TrialStopped``. None only records.
         stages: None keeps them in ``folder``.
     """
 
@@ -128,7 +136,7 @@ class LocalTrial:
         world_size: int = 1,
         stages: Stages | None = None,
         micro_batch_divisor: int = 1,
-        send: Callable[[int, dict[str, float]], None] | None = None,
+        send: Callable[[int, dict[str, float], bool], None] | None = None,
     ) -> None:
         self.folder = folder
         self.checkpoints = folder / "checkpoints"
@@ -142,19 +150,26 @@ class LocalTrial:
         self.micro_batch_divisor = micro_batch_divisor
         self.reports: list[tuple[int, dict[str, float]]] = []
         self._send = send
+        self._has_last = False
         self._status: str | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._held: object = cache.pin_writable(folder)
 
-    def report(self, step: int, metrics: Metrics) -> None:
+    def report(self, step: int, metrics: Metrics, last: bool = False) -> None:
         """See :meth:`Trial.report`."""
+        if self._has_last and (late := [name for name in metrics if name.startswith("valid/")]):
+            raise ValueError(
+                f"a trial must report nothing of the validation split after its last report, but got {late[0]} at step "
+                f"{step}; give last=True with that one"
+            )
+        self._has_last = self._has_last or last
         if self.rank:
             return
         self.upload_artifacts()  # whoever takes the report may log what belongs to it
         line = {name: float(value) for name, value in metrics.items()}
         self.reports.append((step, line))
         if self._send:
-            self._send(step, line)
+            self._send(step, line, last)
 
     def status(self, text: str) -> None:
         """See :meth:`Trial.status`."""
@@ -230,10 +245,11 @@ class Phase:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
 
-    def report(self, step: int, metrics: Metrics) -> None:
-        """See :meth:`Trial.report`."""
+    def report(self, step: int, metrics: Metrics, last: bool = False) -> None:
+        """See :meth:`Trial.report`; the last report of a named phase is none of the trial's."""
         prefix = f"{self._name}/" if self._name else ""
-        self._trial.report(self._offset + step, {f"{prefix}{key}": value for key, value in metrics.items()})
+        named = {f"{prefix}{key}": value for key, value in metrics.items()}
+        self._trial.report(self._offset + step, named, last and not self._name)
 
     def status(self, text: str) -> None:
         """See :meth:`Trial.status`."""

@@ -62,7 +62,7 @@ class Bridge:
     def _take(self, tune_id: str, message: Report | WorkerEnd | None) -> Decision:
         number = self._numbers[tune_id]
         if isinstance(message, Report):
-            return self.ledger.report(number, message.step, message.metrics)
+            return self.ledger.report(number, message.step, message.metrics, message.last)
         if isinstance(message, WorkerEnd):
             del self._numbers[tune_id]
             if message.reason == FINISHED:

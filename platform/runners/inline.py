@@ -30,10 +30,10 @@ def _run(ledger: Ledger, task: Task, check: Callable[[], None]) -> None:
     number = task.number
     own: list[Exception] = []
 
-    def send(step: int, metrics: dict[str, float]) -> None:
+    def send(step: int, metrics: dict[str, float], last: bool) -> None:
         check()
         try:
-            decision = ledger.report(number, step, metrics)
+            decision = ledger.report(number, step, metrics, last)
         except Exception as error:
             own.append(error)
             raise TrialStopped from error

@@ -9,11 +9,12 @@ The life of a trial, with the method that makes each step:
         |
         v         next_task
     waiting -----------------> running ----> COMPLETE   finish
-        ^                         | |------> PRUNED     report, end_silent: early stopping, a limit
+        ^                         | |------> PRUNED     report, end_silent: early stopping, its own minutes
         |                         | '------> FAIL       report, finish, fail: not finite, no objective, Failed
         +------- fail: Retry -----+                     the same number, one attempt more
 
-    the driver is interrupted:  waiting, running    --> INTERRUPTED   interrupt; a driver that dies leaves no end
+    the driver is interrupted,  waiting, running    --> INTERRUPTED   interrupt; a driver that dies leaves no end
+    or a limit ends the sweep:                                        report, end_silent
     the next driver (__init__): INTERRUPTED, no end --> waiting       the same number, one attempt more
                                 an end the study lacks: it is told    recover
 
@@ -134,21 +135,26 @@ class Ledger:
             nodes=self.spec.resources.nodes,
         )
 
-    def report(self, number: int, step: int, metrics: Mapping[str, float]) -> Decision:
-        """Take one report; STOP ends the trial."""
+    def report(self, number: int, step: int, metrics: Mapping[str, float], last: bool = False) -> Decision:
+        """Take one report; STOP ends the trial. The `last` one ends it only if it is not finite."""
         self._check()
         trial = self.running.get(number)
         if trial is None:
             return Decision.STOP
         if trial.is_new(step, metrics):
-            trial.files.append(step, metrics)  # first: from this line a driver after a crash derives all else
+            trial.files.append(step, metrics, last)  # first: from this line a driver after a crash derives all else
             values = trial.add_report(step, metrics, self.spec.metrics)
-            if values and (end := trial.judge(values, self.study)):
+            if values and (end := trial.judge(values, self.study, last)):
                 self._end(trial, end)
                 return Decision.STOP
         self._ship(trial)
-        if limit := self._watch.of_trial(trial) or self._watch.of_sweep(self._failed):
+        if last:
+            return Decision.CONTINUE
+        if limit := self._watch.of_trial(trial):
             self._end(trial, TrialEnd.now(State.PRUNED, limit))
+            return Decision.STOP
+        if self._watch.of_sweep(self._failed):
+            self._interrupt(trial)
             return Decision.STOP
         return Decision.CONTINUE
 
@@ -200,19 +206,16 @@ class Ledger:
         self._watch.of_sweep(self._failed)
         silent = self._watch.silent(list(self.running.values()), unplaced)
         for trial, limit in silent:
-            self._end(trial, TrialEnd.now(State.PRUNED, limit))
+            if limit is None:
+                self._interrupt(trial)
+            else:
+                self._end(trial, TrialEnd.now(State.PRUNED, limit))
         return [trial.asked.number for trial, _ in silent]
 
     def interrupt(self) -> None:
         """The driver ends while trials run: they stay in the study to be taken up, and no run is left RUNNING."""
         for trial in [*self.running.values(), *self._queue.waiting]:
-            with contextlib.suppress(OSError):  # where it cannot be written, a missing end says the same
-                end = trial.files.read_end()
-                if end is None or not end.state.is_final:  # a final one stays: a signal cut its telling short
-                    interrupted = TrialEnd.now(State.INTERRUPTED, "interrupted, resumable")
-                    trial.files.end(interrupted, waits=False)
-            self._ship(trial)
-        self.running.clear()
+            self._interrupt(trial)
         self._queue.waiting.clear()
 
     @property
@@ -237,6 +240,15 @@ class Ledger:
 
     def _trial_of(self, asked: Asked) -> RunningTrial:
         return RunningTrial(asked, TrialFiles(self._folder, asked.number, self._notify), time.monotonic())
+
+    def _interrupt(self, trial: RunningTrial) -> None:
+        """Let a trial rest; the next driver resumes it under its number."""
+        with contextlib.suppress(OSError):  # where it cannot be written, a missing end says the same
+            end = trial.files.read_end()
+            if end is None or not end.state.is_final:  # a final one stays: a signal cut its telling short
+                trial.files.end(TrialEnd.now(State.INTERRUPTED, "interrupted, resumable"), waits=False)
+        self.running.pop(trial.asked.number, None)
+        self._ship(trial)
 
     def _end(self, trial: RunningTrial, end: TrialEnd) -> None:
         trial.files.end(end)  # first: after a crash the next driver tells the study what stands here

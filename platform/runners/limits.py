@@ -56,23 +56,27 @@ class Watch:
             return f"{TIME_LIMIT} (max_minutes_per_trial {minutes:g})"
         return None
 
-    def silent(self, running: Iterable[RunningTrial], unplaced: Container[int]) -> list[tuple[RunningTrial, str]]:
-        """Trials that are over a limit and do not report, with the limit of each; looks once a second.
+    def silent(
+        self, running: Iterable[RunningTrial], unplaced: Container[int]
+    ) -> list[tuple[RunningTrial, str | None]]:
+        """Trials that are over a limit and do not report, with their own limit, or None for the sweep's.
+
+        Looks once a second.
 
         Args:
             running: the trials that run.
             unplaced: the numbers of those that still wait for a worker.
         """
         now = time.monotonic()
-        passed, due = now - self._looked, []
+        passed, due = now - self._looked, list[tuple[RunningTrial, str | None]]()
         if passed < _LOOK_S:
             return []
         self._looked = now
-        closing = self.closing if now - self._closed > GRACE_S else None
+        is_over = self.closing is not None and now - self._closed > GRACE_S
         for trial in running:
             if self._limits.max_minutes_per_trial and (trial.asked.number in unplaced or _waits(trial)):
                 trial.waited_s += passed
-            if limit := closing or self.of_trial(trial, GRACE_S):
+            if (limit := self.of_trial(trial, GRACE_S)) or is_over:
                 due.append((trial, limit))
         return due
 

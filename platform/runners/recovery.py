@@ -15,14 +15,15 @@ def recover(trial: RunningTrial, study: Study) -> TrialEnd | None:
     trial.attempts = Attempts.read(trial.files.read("attempts.json"))
     trial.attempts.attempt += 1  # the start that the dead driver made
     newest: tuple[float, ...] | None = None
+    last = False
     for line in trial.files.lines():
         metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
         values = trial.add_report(line["step"], metrics, study.spec.metrics)
         if values is not None:  # the driver may have died between a report's line and its value in the study
             study.store_value(trial.asked.number, trial.num_valued, values[0])
-            newest = values
+            newest, last = values, bool(line.get("last"))
     # the driver may have died before the newest report was judged, or before its rungs were written
-    verdict = None if newest is None else trial.judge(newest, study)
+    verdict = None if newest is None else trial.judge(newest, study, last)
     written = trial.files.read_end()
     if written and written.state.is_final:  # the driver died between the end's writing and its telling
         return written

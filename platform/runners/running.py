@@ -50,11 +50,11 @@ class RunningTrial:
             self.best = values
         return values
 
-    def judge(self, values: Sequence[float], study: Study) -> TrialEnd | None:
+    def judge(self, values: Sequence[float], study: Study, last: bool) -> TrialEnd | None:
         """The end that its newest objective values give the trial; None where it goes on."""
         metrics, stopping = study.spec.metrics, study.spec.early_stopping.type
         if not all(math.isfinite(value) for value in values):
             shown = ", ".join(f"{metric.name} = {value}" for metric, value in zip(metrics, values, strict=True))
             return TrialEnd.now(State.FAIL, f"{NON_FINITE}: {shown} at step {self.step}")
-        pruned = study.judge(self.asked.number, self.num_valued, values[0])
+        pruned = study.judge(self.asked.number, self.num_valued, values[0], last)
         return TrialEnd.now(State.PRUNED, f"early stopping ({stopping}) {pruned}") if pruned else None

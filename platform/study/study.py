@@ -136,8 +136,11 @@ class Study:
         if len(self.spec.metrics) == 1 and report not in known and math.isfinite(value):
             trial.report(value, report)
 
-    def judge(self, number: int, report: int, value: float) -> Pruned | None:
-        """As :meth:`store_value`; says so if early stopping ends the trial here."""
+    def judge(self, number: int, report: int, value: float, last: bool = False) -> Pruned | None:
+        """Store a value and judge the trial by it; returns the verdict of early stopping if that ends the trial here.
+
+        The `last` report of a trial writes its rungs for others to be judged by, and never ends the trial.
+        """
         if len(self.spec.metrics) > 1:
             return None
         self.store_value(number, report, value)
@@ -148,9 +151,9 @@ class Study:
             first, self._study.pruner = self._batch_start(number), search.pruner(self.spec.early_stopping)
         verdict = judge(self._study, self._frozen(number), report, lambda other: first is None or other.number < first)
         self._rungs[number] = verdict.rungs
-        if not verdict.pruned:
+        if last or not verdict.pruned:
             self._write_rungs(number)
-        return verdict.pruned
+        return None if last else verdict.pruned
 
     def tell(self, ended: EndedTrial) -> None:
         """Write how a trial ended; its values where it is complete, its intermediate ones stand elsewhere."""

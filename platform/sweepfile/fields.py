@@ -66,7 +66,7 @@ class Metric(Section):
 
 
 class Limits(Section):
-    """When a trial or the sweep ends early; all may change between runs of the same sweep."""
+    """When a trial or the sweep ends early; all may change between runs. Trials that the sweep's limits end resume."""
 
     max_hours: float | None = Field(default=None, gt=0)
     """Hours for one run of the command."""

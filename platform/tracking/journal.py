@@ -48,7 +48,7 @@ class TrialFiles:
         if not (self.folder / "trial.json").exists():
             self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time()})
 
-    def append(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+    def append(self, step: int, metrics: Mapping[str, float], last: bool = False) -> dict[str, Any]:
         """Add one report and return its line once it is on disk; a non-finite value is kept as null."""
         if self._count is None:
             self._count = self._mend()
@@ -57,6 +57,7 @@ class TrialFiles:
             "time": time.time(),
             "step": step,
             "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
+            **({"last": True} if last else {}),
         }
         retry_while_full(lambda: self._add(json.dumps(line).encode() + b"\n"), self.folder, self._notify)
         self._count += 1

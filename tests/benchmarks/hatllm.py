@@ -135,7 +135,7 @@ def start(folder: Path, engine: str, device: str, began: float) -> None:
             Path(tempfile.mkdtemp(dir=folder)),
             stages=Stages(folder / "stages"),
             device=device,
-            send=lambda step, metrics, seconds=seconds, began=began: seconds.append(time.time() - began),
+            send=lambda step, metrics, last, seconds=seconds, began=began: seconds.append(time.time() - began),
         )
         run_trial("hatllm", {**START, "engine.name": engine, "fit.learning_rate": 1e-3 * (1 + seed)}, trial)
         sys.stdout.write(f"{seconds[0]}\n")

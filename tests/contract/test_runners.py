@@ -67,10 +67,10 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
         ledger = Ledger(spec, study, folder, folder.parent / "stages", None, ended.append)
         report = ledger.report
 
-        def counted(number: int, step: int, metrics: Any) -> Decision:
+        def counted(number: int, step: int, metrics: Any, last: bool) -> Decision:
             calls.append((number, step))
             at_report(step)
-            return report(number, step, metrics)
+            return report(number, step, metrics, last)
 
         ledger.report = counted
         log = logging.getLogger("platform.runners.ledger")

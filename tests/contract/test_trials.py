@@ -22,7 +22,7 @@ Sent = list[tuple[int, dict[str, float]]]
 
 
 def _local(folder: Path, sent: Sent, stop_at: int) -> Trial:
-    def send(step: int, metrics: dict[str, float]) -> None:
+    def send(step: int, metrics: dict[str, float], last: bool) -> None:
         sent.append((step, metrics))
         if step == stop_at:
             raise TrialStopped
@@ -61,9 +61,9 @@ def _rank(folder: Path, sent: Sent, stop_at: int) -> Trial:
     """Rank 0 of two: its reports go, as JSON, to a trial of its worker's."""
     worker = _local(folder, sent, stop_at)
 
-    def report(step: int, metrics: dict[str, float]) -> None:
-        taken = from_line(to_line(Report(step=step, metrics=metrics)))
-        worker.report(taken.step, taken.metrics)
+    def report(step: int, metrics: dict[str, float], last: bool) -> None:
+        taken = from_line(to_line(Report(step=step, metrics=metrics, last=last)))
+        worker.report(taken.step, taken.metrics, taken.last)
 
     place = {"device": "cpu", "interface": "lo", "address": "127.0.0.1", "port": 0}
     return rank.trial_of(RankTask(task=_task(folder, ranks=2), rank=0, local_rank=0, **place), report)
@@ -98,6 +98,24 @@ def test_a_report_raises_the_end_of_a_trial_that_must_end(make, tmp_path):
     trial.report(1, {"valid/hr_10": 0.1})
     with pytest.raises(TrialStopped):
         trial.report(2, {"valid/hr_10": 0.1})
+
+
+@pytest.mark.parametrize("make", [_local, _last_phase, _ray, _rank])
+def test_nothing_of_the_validation_split_follows_the_last_report(make, tmp_path):
+    trial = make(tmp_path, [], -1)
+    trial.report(1, {"valid/hr_10": 0.1}, last=True)
+    trial.report(1, {"test/hr_10": 0.2})
+    trial.phase("pretrain").report(1, {"valid/hr_10": 0.3})
+    with pytest.raises(ValueError, match=r"after its last report, but got valid/hr_10 at step 2; give last=True with"):
+        trial.report(2, {"valid/hr_10": 0.1})
+
+
+def test_the_last_report_reaches_the_driver_as_that_and_of_a_phase_only_if_it_is_the_trials_own(tmp_path):
+    sent: list[tuple[object, ...]] = []
+    trial = LocalTrial(tmp_path, send=lambda *report: sent.append(report))
+    trial.phase("pretrain").report(1, {"valid/hr_10": 0.1}, last=True)
+    trial.phase("", offset=1).report(1, {"valid/hr_10": 0.2}, last=True)
+    assert [last for *_, last in sent] == [False, True]
 
 
 def test_the_end_is_not_swallowed_by_a_trainable_that_catches_exceptions():

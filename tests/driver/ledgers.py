@@ -24,10 +24,10 @@ def start(ledger: Ledger) -> Task | None:
     return ledger.next_task(cpus=1.0, gpus=0.0)
 
 
-def goes_on(ledger: Ledger, number: int, step: int, metrics: dict[str, float]) -> bool:
+def goes_on(ledger: Ledger, number: int, step: int, metrics: dict[str, float], last: bool = False) -> bool:
     """Report `metrics`; True if the trial goes on."""
-    return ledger.report(number, step, metrics) is Decision.CONTINUE
+    return ledger.report(number, step, metrics, last) is Decision.CONTINUE
 
 
-def report(ledger: Ledger, number: int, step: int, value: float) -> bool:
-    return goes_on(ledger, number, step, {"train/loss": 1.0, "valid/ndcg_10": value})
+def report(ledger: Ledger, number: int, step: int, value: float, last: bool = False) -> bool:
+    return goes_on(ledger, number, step, {"train/loss": 1.0, "valid/ndcg_10": value}, last)

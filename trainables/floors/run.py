@@ -33,7 +33,7 @@ def run(config: Config, trial: Trial) -> None:
         return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen)
 
     if trial.load() is None:
-        trial.report(0, ranking_metrics("valid", ranks(splits.valid), TOP_K))
+        trial.report(0, ranking_metrics("valid", ranks(splits.valid), TOP_K), last=True)
         trial.save({"validated": True})
     report_test(trial, splits.test, ranks, step=0)
 

@@ -112,7 +112,7 @@ class SilentTrial:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
 
-    def report(self, step: int, metrics: Metrics) -> None:
+    def report(self, step: int, metrics: Metrics, last: bool = False) -> None:
         """Say how far this is."""
         self._trial.status(f"{self._label} {step}, {OBJECTIVE} {metrics.get(OBJECTIVE, np.nan):.4f}")
 

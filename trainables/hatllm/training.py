@@ -31,6 +31,10 @@ class StepProgress:
     seconds: float = 0.0
     """Wall time spent, over all attempts."""
 
+    def ended(self, settings: Fit) -> bool:
+        """True if nothing is left to do."""
+        return self.step >= settings.steps or self.worse >= settings.patience
+
 
 def train(
     engine: Engine,
@@ -67,7 +71,7 @@ def train(
             f"{trial.world_size} ranks; change one of them"
         )
     progress, best = _restore(engine, trial.load())
-    while progress.step < settings.steps and progress.worse < settings.patience:
+    while not progress.ended(settings):
         started = time.perf_counter()
         last = min(progress.step + settings.evaluate_every, settings.steps)
         mean_loss = _train_until(engine, loss, rows, progress.step, last, settings.batch_size, trial)
@@ -88,7 +92,7 @@ def train(
             progress.worse += 1
         progress.seconds += time.perf_counter() - started
         costs = {"trial/examples_per_second": speed, "trial/seconds": progress.seconds}
-        trial.report(last, {"train/loss": mean_loss, **metrics, **costs})
+        trial.report(last, {"train/loss": mean_loss, **metrics, **costs}, last=progress.ended(settings))
         if trial.rank == 0:
             kept = None if progress.best_step == last else best
             trial.save({"engine": state, "progress": vars(progress).copy(), "best": kept})

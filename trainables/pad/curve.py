@@ -40,7 +40,7 @@ class Curve:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
 
-    def report(self, step: int, metrics: Metrics) -> None:
+    def report(self, step: int, metrics: Metrics, last: bool = False) -> None:
         """See :meth:`Trial.report`; written down first, so that a line is never reported and then forgotten."""
         with self._file.open("a") as stream:
             stream.write(_line(step, metrics))
@@ -94,7 +94,7 @@ class ReportOnce:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
 
-    def report(self, step: int, metrics: Metrics) -> None:
+    def report(self, step: int, metrics: Metrics, last: bool = False) -> None:
         """See :meth:`Trial.report`."""
         if step not in self._steps:
             self._steps.add(step)

@@ -126,9 +126,9 @@ class Worker:
         self._lines = self._socket.makefile("r", encoding="utf-8")
         self.task = task_from_line(self._read())
 
-    def report(self, step: int, metrics: dict[str, float]) -> None:
+    def report(self, step: int, metrics: dict[str, float], last: bool) -> None:
         """Send a report and wait until it has been taken."""
-        self._socket.sendall(to_line(Report(step=step, metrics=metrics)))
+        self._socket.sendall(to_line(Report(step=step, metrics=metrics, last=last)))
         self._read()
 
     def leave(self, end: RankEnd) -> None:

@@ -14,6 +14,8 @@ class Report:
 
     step: int
     metrics: dict[str, float]
+    last: bool = False
+    """No report of the validation split follows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ def from_result(result: Mapping[str, Any]) -> Report | WorkerEnd | None:
     metrics = dict(result.get("metrics", ()))
     match result.get("kind"):
         case "report":
-            return Report(step=result["step"], metrics=metrics)
+            return Report(step=result["step"], metrics=metrics, last=result["last"])
         case "end":
             return WorkerEnd(reason=result["reason"], text=result["text"], metrics=metrics)
     return None

@@ -73,7 +73,11 @@ def _run(task: Task, trial: LocalTrial) -> float:
 
 def trial_of(task: Task) -> LocalTrial:
     """The Trial that ``task`` describes, with reports that go to the driver."""
-    return make_trial(task, lambda step, metrics: _send(Report(step=step, metrics=metrics)), device=device(task.gpus))
+
+    def send(step: int, metrics: dict[str, float], last: bool) -> None:
+        _send(Report(step=step, metrics=metrics, last=last))
+
+    return make_trial(task, send, device=device(task.gpus))
 
 
 def device(gpus: float) -> str:

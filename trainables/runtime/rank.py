@@ -29,7 +29,7 @@ def main(descriptor: int, parent: int) -> int:
     return 0
 
 
-def trial_of(rank_task: RankTask, report: Callable[[int, dict[str, float]], None]) -> LocalTrial:
+def trial_of(rank_task: RankTask, report: Callable[[int, dict[str, float], bool], None]) -> LocalTrial:
     """The Trial of one rank, with reports that go to its worker."""
     task = rank_task.task
     return make_trial(task, report, device=rank_task.device, rank=rank_task.rank, world_size=task.ranks)

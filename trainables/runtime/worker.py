@@ -20,7 +20,7 @@ RESOLVED = "config.json"
 
 def make_trial(
     task: Task,
-    send: Callable[[int, dict[str, float]], None],
+    send: Callable[[int, dict[str, float], bool], None],
     *,
     device: str = "cpu",
     rank: int = 0,
@@ -106,7 +106,7 @@ def run_local_ranks(
 
     def receive(report: Report) -> None:
         assert trial is not None, f"only rank 0 reports, but another one sent {report}"
-        trial.report(report.step, report.metrics)
+        trial.report(report.step, report.metrics, report.last)
 
     ends = launch.supervise_ranks(
         "trainables.runtime.rank",

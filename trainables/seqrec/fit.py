@@ -107,7 +107,7 @@ def fit(
             best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         progress.seconds += time.perf_counter() - started
         speed = {"trial/examples_per_second": len(rows) / (trained - started), "trial/seconds": progress.seconds}
-        trial.report(epoch, {"train/loss": mean_loss, **metrics, **speed})
+        trial.report(epoch, {"train/loss": mean_loss, **metrics, **speed}, last=progress.ended(settings))
         trial.save(_state(model, optimiser, progress, best))
     if settings.keep == "best":
         model.load_state_dict(best)

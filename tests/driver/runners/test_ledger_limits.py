@@ -16,7 +16,7 @@ def test_too_many_failed_trials_close_the_sweep(begin):
     assert here.ledger.left == 0
 
 
-def test_a_closing_sweep_ends_what_runs_and_leaves_what_waits_to_be_taken_up(begin):
+def test_a_closing_sweep_interrupts_what_runs_and_what_waits_and_a_higher_limit_resumes_both(begin):
     here = begin("limits.max_failed_trials=1", "limits.max_failures_per_trial=0")
     for _ in range(4):
         start(here.ledger)
@@ -26,18 +26,22 @@ def test_a_closing_sweep_ends_what_runs_and_leaves_what_waits_to_be_taken_up(beg
     assert not report(here.ledger, 2, 1, 0.5)
     here.ledger.interrupt()
     states = [trial.state.name for trial in here.study.trials()[:3]]
-    assert states == ["FAIL", "FAIL", "PRUNED"]
-    assert here.ended[-1].reason == "limits.max_failed_trials 1 is exceeded"
-    assert TrialFiles(here.folder, 3).read("end.json")["state"] == "INTERRUPTED"
+    assert states == ["FAIL", "FAIL", "RUNNING"]
+    assert [TrialFiles(here.folder, number).read("end.json")["state"] for number in (2, 3)] == ["INTERRUPTED"] * 2
+    again = begin("limits.max_failed_trials=2", "limits.max_failures_per_trial=0")
+    assert [start(again.ledger).number for _ in range(2)] == [2, 3]
+    assert again.study.trials()[2].intermediate_values == {1: 0.5}
 
 
-def test_the_hours_of_a_sweep_end_what_runs_and_start_nothing_more(begin, monkeypatch):
+def test_the_hours_of_a_sweep_interrupt_what_runs_and_start_nothing_more(begin, monkeypatch):
     here = begin("limits.max_hours=1")
     start(here.ledger)
     now = ledgers.time.monotonic()
     monkeypatch.setattr(ledgers.time, "monotonic", lambda: now + 3601)
     assert not report(here.ledger, 0, 1, 0.5)
-    assert here.ended == [Ended(0, "PRUNED", "limits.max_hours 1 is reached", (0.5,))]
+    assert here.ledger.closing == "limits.max_hours 1 is reached"
+    assert (here.ended, here.ledger.running) == ([], {})
+    assert TrialFiles(here.folder, 0).read("end.json")["state"] == "INTERRUPTED"
     assert start(here.ledger) is None
 
 
@@ -92,7 +96,7 @@ def test_minutes_for_which_a_trial_waits_for_anothers_stage_are_not_its_own(begi
     assert not report(here.ledger, 0, 2, 0.6)
 
 
-def test_trials_that_hang_are_ended_with_the_hours_of_the_sweep(begin, monkeypatch):
+def test_trials_that_hang_are_interrupted_with_the_hours_of_the_sweep(begin, monkeypatch):
     clock = Clock(monkeypatch)
     here = begin("limits.max_hours=1")
     start(here.ledger), start(here.ledger)
@@ -100,8 +104,7 @@ def test_trials_that_hang_are_ended_with_the_hours_of_the_sweep(begin, monkeypat
     assert here.ledger.end_silent() == []
     clock.pass_(11)
     assert here.ledger.end_silent() == [0, 1]
-    assert {ended.reason for ended in here.ended} == {"limits.max_hours 1 is reached"}
-    assert here.ledger.left == 0
+    assert (here.ended, here.ledger.running, here.ledger.left) == ([], {}, 0)
 
 
 GRID = ("method=grid", "parameters={x: {values: [0.1, 0.2, 0.3]}}", "constraints=[]")
@@ -117,7 +120,7 @@ def used_up(begin, *overrides):
     return here
 
 
-def test_the_hours_of_a_sweep_end_what_runs_after_a_grid_is_used_up_too(begin, monkeypatch):
+def test_no_point_of_a_grid_is_lost_to_the_hours_of_a_sweep(begin, monkeypatch):
     clock = Clock(monkeypatch)
     here = used_up(begin, "limits.max_hours=1")
     assert report(here.ledger, 0, 1, 0.5)
@@ -126,7 +129,12 @@ def test_the_hours_of_a_sweep_end_what_runs_after_a_grid_is_used_up_too(begin, m
     assert here.ledger.end_silent() == []
     clock.pass_(11)
     assert here.ledger.end_silent() == [1, 2]
-    assert {ended.reason for ended in here.ended} == {"limits.max_hours 1 is reached"}
+    again = begin(*GRID, "limits.max_hours=2")
+    assert [start(again.ledger).number for _ in range(3)] == [0, 1, 2]
+    for number in range(3):
+        report(again.ledger, number, 3, 0.5)
+        again.ledger.finish(number, {})
+    assert [trial.state.name for trial in again.study.trials()] == ["COMPLETE"] * 3
 
 
 def test_failed_trials_close_a_sweep_after_its_grid_is_used_up_too(begin):

@@ -78,7 +78,7 @@ def test_a_trial_that_was_cut_off_reports_what_it_would_have_reported(tmp_path):
     whole = Job(LocalTrial(tmp_path / "whole", seed=3))
     whole.run()
 
-    def stop(step, metrics):
+    def stop(step, metrics, last):
         if step == 8:
             raise TrialStopped
 

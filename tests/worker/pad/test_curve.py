@@ -48,7 +48,7 @@ def test_who_takes_over_reports_the_dead_trials_lines_and_keeps_its_checkpoint(t
 
 
 def test_a_line_is_written_down_before_the_trial_may_be_stopped_by_it(tmp_path: Path) -> None:
-    def stop(step: int, metrics: dict[str, float]) -> None:
+    def stop(step: int, metrics: dict[str, float], last: bool) -> None:
         raise TrialStopped
 
     curve = Curve(tmp_path, LocalTrial(tmp_path / "a", send=stop))

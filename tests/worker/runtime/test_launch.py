@@ -103,7 +103,7 @@ def test_an_exception_of_any_rank_is_the_trials_with_its_reason_and_traceback(tm
 
 @pytest.mark.slow
 def test_a_trial_that_is_stopped_ends_all_its_ranks_and_what_they_started(tmp_path):
-    def stop(step: int, metrics: dict[str, float]) -> None:
+    def stop(step: int, metrics: dict[str, float], last: bool) -> None:
         if step == 4:
             raise TrialStopped
 

@@ -31,7 +31,7 @@ def test_values_that_make_no_config_are_refused_before_anything_runs(tmp_path):
 
 
 def test_the_end_that_a_report_raises_comes_through(tmp_path):
-    def stop(step: int, metrics: dict[str, float]) -> None:
+    def stop(step: int, metrics: dict[str, float], last: bool) -> None:
         raise TrialStopped
 
     with pytest.raises(TrialStopped):
@@ -62,7 +62,7 @@ def test_resumed_is_the_same_as_never_stopped(tmp_path, caplog):
     """The trainable that all tests of the platform use keeps its own promise."""
     whole, parts = LocalTrial(tmp_path / "whole"), []
 
-    def send(step: int, metrics: dict[str, float]) -> None:
+    def send(step: int, metrics: dict[str, float], last: bool) -> None:
         parts.append((step, metrics))
         if len(parts) == 3:
             raise RuntimeError("cut")

@@ -55,8 +55,8 @@ def numbers(lines: Lines) -> Lines:
     return [(step, {k: v for k, v in line.items() if not k.startswith("trial/")}) for step, line in lines]
 
 
-def stop_at(step: int) -> Callable[[int, Mapping[str, float]], None]:
-    def send(reported: int, metrics: Mapping[str, float]) -> None:
+def stop_at(step: int) -> Callable[[int, Mapping[str, float], bool], None]:
+    def send(reported: int, metrics: Mapping[str, float], last: bool) -> None:
         if reported == step:
             raise TrialStopped
 
@@ -72,6 +72,15 @@ def test_every_epoch_reports_loss_metrics_and_speed(tmp_path: Path) -> None:
     seconds = [line["trial/seconds"] for _, line in trial.reports]
     assert 0 < seconds[0] < seconds[1] < seconds[2]
     assert trial.reports[0][1]["train/loss"] > trial.reports[2][1]["train/loss"]
+
+
+@pytest.mark.parametrize(("epochs", "patience"), [(3, 8), (50, 2)])
+def test_the_last_epoch_is_reported_as_the_last_also_by_patience(tmp_path: Path, epochs: int, patience: int) -> None:
+    lasts: list[bool] = []
+    trial = LocalTrial(tmp_path, send=lambda step, metrics, last: lasts.append(last))
+    Task().fit(trial, epochs=epochs, patience=patience)
+    assert lasts == [False] * (len(trial.reports) - 1) + [True]
+    assert len(lasts) == epochs or len(lasts) < epochs == 50
 
 
 def test_training_multiplies_as_exactly_as_asked_and_evaluation_in_full(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_stopped_and_resumed_trial_gives_the_same_numbers(tmp_path: Path, stag
     whole = LocalTrial(tmp_path / "whole", seed=5, stages=stages)
     run(config, whole)
 
-    def stop(step: int, metrics: dict[str, float]) -> None:
+    def stop(step: int, metrics: dict[str, float], last: bool) -> None:
         if step == 2:
             raise TrialStopped
 
@@ -150,7 +150,7 @@ def test_other_backbones_resume_with_the_same_numbers_too(tmp_path: Path, stages
     whole = LocalTrial(tmp_path / "whole", stages=stages)
     run(config, whole)
 
-    def stop(step: int, metrics: dict[str, float]) -> None:
+    def stop(step: int, metrics: dict[str, float], last: bool) -> None:
         if step == 2:
             raise TrialStopped
 

@@ -214,7 +214,7 @@ def test_in_a_bucket_what_a_trial_leaves_is_there_before_its_report(bucket):
     folder = copies.local_path(f"{bucket}/trials/0")
     seen: list[list[str]] = []
 
-    def send(step: int, metrics: dict[str, float]) -> None:
+    def send(step: int, metrics: dict[str, float], last: bool) -> None:
         seen.append(sorted(path.relative_to(folder).as_posix() for path in copies.sizes(folder)))
 
     trial = LocalTrial(folder, send=send)
