@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from trainables.data.batches import Batch
 from trainables.seqrec.evaluate import Score
-from trainables.seqrec.items import IdItems, Items, Table, all_scores
+from trainables.seqrec.items import IdItems, Items, TableLookup, all_scores
 from trainables.seqrec.layers import Dropout, deep_linear
 from trainables.seqrec.objectives import Backbone, after
 
@@ -73,14 +73,14 @@ class JoinedItems(nn.Module, Items):
     def lookup(self, needed_N: torch.Tensor | None = None) -> "JoinedLookup":
         """See :meth:`Items.lookup`."""
         read = Items.lookup(self, needed_N)
-        assert isinstance(read, Table)
+        assert isinstance(read, TableLookup)
         if self.gate is None:
             return JoinedLookup(read, read)
         bucket_N = self.bucket_I if read.index_N is None else self.bucket_I[read.index_N]
         vectors = read.table_ID.split([expert.width for expert in self.experts], dim=1)
         weight_NE = self.gate(vectors, bucket_N)
         scored = torch.cat([v * w[:, None] for v, w in zip(vectors, weight_NE.unbind(dim=1), strict=True)], dim=1)
-        return JoinedLookup(read, Table(scored, read.index_N, read.place_I))
+        return JoinedLookup(read, TableLookup(scored, read.index_N, read.place_I))
 
 
 class JoinedLookup:
@@ -91,7 +91,7 @@ class JoinedLookup:
         scored: what candidates are scored by.
     """
 
-    def __init__(self, read: Table, scored: Table) -> None:
+    def __init__(self, read: TableLookup, scored: TableLookup) -> None:
         self.read = read
         self.scored = scored
 

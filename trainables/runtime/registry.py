@@ -1,12 +1,13 @@
 """The trainables: folders with ``config.py`` and ``run.py``, found without importing them."""
 
 import dataclasses
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from trainables.fields import did_you_mean
 
 _FILES = ("config.py", "run.py")
 
@@ -83,8 +84,7 @@ def _package(name: str) -> str:
         return f"trainables.{name}"
     if "." in name and _is_package(name):
         return name
-    near = difflib.get_close_matches(name, names(), n=1)
-    remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}, or a dotted path of your own"
+    remedy = did_you_mean(name, names(), f"there are {', '.join(names())}, or a dotted path of your own")
     raise InvalidTrainable(
         f"a trainable must be a folder with config.py and run.py that Python can import, but got {name!r}; {remedy}"
     )

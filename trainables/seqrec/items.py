@@ -31,7 +31,7 @@ class Lookup(Protocol):
         """Scores (N, S) of each state with its own candidates: the dot product over sqrt(W), or the cosine."""
 
 
-class Table:
+class TableLookup:
     """A lookup of vectors that stand in one table.
 
     Args:
@@ -85,15 +85,15 @@ class Items(Protocol):
             needed_N: int64, every item that will be asked for, repeats included; None for any.
         """
         if needed_N is None or not self.computed:
-            return Table(self.rows())
+            return TableLookup(self.rows())
         is_needed_I = torch.zeros(self.num_items, dtype=torch.bool, device=needed_N.device)
         is_needed_I[needed_N] = True
         needed_N = is_needed_I.nonzero().squeeze(1)
         if len(needed_N) > NEEDED_SHARE * self.num_items:
-            return Table(self.rows())
+            return TableLookup(self.rows())
         place_I = torch.zeros(self.num_items, dtype=torch.int64, device=needed_N.device)
         place_I[needed_N] = torch.arange(len(needed_N), device=needed_N.device)
-        return Table(self.rows(needed_N), needed_N, place_I)
+        return TableLookup(self.rows(needed_N), needed_N, place_I)
 
     def encode(self, encoder: Encoder, vectors_BLW: torch.Tensor, held_BL: torch.Tensor) -> torch.Tensor:
         """States (N, W) of the vectors of some sequences.

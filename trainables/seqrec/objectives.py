@@ -9,7 +9,7 @@ import torch
 
 from trainables.data.batches import Batch
 from trainables.seqrec.evaluate import Score
-from trainables.seqrec.items import Encoder, Items, Lookup, Table, all_scores
+from trainables.seqrec.items import Encoder, Items, Lookup, TableLookup, all_scores
 from trainables.seqrec.layers import pack
 from trainables.seqrec.losses import bce, draw_negatives, info_nce
 
@@ -194,5 +194,5 @@ def next_scores(items: Items, backbone: Backbone, *, cosine: bool) -> Score:
     """
     with torch.inference_mode():
         table_IW = items.rows()
-        lookup = Table(table_IW)
+        lookup = TableLookup(table_IW)
     return lambda batch: all_scores(after(items, backbone, lookup, batch.history_BL), table_IW, cosine=cosine)

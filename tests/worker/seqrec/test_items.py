@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainables.data.batches import Batch
-from trainables.seqrec.items import IdItems, Items, Table, all_scores, candidate_dots
+from trainables.seqrec.items import IdItems, Items, TableLookup, all_scores, candidate_dots
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -55,7 +55,7 @@ def test_a_step_computes_only_the_items_it_needs_where_they_are_few(num_items: i
 
 def test_padding_gets_no_gradient_from_a_history() -> None:
     table_ID = torch.randn(6, 4, generator=GENERATOR, requires_grad=True)
-    Table(table_ID).vectors(torch.tensor([[0, 2], [0, 0]])).sum().backward()
+    TableLookup(table_ID).vectors(torch.tensor([[0, 2], [0, 0]])).sum().backward()
     assert table_ID.grad.abs().sum(dim=1).nonzero().flatten().tolist() == [2]
 
 
@@ -81,7 +81,7 @@ def test_training_scores_are_the_ranking_scores_of_the_candidates(cosine: bool) 
     candidate_NS = torch.tensor([[1, 2], [5, 5], [3, 4]])
     every_NI = all_scores(state_NW, table_IW, cosine=cosine)
     torch.testing.assert_close(
-        Table(table_IW).scores(state_NW, candidate_NS, cosine=cosine), every_NI.gather(1, candidate_NS)
+        TableLookup(table_IW).scores(state_NW, candidate_NS, cosine=cosine), every_NI.gather(1, candidate_NS)
     )
     expected = torch.cosine_similarity(state_NW[1], table_IW[2], dim=0) if cosine else state_NW[1] @ table_IW[2] / 2
     torch.testing.assert_close(every_NI[1, 2], expected)
@@ -92,7 +92,7 @@ def test_no_penalty_and_plain_encoding_are_the_defaults() -> None:
     batch = Batch(
         torch.zeros(1, 1, dtype=torch.long), torch.ones(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)
     )
-    assert items.penalty(batch, Table(items.rows()), lambda history_BL: history_BL) is None
+    assert items.penalty(batch, TableLookup(items.rows()), lambda history_BL: history_BL) is None
     assert torch.equal(
         items.encode(lambda vectors: vectors[:, -1], torch.ones(2, 3, 4), torch.ones(2, 3)), torch.ones(2, 4)
     )

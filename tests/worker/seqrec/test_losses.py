@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.seqrec.items import Table
+from trainables.seqrec.items import TableLookup
 from trainables.seqrec.losses import bce, draw_negatives, info_nce
 
 exclusions = st.lists(st.lists(st.integers(0, 12), min_size=5, max_size=5), min_size=1, max_size=6)
@@ -52,7 +52,7 @@ def test_info_nce_equals_a_loop_over_examples(cosine: bool) -> None:
         weights = [math.exp(score(item)) for item in (target, *negatives)]
         expected -= math.log(weights[0] / sum(weights)) / 5
     candidate_BS = torch.cat([target_B[:, None], negative_BK], dim=1)
-    loss = info_nce(Table(table_ID).scores(hidden_BD, candidate_BS, cosine=cosine), temperature=0.5)
+    loss = info_nce(TableLookup(table_ID).scores(hidden_BD, candidate_BS, cosine=cosine), temperature=0.5)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 

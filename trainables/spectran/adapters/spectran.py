@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainables.seqrec.items import IdItems, Items, Lookup, Table, candidate_dots
+from trainables.seqrec.items import IdItems, Items, Lookup, TableLookup, candidate_dots
 from trainables.seqrec.layers import normal, unpack
 from trainables.seqrec.text import mapped
 from trainables.spectran.adapters import config
@@ -109,7 +109,7 @@ class SpectralItems(nn.Module, Items):
     def lookup(self, needed_N: torch.Tensor | None = None) -> Lookup:
         """See :meth:`Items.lookup`; reads single rows of U where that is cheaper than mixing all of them."""
         few = needed_N is not None and len(needed_N) * GATHER_COST < self.num_items * self.columns
-        return SpectralLookup(self) if few and self.query_DK is not None else Table(self.rows())
+        return SpectralLookup(self) if few and self.query_DK is not None else TableLookup(self.rows())
 
     def fuse(self, semantic_ND: torch.Tensor, id_NC: torch.Tensor) -> torch.Tensor:
         """E_item, (N, D), of E_s and E_id: equation 6."""

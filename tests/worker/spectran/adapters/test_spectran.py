@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.seqrec.items import Table
+from trainables.seqrec.items import TableLookup
 from trainables.spectran.adapters.spectran import SpectralItems, SpectralLookup, nonnegative, softshrink, taylor
 from trainables.spectran.spectrum import decompose
 
@@ -189,7 +189,7 @@ def test_reading_single_rows_of_u_gives_the_scores_and_gradients_of_the_whole_ta
     results = []
     for kind in ("table", "lookup"):
         made = items(**settings)  # type: ignore[arg-type]
-        lookup = Table(made.rows()) if kind == "table" else SpectralLookup(made)
+        lookup = TableLookup(made.rows()) if kind == "table" else SpectralLookup(made)
         vectors_BLD = lookup.vectors(index_BL) * (index_BL != 0)[:, :, None]
         scores = lookup.scores(vectors_BLD.sum(dim=1), candidate_NS, cosine=cosine)
         scores.square().sum().backward()
@@ -201,9 +201,9 @@ def test_reading_single_rows_of_u_gives_the_scores_and_gradients_of_the_whole_ta
 def test_a_step_reads_single_rows_only_where_that_is_cheaper() -> None:
     made = items()
     assert isinstance(made.lookup(torch.ones(5, dtype=torch.long)), SpectralLookup)
-    assert isinstance(made.lookup(torch.ones(5000, dtype=torch.long)), Table)
-    assert isinstance(made.lookup(), Table)
-    assert isinstance(items(attention=False).lookup(torch.ones(5, dtype=torch.long)), Table)
+    assert isinstance(made.lookup(torch.ones(5000, dtype=torch.long)), TableLookup)
+    assert isinstance(made.lookup(), TableLookup)
+    assert isinstance(items(attention=False).lookup(torch.ones(5, dtype=torch.long)), TableLookup)
 
 
 def test_padding_is_zero_and_the_spectrum_is_no_weight() -> None:
