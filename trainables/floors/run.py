@@ -1,4 +1,4 @@
-"""A counting floor: one look at the training parts, then both splits ranked."""
+"""A counting floor: count the training parts once, then rank both splits."""
 
 from collections.abc import Callable
 
@@ -39,7 +39,7 @@ def run(config: Config, trial: Trial) -> None:
 
 
 def scorer(config: Config, counts: Counts) -> Callable[[Batch], torch.Tensor]:
-    """What turns a batch on the CPU into float64 scores (B, I) that the caller may change."""
+    """A function from a batch on the CPU to float64 scores (B, I) that the caller may change."""
 
     def score(batch: Batch) -> torch.Tensor:
         if config.method == "popularity":
