@@ -23,7 +23,7 @@ class Engine(Protocol):
     """Optimiser steps over the trained parameters of a module."""
 
     module: nn.Module
-    """What to call for the forward pass."""
+    """The module to call for the forward pass."""
     micro_batches: int
     """Micro-batches of this rank in one optimiser step."""
 
@@ -39,7 +39,7 @@ class Engine(Protocol):
         """Average over the ranks, clip, take the optimiser step, move the learning rate on, zero the gradients."""
 
     def state(self) -> State:
-        """What ``restore`` takes, whole on every rank; all ranks must call it together."""
+        """Gather the state that ``restore`` takes, whole on every rank. All ranks must call it together."""
 
     def restore(self, state: State) -> None:
         """Go on from ``state``; all ranks must call it together.
