@@ -8,8 +8,8 @@ from trainables.config import at_least
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
-    """The text of a history: Table 1 under the headers of Alpaca's frame, as BIGRec has it. The sentence that opens that
-    frame is left out. The text asks for "a new one" where Table 1 asks for "a new movie"."""
+    """The text of a history: Table 1 under the headers of Alpaca's frame, as BIGRec has it. The sentence that opens
+    that frame is left out. The text asks for "a new one" where Table 1 asks for "a new movie"."""
 
     noun: str = "products"
     """Name of the items (Table 1: movies)."""

@@ -72,14 +72,14 @@ class Items(Protocol):
     num_items: int
     """I, padding included."""
     computed: bool = False
-    """Whether a row costs work, so that a step may be better off with those that it needs."""
+    """True if computing a row costs work, so that a step may gain by computing only the rows that it needs."""
 
     def rows(self, index_N: torch.Tensor | None = None) -> torch.Tensor:
         """Vectors (N, W) of the items ``index_N``, or (I, W) of all; padding's means nothing."""
         ...
 
     def lookup(self, needed_N: torch.Tensor | None = None) -> Lookup:
-        """What one step reads from.
+        """The table that one step reads from.
 
         Args:
             needed_N: int64, every item that will be asked for, repeats included; None for any.
