@@ -43,7 +43,16 @@ class TrialStopped(BaseException):
 
 
 class Trial(Protocol):
-    """All that a trainable may know and do. Every implementation passes ``tests/contract/test_trials.py``."""
+    """All that a trainable may know and do. Every implementation passes ``tests/contract/test_trials.py``.
+
+    >>> trial = LocalTrial(Path("trial"))
+    >>> state = trial.load() or {"epoch": 0}
+    >>> for epoch in range(state["epoch"] + 1, 3):
+    ...     trial.report(epoch, {"valid/ndcg_10": epoch / 10})
+    ...     trial.save({"epoch": epoch})
+    >>> trial.load(), trial.reports[-1]
+    ({'epoch': 2}, (2, {'valid/ndcg_10': 0.2}))
+    """
 
     number: int
     """The trial's number in its sweep, from 0."""

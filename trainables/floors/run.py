@@ -18,7 +18,14 @@ from trainables.trial import Trial
 
 
 def run(config: Config, trial: Trial) -> None:
-    """Report validation, then the test split, both as step 0; `ranks.npy` holds the test ranks.
+    """Report validation, then the test split, both as step 0. `ranks.npy` holds the test ranks.
+
+    >>> from pathlib import Path
+    >>> from trainables.trial import LocalTrial
+    >>> trial = LocalTrial(Path("trial"))
+    >>> run(Config(method="popularity"), trial)  # on the built-in data set
+    >>> [(step, "valid/ndcg_10" in metrics, "test/ndcg_10" in metrics) for step, metrics in trial.reports]
+    [(0, True, False), (0, False, True)]
 
     Raises:
         DataError: the data set cannot be used.

@@ -65,7 +65,15 @@ class Table:
 
 
 class Items(Protocol):
-    """Item vectors: W columns for each of I items. Inherit explicitly for the defaults below; only `rows` is a must."""
+    """Item vectors: W columns for each of I items. Inherit explicitly for the defaults below; only `rows` is a must.
+
+    >>> items = IdItems(num_items=4, dim=2, generator=torch.Generator())
+    >>> history_BL, candidate_BS = torch.tensor([[0, 1, 2]]), torch.tensor([[3, 1]])  # one row; 0 is padding
+    >>> lookup = items.lookup()
+    >>> state_BW = lookup.vectors(history_BL).sum(dim=1)  # a backbone in the simplest case
+    >>> lookup.scores(state_BW, candidate_BS).shape
+    torch.Size([1, 2])
+    """
 
     width: int
     """W, columns of an item vector, as the objective scores it."""
