@@ -1,4 +1,4 @@
-"""What tells one run of a sweep from another: code, packages, machine."""
+"""Provenance of one run of a sweep: code, packages, machine."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _follow(client: JobSubmissionClient, submission_id: str, again: str) -> int:
 
 
 def _command(spec: SweepSpec, root: Path) -> str:
-    """What the head runs, in the copy of the tree."""
+    """The command that the head runs in the copy of the tree."""
     file = spec.path.resolve().relative_to(root).as_posix()
     overrides = [word for override in spec.overrides for word in ("--set", override)]
     return shlex.join(["python", "-m", "platform.sweep", file, *overrides, "--address", "auto"])

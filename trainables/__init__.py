@@ -1,1 +1,1 @@
-"""What runs on a worker: methods, their data, their training loop. Never imports the driver package."""
+"""The worker: methods, their data and their training loop. Never imports the driver package."""

@@ -51,7 +51,7 @@ __all__ = [
 C = TypeVar("C")
 
 NO_FIELD = "must be a field of"
-"""How the rule begins for a name that is no field, whatever the value."""
+"""Begins the rule for a name that is no field, whatever the value."""
 
 
 class ConfigError(ValueError):

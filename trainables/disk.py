@@ -1,4 +1,4 @@
-"""Writes to a disk that may be full, or away."""
+"""Writes to a disk, and the errors of one that is full or not reachable."""
 
 import errno
 import io
@@ -15,10 +15,10 @@ def write_all(stream: io.RawIOBase, data: bytes) -> None:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether ``error`` says that a disk, or what a user may have of it, is full."""
+    """True if ``error`` says that a disk, or a user's quota on it, is full."""
     return error.errno in _NO_SPACE
 
 
 def is_away(error: OSError) -> bool:
-    """Whether ``error`` says that a file system does not answer, or not any more."""
+    """True if ``error`` says that a file system does not answer, or no longer does."""
     return error.errno in _AWAY

@@ -1,4 +1,4 @@
-"""What an exception says in a line, and what it came from."""
+"""The first line of an exception, and the chain of its causes."""
 
 from collections.abc import Iterator
 

@@ -34,7 +34,7 @@ class Limit:
     open_high: bool = False
 
     def allows(self, value: float) -> bool:
-        """Whether `value` lies in the interval."""
+        """True if `value` lies in the interval."""
         if self.low is not None and (value < self.low or (self.open_low and value == self.low)):
             return False
         return not (self.high is not None and (value > self.high or (self.open_high and value == self.high)))
@@ -153,7 +153,7 @@ def _read_tuple(hint: Any, arms: tuple[Any, ...], value: object) -> object:
 
 
 def _remedy(hint: Any, value: object) -> str:
-    """What to write instead, where the value shows what was meant."""
+    """Say what to write instead, where the value shows what was meant."""
     if isinstance(value, str) and hint in (int, float):
         return "; write the number without quotes" if _is_number(value) else "; write a number"
     if hint is int and isinstance(value, float) and value.is_integer():

@@ -64,7 +64,7 @@ def take_over(secrets: Iterable[str]) -> None:
 
 
 def is_secret(name: str) -> bool:
-    """Whether ``name`` (of a variable, or a dotted parameter) says that its value is a secret: ``llm.api_key``."""
+    """True if ``name`` (of a variable, or a dotted parameter) says that its value is a secret: ``llm.api_key``."""
     return _NAME.fullmatch(name) is not None
 
 

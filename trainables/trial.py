@@ -35,7 +35,7 @@ _LONGEST_PHASE = 50
 _SHOWN = 40  # characters of a name in a message
 
 _METRIC_WORDS = ("train", "valid", "test", "trial")
-"""What the metrics of a trial that has no phases begin with."""
+"""First words of the metrics of a trial that has no phases."""
 
 
 class TrialStopped(BaseException):
@@ -43,12 +43,21 @@ class TrialStopped(BaseException):
 
 
 class Trial(Protocol):
-    """What a trainable may know and do. Every implementation passes ``tests/contract/test_trials.py``."""
+    """All that a trainable may know and do. Every implementation passes ``tests/contract/test_trials.py``.
+
+    >>> trial = LocalTrial(Path("trial"))
+    >>> state = trial.load() or {"epoch": 0}
+    >>> for epoch in range(state["epoch"] + 1, 3):
+    ...     trial.report(epoch, {"valid/ndcg_10": epoch / 10})
+    ...     trial.save({"epoch": epoch})
+    >>> trial.load(), trial.reports[-1]
+    ({'epoch': 2}, (2, {'valid/ndcg_10': 0.2}))
+    """
 
     number: int
     """The trial's number in its sweep, from 0."""
     attempt: int
-    """How often the trial was started before: 0 at the first start."""
+    """Number of earlier starts of the trial: 0 at the first start."""
     seed: int
     """Seed of all training randomness (the config's ``seed``)."""
     device: str
@@ -61,7 +70,7 @@ class Trial(Protocol):
     folder: Path
     """The trial's own folder in the storage."""
     checkpoints: Path
-    """Where ``save`` and ``load`` keep the checkpoints."""
+    """Folder in which ``save`` and ``load`` keep the checkpoints."""
     stages: Stages
     micro_batch_divisor: int
     """Divide the micro-batch by this and accumulate, after an attempt ran out of memory."""

@@ -189,7 +189,7 @@ def write_lines(lines: Iterable[Sequence[Any]], path: Path) -> Path:
 
 
 def difference(spread: Spread | None, published: float | None) -> float | None:
-    """How far a mean lies above what was published, in percent of it."""
+    """Difference of a mean to the published value, in percent of it."""
     return 100 * (spread.mean / published - 1) if spread and published else None
 
 
@@ -282,7 +282,7 @@ def _order(spec: SweepSpec) -> dict[str, list[str]]:
 
 
 def _place(known: Sequence[str], text: str) -> tuple[int, float, str]:
-    """Where a value stands: absent ones first, then those of the file, then numbers by size, then the rest."""
+    """Sort key of a value: absent ones first, then those of the file, then numbers by size, then the rest."""
     if not text or text in known:
         return (known.index(text) if text else -1), 0.0, text
     try:

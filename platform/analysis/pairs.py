@@ -74,7 +74,7 @@ class _Scores:
 
 
 class _Unusable(Exception):  # noqa: N818
-    """Why a cell's ranks cannot be used."""
+    """A cell's ranks cannot be used, with the reason."""
 
 
 def paired(comparison: Comparison) -> PairedTests:
@@ -214,7 +214,7 @@ def _ranks(path: Path, number: int) -> np.ndarray:
 
 
 def _apart(one: _Scores, other: _Scores) -> str | None:
-    """Why two cells cannot be paired."""
+    """The reason against pairing two cells, None if there is none."""
     if one.rows and other.rows:
         if one.rows != other.rows:
             return "as they ranked other test rows (data.rows)"

@@ -1,4 +1,4 @@
-"""Who may talk to a cluster: its token, and whether its job server answers, takes the token and runs our Ray."""
+"""Access to a cluster: its token, and a job server that answers, takes the token and runs our Ray."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def find_token(environment: Mapping[str, str] = os.environ) -> Token | None:
 
 
 def headers(address: str) -> dict[str, str]:
-    """What every request to the job server at `http(s)://host:port` carries, once one was answered as it must be.
+    """Headers of every request to the job server at `http(s)://host:port`, once one was answered as it must be.
 
     Raises:
         InvalidSweep: the address is none, nothing answers, the token is missing or wrong, or Ray's versions differ.

@@ -83,7 +83,7 @@ def of_sweep(client: JobSubmissionClient, name: str) -> list[JobDetails]:
 
 
 def is_over(job: JobDetails) -> bool:
-    """Whether a job has ended."""
+    """True if a job has ended."""
     return bool(job.status.is_terminal())
 
 
@@ -129,7 +129,7 @@ def refuse_second(client: JobSubmissionClient, name: str) -> None:
 
 
 def minutes(job: JobDetails) -> float:
-    """How long a job has run, or ran, in minutes."""
+    """Minutes that a job has run, or ran."""
     end = job.end_time if is_over(job) and job.end_time else 1000 * time.time()
     return max(0.0, (end - (job.start_time or end)) / 60_000)
 
@@ -158,7 +158,7 @@ def follow(client: JobSubmissionClient, submission_id: str, write: Callable[[str
 
 
 class _Said:
-    """What a job says, written once, though each connection tells it from its beginning."""
+    """The output of a job, written once, though each connection sends it from its beginning."""
 
     def __init__(self, write: Callable[[str], Any]) -> None:
         self._write = write

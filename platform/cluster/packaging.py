@@ -19,7 +19,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Tree:
-    """What of a working tree is sent.
+    """Files of a working tree that are sent, and those that stay.
 
     `files` are relative to `root`, `size` is their bytes unpacked; `untracked` are those that git does not know and
     that therefore stay behind.
@@ -88,7 +88,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _is_sent(root: Path, path: Path, wanted: bool) -> bool:
-    """Whether a file goes along: it is there, no data or runs, and no link that leads out of the tree."""
+    """True if a file is sent: it is there, no data or runs, and no link that leads out of the tree."""
     whole = root / path
     return whole.is_file() and whole.resolve().is_relative_to(root) and (wanted or path.parts[0] not in _NEVER_SENT)
 

@@ -1,4 +1,4 @@
-"""What must be right before a sweep is sent to a cluster, said before anything is uploaded."""
+"""Checks of a cluster before a sweep is sent there and before anything is uploaded."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def storage_of(spec: SweepSpec, environment: Mapping[str, str]) -> str | None:
 
 
 def ask(client: JobSubmissionClient, spec: SweepSpec, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What the cluster says of itself (see `probe.answer`), by a small job without our tree."""
+    """The cluster's answer about itself (see `probe.answer`), by a small job without our tree."""
     uri = spec.tracking.uri or environment.get("MLFLOW_TRACKING_URI") or ""
     server = urlsplit(uri) if uri.startswith("http") else None
     request = {
@@ -98,7 +98,7 @@ def ask(client: JobSubmissionClient, spec: SweepSpec, environment: Mapping[str, 
 
 
 def answer_problems(spec: SweepSpec, answer: Mapping[str, Any]) -> list[str]:
-    """What the cluster's answer says against the sweep: versions, packages, storage, tracking."""
+    """Problems of the sweep in the cluster's answer: versions, packages, storage, tracking."""
     problems = []
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     if answer["python"] != python:

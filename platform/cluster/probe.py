@@ -1,4 +1,4 @@
-"""What a cluster says of itself before a sweep is sent there.
+"""A cluster's answer about itself, asked before a sweep is sent there.
 
 This file's text runs on the cluster, as a job without our tree; so it imports the standard library, Ray and, for a
 bucket, boto3 only. It is given a request and prints one line, `ANSWER` and JSON.
@@ -75,7 +75,7 @@ def alive() -> list[dict[str, Any]]:
 
 
 def node_types(environment: Mapping[str, str] = os.environ) -> str | None:
-    """What :data:`NODE_TYPES` says here, or the file that it names does; None where nothing says so."""
+    """The text of :data:`NODE_TYPES`, or of the file that it names; None if there is neither."""
     said = environment.get(NODE_TYPES) or os.path.expanduser(_RAY_UP)
     if said.lstrip().startswith("{") or not os.path.isfile(said):
         return environment.get(NODE_TYPES) or None
@@ -92,7 +92,7 @@ def _unreachable(server: tuple[str, int] | None) -> str | None:
 
 
 def _folder_problem(storage: str) -> tuple[str | None, int]:
-    """Whether each node sees in the folder what the head wrote, and the head what the node wrote."""
+    """Check that each node sees in the folder what the head wrote, and the head what the node wrote."""
 
     def look(folder: str, name: str) -> str | None:
         import os

@@ -1,4 +1,4 @@
-"""Which nodes a cluster has and can add, how many trials fit on them, and what stays idle."""
+"""Nodes that a cluster has and can add, the trials that fit on them, and the resources that stay idle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_RAY = ("node:", "object_store_memory", "accelerator_type:", "bundle")
 
 @dataclass(frozen=True)
 class Capacity:
-    """What one trial takes and how many run at once.
+    """The resources of one trial, and the number that run at once.
 
     `cpu`, `gpu`, `memory` (in bytes) and `custom` (resources that the cluster's owner named) are a whole trial's, ranks
     included, in equal parts on `nodes` different nodes; `label` selects nodes. `at_once` trials run at once.
@@ -49,7 +49,7 @@ class Capacity:
 
     @property
     def takes(self) -> str:
-        """What a trial takes, in words."""
+        """The resources of a trial, in words."""
         return readable(self.bundle) + (f" on each of {self.nodes} nodes" if self.nodes > 1 else "")
 
 
@@ -82,7 +82,7 @@ def nodes_of(answer: Mapping[str, Any]) -> list[Nodes]:
 
 
 def addable(said: str | None) -> list[Nodes]:
-    """What the autoscaler can have at most of each node type; nothing where nothing says so.
+    """The most nodes of each type that the autoscaler can have; empty if nothing says so.
 
     Args:
         said: see :func:`platform.cluster.probe.node_types`.
@@ -155,7 +155,7 @@ def capacity(resources: Resources, limit: int | None, kinds: Sequence[Nodes] | N
 
 
 def trials_over(parts: Sequence[tuple[int, int]], nodes: int) -> int:
-    """How many trials fit at once that each put one part on each of `nodes` different nodes.
+    """Number of trials that fit at once, each with one part on each of `nodes` different nodes.
 
     Args:
         parts: (how many such nodes, how many parts fit on each).
@@ -169,7 +169,7 @@ def trials_over(parts: Sequence[tuple[int, int]], nodes: int) -> int:
 
 
 def _too_large(need: Capacity, kinds: Sequence[Nodes], roomy: int) -> str:
-    """Why no trial fits on nodes of these kinds, of which `roomy` can take a part."""
+    """The reason that no trial fits on nodes of these kinds, of which `roomy` can take a part."""
     sizes = "; ".join(sorted({readable(kind.resources) or "nothing" for kind in kinds}))
     if need.nodes == 1:
         return (
@@ -220,7 +220,7 @@ def _alike(kinds: Sequence[Nodes], label: Mapping[str, str]) -> list[Nodes]:
 
 
 def _line(need: Capacity, kind: Nodes, places: int, some_free: bool) -> str:
-    """What `kind` takes, and leaves idle if no place on it may stay free."""
+    """Trials that `kind` takes, and its idle resources if no place on it may stay free."""
     shown = readable(kind.resources)
     where = f"{kind.count} node{'s' * (kind.count > 1)} of {shown}"
     if kind.added:
@@ -234,13 +234,13 @@ def _line(need: Capacity, kind: Nodes, places: int, some_free: bool) -> str:
 
 
 def _idle(resources: Mapping[str, float], bundle: Mapping[str, float], times: int) -> str:
-    """What `times` bundles leave of resources, in words and without memory; "" where it is nothing."""
+    """Resources that `times` bundles leave, in words and without memory; "" if there are none."""
     left = {name: amount - times * bundle.get(name, 0.0) for name, amount in resources.items() if name != "memory"}
     return readable({name: amount for name, amount in left.items() if amount > 1e-9})
 
 
 def how_often(bundle: Mapping[str, float], node: Mapping[str, float]) -> int:
-    """How many trials that take `bundle` fit on a node; shares of a GPU never span two of them."""
+    """Number of trials that take `bundle` on a node; shares of a GPU never span two of them."""
     times = [node.get(name, 0.0) / amount for name, amount in bundle.items() if amount]
     gpu = bundle.get("GPU", 0.0)
     if 0 < gpu < 1:
@@ -264,7 +264,7 @@ def _own(resources: Mapping[str, float]) -> dict[str, float]:
 
 
 def _carries(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
-    """Whether a node's labels meet a selector as Ray reads it: `a`, `!a`, `in(a, b)`, `!in(a, b)`."""
+    """True if a node's labels meet a selector as Ray reads it: `a`, `!a`, `in(a, b)`, `!in(a, b)`."""
     return all(_meets(labels.get(name), wanted) for name, wanted in selector.items())
 
 

@@ -30,7 +30,7 @@ def watch_head(address: str, on_head_lost: Callable[[], None]) -> Iterator[None]
 
 
 def is_listening(address: str, timeout_s: float) -> bool:
-    """Whether somebody listens at `host:port`; anything else is taken to answer."""
+    """True if somebody listens at `host:port`; any other address is taken to answer."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         return True

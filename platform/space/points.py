@@ -132,7 +132,7 @@ def initial_points(spec: SweepSpec, space: Space) -> Iterator[Problem]:
 
 
 def _error_of(text: str, space: Space) -> str:
-    """Why a condition cannot be worked out at all, where that is so."""
+    """The reason that a condition cannot be evaluated at all, "" if it can."""
     try:
         condition = parse(text)
         point = space.sample(random.Random(0))

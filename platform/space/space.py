@@ -150,7 +150,7 @@ class Space:
         return found
 
     def misfit(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """What keeps a whole or partial point out of the space: name -> `rule, but got value; remedy`."""
+        """Problems that keep a whole or partial point out of the space: name -> `rule, but got value; remedy`."""
         wrong: dict[str, str] = {}
         for name, value in values.items():
             places = [here for here in self.places if here.name == name]
@@ -191,7 +191,7 @@ class Space:
         return found
 
     def feasible(self, values: Mapping[str, Any]) -> bool:
-        """Whether a point breaks no condition; conditions over its own values are asked first, which is quick."""
+        """True if a point breaks no condition; conditions over its own values are asked first, which is quick."""
         own = (condition for condition in self._conditions if all(name in values for name in condition.names))
         return all(holds(condition, values) for condition in own) and not any(self.violations(values).values())
 
@@ -276,7 +276,7 @@ class Space:
 
 
 def holds(condition: Expression, values: Mapping[str, Any]) -> bool:
-    """Whether a condition holds; one that reads a name without a value does, one that cannot be worked out does not."""
+    """True if a condition holds or reads a name without a value; False if it cannot be evaluated."""
     if any(name not in values for name in condition.names):
         return True
     try:

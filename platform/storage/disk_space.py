@@ -1,4 +1,4 @@
-"""What a disk may lack: room (is there some again?), or an answer."""
+"""Waits for free disk space, and for a file system that answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class DiskSpace:
-    """Whether trials have room on the disk of their sweep.
+    """Free space for trials on the disk of their sweep.
 
     Args:
         folder: the sweep's.
@@ -40,7 +40,7 @@ class DiskSpace:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is none yet; looked at once a second."""
+        """True while there is no room; it looks once a second."""
         if self._lacking and time.monotonic() > self._asked + _PAUSE_S:
             self._asked = time.monotonic()
             if _has_room(self._folder, self._lacking):
@@ -77,7 +77,7 @@ def retry_while_full(write: Callable[[], None], folder: Path, notify: Callable[[
 
 
 def _has_room(folder: Path, size: int) -> bool:
-    """Whether `size` bytes may be written to `folder` now; found out by having them set aside for a moment."""
+    """True if `size` bytes may be written to `folder` now; they are set aside for a moment to find out."""
     probe = folder / f".room-{os.getpid()}"
     try:
         with probe.open("wb") as stream:

@@ -46,7 +46,7 @@ class Lease:
 
     @property
     def is_lost(self) -> bool:
-        """Whether another driver may have taken the sweep over: nothing of it may be written any more."""
+        """True if another driver may have taken the sweep over: this one must not write any more."""
         return self._lost is not None
 
     def check(self) -> None:
@@ -142,7 +142,7 @@ def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float =
 
 
 def describe(found: LeaseRecord) -> str:
-    """Whose lease it is, and for how long."""
+    """The owner of a lease, and since when."""
     if found.owner is None:
         return f"another driver, last seen {max(found.age_s, 0):.0f} seconds ago"
     minutes = max(time.time() - found.owner.since, 0) / 60
@@ -169,7 +169,7 @@ def _take(store: LeaseStore, me: Owner, name: str, stale_s: float) -> None:
 
 
 def _is_held(found: LeaseRecord, me: Owner, stale_s: float) -> bool:
-    """Whether somebody lives behind a lease: the pid says so on this machine, the last sign of life elsewhere."""
+    """True if a lease's owner lives: by its pid on this machine, by its last heartbeat elsewhere."""
     owner = found.owner
     if owner is None or owner.place != me.place:
         return found.age_s <= stale_s

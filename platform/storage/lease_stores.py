@@ -43,7 +43,7 @@ class LeaseRecord:
 
 
 class LeaseStore(Protocol):
-    """Where a lease lies; errors of the storage are raised as they come."""
+    """Storage of a lease; errors of the storage are raised as they come."""
 
     def newest(self) -> LeaseRecord | None:
         """The lease that counts, None where there is none."""

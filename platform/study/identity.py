@@ -1,4 +1,4 @@
-"""What a sweep must keep from one run of the command to the next: its space and its search."""
+"""Identity of a sweep: the space and the search, which stay the same from one run of the command to the next."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _in_keys_of(stopping: EarlyStopping, stored: dict[str, Any]) -> dict[str, An
 
 
 def _differences(stored: Any, current: Any, path: str = "") -> list[str]:
-    """Where two JSON values differ, one line each: `parameters.x: was 1, is 2`."""
+    """Differences of two JSON values, one line each: `parameters.x: was 1, is 2`."""
     if isinstance(stored, dict) and isinstance(current, dict):
         return [
             line

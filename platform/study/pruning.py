@@ -1,4 +1,4 @@
-"""Whether early stopping ends a trial at its newest report, and why.
+"""The judge of early stopping: it ends a trial at its newest report, or lets it go on.
 
 Optuna's pruners write down the rungs that a trial has reached before they say what becomes of it. Here the writing
 comes last, so that a driver that dies in between leaves a report that the next one judges again, to the same end.
@@ -19,7 +19,7 @@ _RUNG = "completed_rung_"
 
 @dataclass(frozen=True)
 class Pruned:
-    """Why early stopping ended a trial: after which report, at which rung, and the value that would have gone on."""
+    """The reason of early stopping: the report, the rung, and the value that would have gone on."""
 
     report: int
     rung: int | None = None
@@ -32,7 +32,7 @@ class Pruned:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one report: whether it ends the trial, and the rungs still to be written down."""
+    """The verdict on one report: the end of the trial, if it is one, and the rungs still to be written."""
 
     pruned: Pruned | None
     rungs: dict[str, float]

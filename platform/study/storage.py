@@ -1,4 +1,4 @@
-"""Where a study lies: a journal file in the sweep's folder, or a database that its URL names."""
+"""Storage of a study: a journal file in the sweep's folder, or a database that its URL names."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ class Study:
         return len(self._study.get_trials(deepcopy=False))
 
     def _refused_in_a_row(self) -> int:
-        """How many of the newest points constraints forbade."""
+        """Number of the newest points in a row that constraints forbade."""
         count = 0
         for trial in reversed(self._study.get_trials(deepcopy=False)):
             if STARTED in trial.user_attrs or trial.state != TrialState.PRUNED:

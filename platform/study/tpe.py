@@ -23,7 +23,7 @@ Rank = tuple[int, float, float]
 
 
 class Memory:
-    """What TPE needs of a study's finished trials. It outlives the samplers of one study."""
+    """Finished trials of a study, as TPE needs them. It outlives the samplers of one study."""
 
     def __init__(self) -> None:
         self.trials: list[FrozenTrial] = []
@@ -110,7 +110,7 @@ def _columns(rows: np.ndarray, space: Space) -> dict[str, np.ndarray]:
 
 
 def _rank(trial: FrozenTrial, study: Study) -> Rank:
-    """What orders finished trials, the best first: complete, pruned, infeasible; pruned ones by their last report."""
+    """Sort key of finished trials, the best first: complete, pruned by their last report, infeasible."""
     if (violation := _get_infeasible_trial_score(trial)) > 0:
         return 2, violation, 0.0
     if trial.state == TrialState.PRUNED:

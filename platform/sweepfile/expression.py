@@ -44,7 +44,7 @@ class Expression:
     _tree: ast.expr
 
     def evaluate(self, values: Mapping[str, object]) -> bool:
-        """Whether the condition holds for `values` (flat, dotted names).
+        """True if the condition holds for `values` (flat, dotted names).
 
         Raises:
             ExpressionError: a name has no value, operands do not fit, or a division by zero.

@@ -38,7 +38,7 @@ def _condition(value: str) -> str:
 
 
 class Metric(Section):
-    """What the search looks at."""
+    """The objective of the search."""
 
     name: str
     """A metric that the trainable reports on the validation split, such as valid/ndcg_20."""
@@ -47,7 +47,7 @@ class Metric(Section):
 
     @property
     def sign(self) -> int:
-        """What its values are multiplied by, so that more is better."""
+        """Factor of its values with which more is better: 1 or -1."""
         return 1 if self.goal == "maximize" else -1
 
     @field_validator("name")
@@ -80,7 +80,7 @@ class Limits(Section):
 
 
 class Tracking(Section):
-    """Where MLflow keeps the runs."""
+    """MLflow's store, experiment and checkpoints."""
 
     uri: str | None = Field(default=None, min_length=1)
     """MLflow tracking URI; default $MLFLOW_TRACKING_URI, else sqlite:///<storage>/mlflow.db."""
@@ -94,7 +94,7 @@ class Tracking(Section):
 
 
 class Compare(Section):
-    """Which settings stand for one method, so that finished sweeps become a paper's table (`platform.results`)."""
+    """The settings that stand for one method, so that finished sweeps become a paper's table (`platform.results`)."""
 
     by: Annotated[
         tuple[str, ...],

@@ -83,7 +83,7 @@ def _row(key: str, field: Mapping[str, Any], around: Mapping[str, Any], defs: Ma
 
 
 def _takes(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
-    """What a key takes, in words: `a | b`, `whole number at least 1`."""
+    """The values that a key takes, in words: `a | b`, `whole number at least 1`."""
     return " | ".join(dict.fromkeys(_kinds(field, defs)))
 
 

@@ -1,4 +1,4 @@
-"""What a parameter of a sweep can be (constant, choice, range) and what can be done with each kind."""
+"""Kinds of parameters of a sweep (constant, choice, range), and the operations on each."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def occurrences(
 
 
 def opened(parameter: Parameter, value: Any) -> Mapping[str, Parameter]:
-    """What exists only because a parameter has this value; mostly nothing."""
+    """Parameters that exist only because a parameter has this value; mostly none."""
     if not isinstance(parameter, Choice):
         return {}
     return next((below for opens, below in parameter.when.items() if opens == value), {})
@@ -83,7 +83,7 @@ def stored(value: Any) -> Any:
 
 
 def varies(parameter: Parameter) -> bool:
-    """Whether a parameter can differ between trials."""
+    """True if a parameter can differ between trials."""
     return not isinstance(parameter, Constant) and not (isinstance(parameter, Choice) and len(parameter.values) == 1)
 
 
@@ -106,7 +106,7 @@ def described(parameter: Parameter) -> Any:
 
 
 def range_text(parameter: Parameter) -> str:
-    """What a parameter can be, as a person reads it."""
+    """The values of a parameter, as a person reads them."""
     match parameter:
         case Constant():
             return f"the constant {parameter.value!r}"
@@ -118,7 +118,7 @@ def range_text(parameter: Parameter) -> str:
 
 
 def contains(parameter: Parameter, value: Any) -> bool:
-    """Whether a parameter can be `value`."""
+    """True if a parameter can be `value`."""
     match parameter:
         case Constant():
             return bool(stored(parameter.value) == stored(value))

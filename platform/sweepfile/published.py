@@ -23,7 +23,7 @@ Cell: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Published:
-    """What was printed, by cell."""
+    """Printed values, by cell."""
 
     metrics: tuple[str, ...]
     """Names in the order of the file."""
@@ -47,7 +47,7 @@ def as_text(value: Any) -> str:
 
 
 def read(path: Path, by: Sequence[str], problem: Callable[[str], None]) -> Published | None:
-    """What the file holds for the cells of `by`; None, and each problem told, where it cannot be used.
+    """The printed values of the file for the cells of `by`; None, with each problem said, if it cannot be used.
 
     Args:
         path: the CSV file.

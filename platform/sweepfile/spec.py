@@ -61,7 +61,7 @@ class SweepSpec(SweepFields):
         return origin if isinstance(origin, int) else 1
 
     def at(self, path: str) -> str:
-        """Where an entry comes from: `file:line`, or `--set key=value`."""
+        """Origin of an entry: `file:line`, or `--set key=value`."""
         return _at(self.path, self.origin(path))
 
     def problem(self, path: str, text: str) -> str:
@@ -70,7 +70,7 @@ class SweepSpec(SweepFields):
 
     @property
     def batch(self) -> int | None:
-        """How many trials a deterministic sweep asks for together; None where the order of ends decides."""
+        """Number of trials that a deterministic sweep asks for together; None if the order of ends decides."""
         return self.max_concurrent_trials if self.deterministic else None
 
     def published(self) -> Published | None:
@@ -86,7 +86,7 @@ class SweepSpec(SweepFields):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a file came to: the sweep, and every problem as (origin, `path: rule, but got value; remedy`).
+    """The reading of a file: the sweep, and every problem as (origin, `path: rule, but got value; remedy`).
 
     Where a key could not be read, or not all that is below it, `spec` goes on without (`unread`), so that the rest can
     be checked all the same; it is None where too little is left.
@@ -122,7 +122,7 @@ def invalid(path: Path, problems: Iterable[tuple[int | str, str]]) -> InvalidSwe
 
 
 def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading:
-    """What a file says and what is wrong with it; as `load`, but nothing is raised for a file that can be opened.
+    """Read a file and its problems; as `load`, but nothing is raised for a file that can be opened.
 
     Raises:
         InvalidSweep: there is no file to read.

@@ -36,7 +36,7 @@ for _kind, _pattern in _CORE.items():  # None: whatever the first character is
 
 @dataclass
 class Document:
-    """What a text holds: plain data, the line (from 1) of each path, and the problems as (line, message)."""
+    """The content of a text: plain data, the line (from 1) of each path, and the problems as (line, message)."""
 
     data: Any = None
     lines: dict[str, int] = field(default_factory=dict)

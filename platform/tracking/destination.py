@@ -1,4 +1,4 @@
-"""Where a sweep is tracked: MLflow's URI, the experiment, and where a local store keeps its files."""
+"""Destination of tracking: MLflow's URI, the experiment, and the folder of a local store's files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SQLITE = "sqlite:///"
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a sweep is tracked and under which name.
+    """The store and the name under which a sweep is tracked.
 
     `uri` and `experiment` are MLflow's; `artifacts` is where a local store keeps files; `checkpoints` is best, last or
     none.

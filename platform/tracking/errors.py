@@ -1,4 +1,4 @@
-"""What an error of the MLflow store means: it cannot be reached now, or it, or something before it, refuses."""
+"""Meaning of errors of the MLflow store: it cannot be reached now, or it, or something before it, refuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHOWN = 300  # characters of a server's answer, which may be a page
 
 
 def is_unavailable(error: BaseException | None) -> bool:
-    """Whether the store could not be reached, or gave no answer in time: no other request fares better now."""
+    """True if the store could not be reached, or gave no answer in time: no other request fares better now."""
     from requests import exceptions
     from sqlalchemy.exc import OperationalError
 
@@ -26,7 +26,7 @@ def is_unavailable(error: BaseException | None) -> bool:
 
 
 def user_message(error: Exception) -> str:
-    """What a user is told that the store does, and the remedy where there is one."""
+    """The sentence for the user about the store, with the remedy if there is one."""
     if is_unavailable(error):
         said = _said_by_server(error)  # such as that it does not know this user
         return f"does not answer ({_shown(said)})" if said else "does not answer"
@@ -38,7 +38,7 @@ def _shown(error: BaseException) -> str:
 
 
 def _said_by_server(error: Exception) -> BaseException | None:
-    """What a database's driver raised under SQLAlchemy's error; None of a file, which is just locked."""
+    """The error of a database's driver under SQLAlchemy's; None for a file, which is just locked."""
     from sqlalchemy.exc import OperationalError
 
     raised = next((cause.orig for cause in causes(error) if isinstance(cause, OperationalError)), None)

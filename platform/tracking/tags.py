@@ -1,4 +1,4 @@
-"""Whose a run in MLflow is, by its tags: of which sweep, and of which of its trials; the parent names no trial."""
+"""Owner of a run in MLflow by its tags: the sweep, and the trial, which the parent run lacks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def adopt(client: Any, experiment: str, name: str, sweep_id: str, folder: Path) 
 
 
 def reports(run: Any) -> int:
-    """How many of its trial's reports a run has."""
+    """Number of its trial's reports that a run has."""
     return int(run.data.metrics.get(REPORTS, 0))
 
 

@@ -138,7 +138,7 @@ class Block(nn.Module):
     def _attend(
         self, q_MD: torch.Tensor, place_M: torch.Tensor, key_value_TD: torch.Tensor, layout: Layout
     ) -> torch.Tensor:
-        """What each query, standing at ``place_M`` of the flat batch, gathers from its row, (M, D)."""
+        """Context of each query from its row, (M, D). Queries stand at ``place_M`` of the flat batch."""
         rows, length, width = layout.rows, layout.length, self.dim // self.heads
         q_BLD = unpack(q_MD, place_M, rows * length).view(rows, length, -1)
         q_SLC, k_SLC, v_SLC = (

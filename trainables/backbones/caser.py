@@ -4,7 +4,7 @@ A horizontal filter reads h items in a row, all columns: ReLU, then its stronges
 filter is a weighted sum of the window's items, column by column. Both answers, dropped out, go through a dense layer
 and a ReLU (``final_relu``) to the state. The window is ``max_history`` positions, zero where there is no item.
 
-Where this departs from it: no user embedding (nor has PAD), one target a position, and scores are dot products with
+Where this departs from it: no user embedding (nor has PAD), one target per position, and scores are dot products with
 the item vectors, not with a second table and its biases. Weights start as wide as torch starts them, variance
 1 / (3 * inputs), normal instead of uniform, biases at zero. ``final_norm`` is off: no port has a norm, and states grow
 without one as long as the scaled dot product wants them (see gru4rec.py).
@@ -121,7 +121,7 @@ class Caser(nn.Module):
         return self._leave(torch.cat(strongest, dim=1), sums_B1E.squeeze(1))
 
     def _answers(self, x_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """What each horizontal filter says of the items that end at each position, without bias, (B, L, F)."""
+        """Answers of the horizontal filters to the items that end at each position, without bias, (B, L, F)."""
         row_BLG = layout.unpack(functional.linear(x_TD, self.horizontal_GD))
         answer_BLF: torch.Tensor = _ShiftedSum.apply(row_BLG, self.rows_at_age)
         return answer_BLF
@@ -132,7 +132,7 @@ class Caser(nn.Module):
         return zip(count_H, answer.split(list(count_H.values()), dim=dim), strict=True)
 
     def _sums(self, x_BLD: torch.Tensor, windows: int) -> torch.Tensor:
-        """What each vertical filter makes of the windows that end at the last positions, (B, windows, C * D)."""
+        """Sums of the vertical filters over the windows that end at the last positions, (B, windows, C * D)."""
         length = x_BLD.shape[1]
         place_L = torch.arange(length, device=x_BLD.device)
         age_WL = place_L[length - windows :, None] - place_L

@@ -1,4 +1,4 @@
-"""What SASRec and HSTU have in common: learned positions, then causal blocks over the tokens of a history alone."""
+"""The frame of SASRec and HSTU: learned positions, then causal blocks over the tokens of a history alone."""
 
 import math
 from collections.abc import Iterable

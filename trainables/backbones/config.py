@@ -16,7 +16,7 @@ class SASRec:
     heads: Annotated[int, at_least(1)] = 1
     """Attention heads; must divide the width (SpecTran §4.1.5)."""
     scale: bool = True
-    """Whether item vectors are multiplied by sqrt(dim) at the input, as the original does (AlphaFuse's does not)."""
+    """True multiplies item vectors by sqrt(dim) at the input, as the original does (AlphaFuse's does not)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,10 @@ class HSTU:
     heads: Annotated[int, at_least(1)] = 1
     """Attention heads; must divide the width (the released ml-1m setting)."""
     scale: bool = True
-    """Whether item vectors are multiplied by sqrt(dim) at the input, as the original does."""
+    """True multiplies item vectors by sqrt(dim) at the input, as the original does."""
     final_norm: bool = True
-    """Whether states leave a LayerNorm. The original has none, and scores by cosine at temperature .05; similarity
-    `dot` expects states as long as layer-normalised ones."""
+    """True adds a LayerNorm at the end. The original has none and scores by cosine at temperature .05. Similarity `dot`
+    expects states as long as layer-normalised ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,9 @@ class GRU4Rec:
     hidden: Annotated[int, at_least(1)] | None = None
     """Width of the GRU's own state; null: dim (LLM-ESR's port; RecBole has 128 for items of 64)."""
     dense: bool = True
-    """Whether a linear layer leads from the GRU's state to the scored one (RecBole's and PAD's evaluator have it)."""
+    """True adds a linear layer between the GRU's state and the scored one, as RecBole and PAD's evaluator do."""
     final_norm: bool = False
-    """Whether states leave a LayerNorm. No port has one; similarity `dot` expects states as long as it leaves them."""
+    """True adds a last LayerNorm. No port has one. Similarity `dot` expects states as long as after a LayerNorm."""
 
     def __post_init__(self) -> None:
         if self.hidden is not None and not self.dense:
@@ -87,10 +87,10 @@ class Caser:
     """Heights of the horizontal filters, items each reads; null: every one from 1 to data.max_history (the original and
     RecBole, whose names PAD's evaluator has; DROS's port has 2, 3, 4)."""
     final_relu: bool = True
-    """Whether a ReLU follows the dense layer (the original; PAD's evaluator of the plain model has it, that of the one
-    with PAD has not, so that the published gain holds this difference too)."""
+    """True adds a ReLU after the dense layer, as the original does. PAD's evaluator has it for the plain model but not
+    for the model with PAD, so the published gain includes this difference."""
     final_norm: bool = False
-    """Whether states leave a LayerNorm. No port has one; similarity `dot` expects states as long as it leaves them."""
+    """True adds a last LayerNorm. No port has one. Similarity `dot` expects states as long as after a LayerNorm."""
 
 
 Backbone = SASRec | BERT4Rec | HSTU | GRU4Rec | Caser

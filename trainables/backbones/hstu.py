@@ -6,7 +6,7 @@ v))) is added to the input. No feed-forward layer, no dropout on the weights, no
 
 Where this departs from it:
 
-* no time bias: SpecTran gives the model item IDs only; the position bias, one learned number a distance, stays;
+* no time bias: SpecTran gives the model item IDs only; the position bias, one learned number per distance, stays;
 * its table holds the L distances to earlier items; the L - 1 to later ones, which causality hides, are left out;
 * n is ``max_history`` whatever the width of a batch, so that more padding changes nothing;
 * a LayerNorm at the end (``final_norm``) instead of L2-normalised states: scores are dot products over sqrt(D) of
@@ -120,7 +120,7 @@ class Block(nn.Module):
         return self._leave(pack(x_TD, layout.last_B), u_BD, context_B1D.squeeze(1))
 
     def _attend(self, q_BQD: torch.Tensor, normed_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """What the last Q positions gather from themselves and those before, (B, Q, D)."""
+        """Context of the last Q positions from themselves and all earlier ones, (B, Q, D)."""
         value_key_TD = functional.silu(functional.linear(normed_TD, self.value_key))
         v_SLC, k_SLC = (self._split(part_BLD) for part_BLD in layout.unpack(value_key_TD).chunk(2, dim=2))
         queries, length = q_BQD.shape[1], layout.length

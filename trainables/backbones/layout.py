@@ -1,4 +1,4 @@
-"""Which positions of a batch hold an item: only those are computed, so padding costs nothing and can change nothing."""
+"""Positions of a batch that hold an item: only those are computed, so padding costs nothing and changes nothing."""
 
 import functools
 
@@ -9,7 +9,7 @@ from trainables.seqrec.layers import pack, unpack
 
 
 class Layout:
-    """Which positions of a (B, L) batch hold an item, and how to drop the others.
+    """The positions of a (B, L) batch that hold an item, packed and unpacked.
 
     Args:
         mask_BL: bool; the last position is taken as held in every row.
@@ -31,7 +31,7 @@ class Layout:
         return ((causal_LL & self.held_BL[:, None]) | itself_LL)[:, None]
 
     def slots(self, heads: int) -> Slots:
-        """Where the attention of ``heads`` heads puts the tokens; made once."""
+        """Slots of the tokens in the attention of ``heads`` heads, made once."""
         if heads not in self._slots:
             self._slots[heads] = Slots(self.held_BL, heads)
         return self._slots[heads]

@@ -12,7 +12,14 @@ AnyBackbone = sasrec.SASRec | bert4rec.BERT4Rec | hstu.HSTU | gru4rec.GRU4Rec | 
 def make_backbone(
     settings: config.Backbone, *, dim: int, max_history: int, dropout: float, generator: torch.Generator
 ) -> tuple[AnyBackbone, Reading]:
-    """A backbone, and what its training reads from a batch.
+    """A backbone, and the reading that its training takes from a batch.
+
+    >>> backbone, read = make_backbone(
+    ...     config.SASRec(), dim=8, max_history=3, dropout=0.0, generator=torch.Generator()
+    ... )
+    >>> vectors_BLD, mask_BL = torch.ones(2, 3, 8), torch.tensor([[False, True, True], [True, True, True]])
+    >>> backbone.last(vectors_BLD, mask_BL).shape  # one state per history
+    torch.Size([2, 8])
 
     Args:
         settings: the chosen backbone's own.

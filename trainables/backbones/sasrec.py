@@ -103,7 +103,7 @@ class Block(nn.Module):
         return self._feed(x_TD + self.out(attend(normed_TD, layout)))
 
     def _in_groups(self, normed_TD: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """What the tokens read of each other, (T, D), a few kernels for each group of rows of like length."""
+        """Context of each token, (T, D), by a few kernels for each group of rows of like length."""
         slots, width = layout.slots(self.heads), normed_TD.shape[1] // self.heads
         project = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
         spread = [slots.spread(functional.linear(normed_TD, weight, bias)) for weight, bias in project]

@@ -1,8 +1,8 @@
-"""Where attention puts the tokens of a batch: a slot a head and position, rows of like length together.
+"""Slots of a batch's tokens in attention: one per head and position, rows of like length together.
 
-Padding every row to the batch's longest would make most of the work padding, as few users have a full history. Rows are
-sorted into a few groups by length, each padded to its own longest row: a quarter of the time of SASRec's training saved
-where histories have up to 20 items, none lost where they have up to 10.
+Few users have a full history, so padding every row to the batch's longest would make most of the work padding. Rows
+are sorted into a few groups by length, each padded to its own longest row. That saves a quarter of the time of SASRec's
+training where histories have up to 20 items, and costs none where they have up to 10.
 """
 
 from dataclasses import dataclass

@@ -20,11 +20,11 @@ class FileFacts(NamedTuple):
     """Facts of a data set's two files, and their problems."""
 
     items: int | None = None
-    """How many there are; None where the `.item` file is broken."""
+    """Number of items, None where the `.item` file is broken."""
     lengths_U: np.ndarray | None = None
     """int64, interactions of each user; None where a file is broken."""
     timed: bool = False
-    """Whether every interaction has a timestamp."""
+    """True if every interaction has a timestamp."""
     problems: tuple[str, ...] = ()
 
 
@@ -105,7 +105,7 @@ def _read(item: Path, inter: Path, signature: Signature) -> FileFacts:
 
 @functools.lru_cache(maxsize=8)
 def _missing_times(inter: Path, signature: Signature) -> str:
-    """How much of the timestamps is missing, in words."""
+    """Say how many timestamps are missing."""
     tokens = atomic.read_table(inter, ("user_id", "item_id")).columns.get("timestamp")
     if tokens is None:
         return f"{inter.name} has no timestamp column"
@@ -122,6 +122,6 @@ def _vectors(path: Path, items: int, signature: Signature) -> tuple[str, ...]:
 
 
 def _signature(*paths: Path) -> Signature:
-    """What changes when a file does: name, size, time of the last change."""
+    """A value that changes with any of the files: name, size and time of the last change of each."""
     stats = [(str(path), path.stat()) for path in paths]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

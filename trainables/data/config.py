@@ -41,7 +41,7 @@ class Data:
     eval_rows: Annotated[int, at_least(1)] | None = None
     """Validation and test rows each, drawn where there are more (HatLLM: 5000); null takes all."""
     mask_seen: bool = False
-    """Whether evaluation removes the user's earlier items from the ranking (PAD does, AlphaFuse does not)."""
+    """True removes the user's earlier items from the ranking in evaluation, as PAD does (AlphaFuse does not)."""
     max_history: Annotated[int, at_least(1)] = 10
     """Items of history that a row holds at most (SpecTran and HatLLM: 10, PAD: 20); with split `time` this also decides
     where windows begin."""

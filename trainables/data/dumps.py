@@ -29,7 +29,7 @@ MIND_TIME = "%m/%d/%Y %I:%M:%S %p"
 
 @dataclass(frozen=True)
 class Format:
-    """How a dump is read."""
+    """Readers of one kind of dump."""
 
     events: Callable[[Sequence[Path]], Iterator[Event]]
     """Of all files together: what a user brings along from before may be told in several of them."""

@@ -22,12 +22,12 @@ from trainables.data.dumps import FORMATS, Event
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """What is left out; the defaults are those of SpecTran and HatLLM."""
+    """Filters of a dump. The defaults are those of SpecTran and HatLLM."""
 
     min_rating: float | None = None
     """Interactions rated lower are dropped; None keeps all."""
     drop_untitled: bool = True
-    """Whether items without a title are dropped; items that the metadata do not list always are."""
+    """True drops items without a title. Items that the metadata do not list are always dropped."""
     k_core: int = 5
     """Interactions that every user and every item must have at least."""
     min_user: int = 1
@@ -113,7 +113,7 @@ def _titles(given: Iterable[tuple[str, str]], wanted: set[str]) -> dict[str, str
 
 
 def core(user_N: np.ndarray, item_N: np.ndarray, least_user: int, least_item: int) -> np.ndarray:
-    """Which interactions stay when users and items with too few of them are dropped until none is left, bool (N,)."""
+    """Drop users and items with too few interactions until none is left: bool (N,), True for those that stay."""
     keep_N = np.ones(len(user_N), bool)
     while True:
         enough_N = (np.bincount(user_N[keep_N], minlength=user_N.max(initial=0) + 1) >= least_user)[user_N]

@@ -1,4 +1,4 @@
-"""Who did what, in which order: one flat memory-mapped array of item numbers that all trials share."""
+"""Item sequences of all users: one flat memory-mapped array of item numbers that all trials share."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Sequences:
 
     @property
     def num_users(self) -> int:
-        """How many users there are, those with too few interactions for any split included."""
+        """Number of users, including those with too few interactions for any split."""
         return len(self.offsets) - 1
 
 

@@ -1,4 +1,4 @@
-"""What a trial says of the rows it was evaluated on: only trials that say the same are compared by a paired test."""
+"""Tags that identify the rows of an evaluation: a paired test compares only trials with the same tags."""
 
 from trainables.data.config import Data
 from trainables.data.rows import Splits

@@ -1,4 +1,4 @@
-"""Text vectors of the items' titles: one float32 row an item, row 0 (padding) zero, computed once and shared."""
+"""Text vectors of the items' titles: one float32 row per item, row 0 (padding) zero, computed once and shared."""
 
 import importlib.util
 import os

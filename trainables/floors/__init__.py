@@ -1,1 +1,1 @@
-"""Counting floors: what every learned model must beat."""
+"""Counting floors, which every learned model must beat."""

@@ -1,9 +1,9 @@
-"""Scores from counting alone: how often an item was taken, and what came right after what.
+"""Scores from counts alone: occurrences of each item, and transitions from one item to the next.
 
-No paper: these are the floors that a learned model has to beat. Only training parts are counted: what a user's
-training rows hold, from the first interaction kept to the last training target. Under `leave_one_out` that is all but
-the last two of each user, under `users` all of the training users, under `time` what lies before the cut of users who
-have a training window. A model trained on these rows sees the same interactions, as history or as target.
+No paper: these are the floors that a learned model has to beat. Only training parts are counted, from a user's first
+kept interaction to the last training target. Under `leave_one_out` that is all but the last two of each user. Under
+`users` it is all of the training users, under `time` all before the cut of users who have a training window. A model
+trained on these rows sees the same interactions, as history or as target.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _LEAST = 1e-9
 
 @dataclass(frozen=True)
 class Counts:
-    """What the training parts hold, over I items."""
+    """Counts of the training parts, over I items."""
 
     taken_I: np.ndarray
     """int64, occurrences of each item."""

@@ -1,4 +1,4 @@
-"""A counting floor: one look at the training parts, then both splits ranked."""
+"""A counting floor: count the training parts once, then rank both splits."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,14 @@ from trainables.trial import Trial
 
 
 def run(config: Config, trial: Trial) -> None:
-    """Report validation, then the test split, both as step 0; `ranks.npy` holds the test ranks.
+    """Report validation, then the test split, both as step 0. `ranks.npy` holds the test ranks.
+
+    >>> from pathlib import Path
+    >>> from trainables.trial import LocalTrial
+    >>> trial = LocalTrial(Path("trial"))
+    >>> run(Config(method="popularity"), trial)  # on the built-in data set
+    >>> [(step, "valid/ndcg_10" in metrics, "test/ndcg_10" in metrics) for step, metrics in trial.reports]
+    [(0, True, False), (0, False, True)]
 
     Raises:
         DataError: the data set cannot be used.
@@ -39,7 +46,7 @@ def run(config: Config, trial: Trial) -> None:
 
 
 def scorer(config: Config, counts: Counts) -> Callable[[Batch], torch.Tensor]:
-    """What turns a batch on the CPU into float64 scores (B, I) that the caller may change."""
+    """A function from a batch on the CPU to float64 scores (B, I) that the caller may change."""
 
     def score(batch: Batch) -> torch.Tensor:
         if config.method == "popularity":

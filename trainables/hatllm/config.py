@@ -20,7 +20,7 @@ OBJECTIVE = "valid/ndcg_10"
 """The metric whose best step is kept and tested (§5.1.4)."""
 
 METRICS = ("train/loss", *split_metrics("valid", TOP_K), *split_metrics("test", TOP_K))
-"""What a trial reports, `trial/*` aside."""
+"""Metrics that a trial reports, besides `trial/*`."""
 
 SEVERAL_RANKS = True
 
@@ -139,11 +139,11 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     """From a history to tokens."""
     method: HatLLM | BIGRec | E4SRec | LLaRA | LiteLLM4Rec | SLMRec = field(default_factory=HatLLM)
-    """What the language model reads and how."""
+    """The method: what the language model reads, and how."""
     head: LinearHead | ItemTable = field(default_factory=ItemTable)
     """From a state to scores of all items."""
     lora: Lora = field(default_factory=Lora)
-    """What of the language model is trained."""
+    """The part of the language model that is trained."""
     sasrec: SASRecConfig = field(default_factory=SASRecConfig)
     """Item vectors, and the backbone of `cross: sasrec`; not read by others."""
     attention: Literal["sdpa", "flex"] = "sdpa"
@@ -151,7 +151,7 @@ class Config:
     fit: Fit = field(default_factory=Fit)
     """Training loop."""
     engine: EngineConfig = field(default_factory=EngineConfig)
-    """What takes the optimiser steps."""
+    """The engine that takes the optimiser steps."""
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     """Figure 2."""
 
@@ -165,7 +165,7 @@ class Config:
 
 
 def micro_batches(config: Config) -> bool:
-    """Whether a batch may be trained in parts: its loss is a mean over rows, each of which adds by itself."""
+    """True if a batch may be trained in parts: its loss is a mean over rows, to which each row adds by itself."""
     return config.fit.batch_size >= 2 * (config.engine.accumulation or 1)
 
 
@@ -187,7 +187,7 @@ def check(config: Config) -> list[str]:
 
 
 def _attention_problems(config: Config) -> list[str]:
-    """What FlexAttention's kernel would refuse, which no trial on a CPU would see."""
+    """Problems that FlexAttention's kernel would refuse, which no trial on a CPU would show."""
     if config.attention == "sdpa" or not isinstance(config.llm, Tiny):
         return []  # heads of pretrained models are 64 wide or more
     width = config.llm.width // config.llm.heads

@@ -1,8 +1,8 @@
-"""How often pairs of an item's or of two items' tokens meet in the training data (§3).
+"""Co-occurrence of token pairs, of one item or of two, in the training data (§3).
 
 A pair is two token numbers without order, of two tokens in one row's history. The mean number of its meetings is the
-number of pairs over the number of different ones. The first follows from how many tokens the items have; the second
-from which items meet, since one row of bits a token takes all that a token meets at once, however often.
+number of pairs over the number of distinct pairs. The number of pairs follows from how many tokens the items have. The
+number of distinct pairs follows from which items meet: one row of bits per token holds all tokens that it meets.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ PAIRS_AT_ONCE = 2**22
 
 
 def cooccurrence(prompts: Prompts, rows: Rows) -> np.ndarray:
-    """How often a pair of tokens that is met is met, inside an item and across items, (2,); NaN where there is none.
+    """Mean meetings of the distinct token pairs that meet, inside an item and across items, (2,). NaN without a pair.
 
     It grows with the number of rows, so that only the same rows compare. Histories count whole, also where
     ``prompt.max_tokens`` cuts the prompt; slots count as no tokens, nor do separators.
@@ -62,7 +62,7 @@ def _tokens(prompts: Prompts, items: np.ndarray) -> list[np.ndarray]:
 
 
 def _neighbours(place_NL: np.ndarray, items: int) -> list[np.ndarray]:
-    """Which items each item meets in some row, itself where it comes twice; padding, 0, meets none."""
+    """Items that each item meets in some row, itself where it comes twice. Padding, 0, meets none."""
     rows, length = place_NL.shape
     first_P, second_P = np.triu_indices(length, 1)
     met = np.zeros(0, np.int64)
@@ -83,7 +83,7 @@ def _distinct(number: np.ndarray) -> np.ndarray:
 
 
 def _met(token_IT: np.ndarray, neighbours: list[np.ndarray], num_tokens: int) -> tuple[int, int]:
-    """How many ordered pairs of a token and one that it meets there are, and how many of a token with itself.
+    """Count ordered pairs of a token and one that it meets, and pairs of a token with itself.
 
     Args:
         token_IT: numbers of each item's tokens, below ``num_tokens``; ``num_tokens`` stands for none.

@@ -1,6 +1,6 @@
-"""What the paper looks at before masking anything (§3, Figure 2): where attention goes, and why.
+"""The paper's diagnosis before any mask (§3, Figure 2): where attention goes, and why.
 
-A pair is a reading and a read token of the items of one prompt, the read one first; a token with itself is no pair.
+A pair is a reading and a read token of the items of one prompt, the read one first. A token with itself is no pair.
 """
 
 import numpy as np
@@ -59,10 +59,10 @@ def write_diagnostics(method: Method, splits: Splits, rows: int, trial: Trial) -
 
 
 def attention(method: Method, rows: Rows, device: str) -> tuple[np.ndarray, np.ndarray]:
-    """What item tokens read in each layer, means over heads and rows.
+    """Measure what item tokens read in each layer, as means over heads and rows.
 
     Returns:
-        Shares (layers, 4): same item, other items, itself, no item. Weights of a pair (layers, 2): inside, across.
+        Shares (layers, 4): same item, other items, itself, no item. Weights per pair (layers, 2): inside, across.
     """
     layers = len(method.model.plan)
     mass_L4, pairs_2, readers = np.zeros((layers, 4)), np.zeros(2), 0.0
@@ -91,7 +91,7 @@ def distance(prompts: Prompts, rows: Rows) -> np.ndarray:
 
 
 def _kinds(spans: Spans) -> torch.Tensor:
-    """What an item token reads: same item, other items, itself, no item; bool (4, B, T, T)."""
+    """Masks of what an item token reads: same item, other items, itself, no item; bool (4, B, T, T)."""
     item_BT = spans.item_BT
     reader_BT1, read_B1T = item_BT[:, :, None], item_BT[:, None, :]
     at_T = torch.arange(item_BT.shape[1], device=item_BT.device)

@@ -30,7 +30,7 @@ class LLaRA:
 
     name: Literal["llara"] = "llara"
     curriculum: bool = True
-    """Whether step s of S has the vectors with chance s / S only, and the titles alone otherwise (LLaRA)."""
+    """True gives step s of S the vectors with chance s / S only, and the titles alone otherwise (LLaRA)."""
 
 
 @dataclass(frozen=True, kw_only=True)

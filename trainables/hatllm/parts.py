@@ -27,7 +27,7 @@ from trainables.trial import Trial
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What every part of a trial works on."""
+    """The inputs that every part of a trial is made from."""
 
     config: Config
     trial: Trial

@@ -1,4 +1,4 @@
-"""Which mask each layer of the language model has (§4.1, Figure 3, Table 5)."""
+"""The plan of masks: one per layer of the language model (§4.1, Figure 3, Table 5)."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What is read from a language model's states: the last token's, or the items' own through SASRec."""
+"""Readers of a language model's states: the last token's, or the items' own through SASRec."""
 
 import torch
 from torch import nn

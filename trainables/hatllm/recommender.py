@@ -78,7 +78,7 @@ class Recommender(nn.Module):
         )
 
     def _read(self, prompt: Prompt) -> dict[str, torch.Tensor]:
-        """What the language model reads: tokens, or their embeddings with the items' vectors in their slots."""
+        """The language model's input: tokens, or their embeddings with the items' vectors in the slots."""
         if prompt.slot_BT is None or self.inputs is None:
             return {"input_ids": prompt.token_BT}
         embedding_BTH = self.llm.get_input_embeddings()(prompt.token_BT)  # type: ignore[operator]

@@ -119,7 +119,7 @@ def trained_teacher(ingredients: Ingredients, method: SLMRec) -> StageResult:
 
 
 def teacher_settings(config: Config) -> dict[str, Any]:
-    """What of the teacher's ``config`` its training reads; its prompts have no titles."""
+    """Settings of the teacher's ``config`` that its training reads. Its prompts have no titles."""
     left_out = (
         *("data.name", "data.root", "data.text", "prompt.item_tokens", "prompt.max_title_tokens"),
         *("diagnostics", "fit.eval_batch_size", "fit.chunk", "attention"),

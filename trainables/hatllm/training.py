@@ -19,7 +19,7 @@ from trainables.trial import Trial
 
 @dataclass
 class StepProgress:
-    """Where a training stands after an evaluation."""
+    """Progress of a training after an evaluation."""
 
     step: int = 0
     """Optimiser steps done."""

@@ -1,1 +1,1 @@
-"""What trainables need of a language model: models, prompts, masks, attention, title states."""
+"""Language models for trainables: models, prompts, masks, attention, title states."""

@@ -1,4 +1,4 @@
-"""What a trainable may say about its language model, and what of it is trained."""
+"""Settings of the language model, and of the part of it that is trained."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal

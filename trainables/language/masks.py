@@ -16,7 +16,7 @@ Kind = Literal["in", "or", "cr", "cr_pre"]
 
 @dataclass(frozen=True)
 class Spans:
-    """Where the items of B prompts of T tokens stand."""
+    """Positions of the items in B prompts of T tokens."""
 
     item_BT: torch.Tensor
     """int64: k for the tokens of a prompt's k-th item, counted from 1; 0 for all others, F(j) = 0."""
@@ -47,7 +47,7 @@ def original(spans: Spans) -> torch.Tensor:
 
 
 def closed(spans: Spans, kind: Kind) -> torch.Tensor:
-    """What ``kind`` closes beyond causality, bool (B, T, T), the token itself never.
+    """Positions that ``kind`` closes beyond causality, bool (B, T, T), the token itself never.
 
     * ``in``, equation 3: tokens of another item;
     * ``cr_pre``, equation 4: the other tokens of the same item;

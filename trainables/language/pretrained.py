@@ -1,4 +1,4 @@
-"""Where a pre-trained language model comes from, and what can be said of it before it is loaded; no torch."""
+"""The files of a pre-trained language model, and its facts before it is loaded. No torch."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ FAMILIES = ("llama", "qwen2", "qwen3")
 
 _ANSWER_S = 10.0
 _SAME_S = 60.0
-"""How long a hub that did not give a file is not asked for it again; one question lasts half a minute offline."""
+"""Seconds until a hub that failed to give a file is asked again. One question lasts half a minute offline."""
 
 
 class SourceError(ValueError):

@@ -8,16 +8,16 @@ from trainables.config import at_least
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
-    """How a history becomes a text: Table 1 under the headers of Alpaca's frame, as BIGRec has it, but without the
-    sentence that opens that frame, and asking for "a new one" where Table 1 asks for "a new movie"."""
+    """The text of a history: Table 1 under the headers of Alpaca's frame, as BIGRec has it. The sentence that opens
+    that frame is left out. The text asks for "a new one" where Table 1 asks for "a new movie"."""
 
     noun: str = "products"
-    """What the items are called (Table 1: movies)."""
+    """Name of the items (Table 1: movies)."""
     verb: str = "bought"
-    """What a user did with them (Table 1: watched)."""
+    """Verb for a user's act on them (Table 1: watched)."""
     item_tokens: Literal["title", "quoted", "separated"] = "quoted"
-    """Which tokens belong to an item: its title, its quotes as well, or also the comma after it. The paper does not
-    say; tokens of no item are open to all in every layer."""
+    """Tokens that belong to an item: its title, its quotes as well, or also the comma after it. The paper does not say.
+    Tokens of no item are open to all in every layer."""
     max_title_tokens: Annotated[int, at_least(1)] = 32
     """Tokens of a title that are kept, the first ones."""
     max_tokens: Annotated[int, at_least(1)] = 512

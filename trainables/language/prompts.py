@@ -26,7 +26,7 @@ QUOTE, SEPARATOR = '"', ", "
 
 
 def header(noun: str, verb: str) -> str:
-    """What stands before the history: Table 1 under Alpaca's headers, without the sentence that opens Alpaca's frame.
+    """The text before the history: Table 1 under Alpaca's headers, without the sentence that opens Alpaca's frame.
 
     Table 1 asks for "a new movie"; ``noun`` is a plural, so this asks for "a new one".
     """
@@ -37,7 +37,7 @@ def header(noun: str, verb: str) -> str:
 
 
 RESPONSE = "\n\n### Response:\n"
-"""What stands after it; the state of its last token says what comes next."""
+"""The text after the history. The state of its last token predicts the next item."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Prompt:
     token_BT: torch.Tensor
     """int64."""
     spans: Spans
-    """Where the items stand."""
+    """Positions of the items."""
     slot_BT: torch.Tensor | None = None
     """int64: the item whose vector takes a token's place, 0 for tokens that stay; None where no token is replaced."""
 

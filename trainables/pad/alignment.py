@@ -1,4 +1,4 @@
-"""What draws text to IDs in phase 2: the alignment loss of a step (equation 4), and how close the two have come."""
+"""Alignment of text to IDs in phase 2: the loss of a step (equation 4), and the distance that is left."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ LITERAL = (-3.0, -2.0, -1.0, 1.0)
 """sigma of equation 12 as printed, without 0, under which no kernel is defined."""
 
 CLOSENESS = "valid/neg_discrepancy"
-"""What stands for recommendation where a phase aligns without it: minus the alignment loss of items drawn once."""
+"""Metric of a phase that aligns without recommendation: minus the alignment loss of items drawn once."""
 
 COMPARED = 4096
 """Most items of :func:`drawn_once`."""
@@ -32,7 +32,7 @@ def text_to_ids(items: FusedItems, method: PAD) -> Penalty:
 
 
 def discrepancy(items: FusedItems, method: PAD, index_N: torch.Tensor) -> torch.Tensor:
-    """How far the text's vectors of these items are from their ID embeddings (equation 5, or 16)."""
+    """Distance of these items' text vectors from their ID embeddings (equation 5, or 16)."""
     text_ND, id_ND = items.text.rows(index_N), items.ids.rows(index_N)
     if method.kernel == "info_nce":
         return info_nce(text_ND, id_ND)

@@ -1,7 +1,7 @@
-"""What a finished trial leaves beside its ranks: its gate's weights, and Figures 3, 6 and 7 for the tables that it has.
+"""Artifacts of a finished trial besides its ranks: its gate's weights, and Figures 3, 6 and 7 where it has the tables.
 
-Each file is a CSV whose first column is the horizontal axis; the driver draws it. Of large data a sample is looked at,
-drawn from the trial's seed, so that all of it takes a second or two whatever the data set.
+Each file is a CSV whose first column is the horizontal axis, and the driver draws it. Large data are sampled from the
+trial's seed, so that all files take a second or two whatever the data set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ LEAST_ITEMS = 5
 
 @dataclass(frozen=True)
 class Tables:
-    """What one expert knows of the items."""
+    """Item vectors of one expert."""
 
     ids_ID: np.ndarray | None = None
     """Its ID embeddings."""

@@ -24,7 +24,7 @@ calls bucket IDs 7-10 cold (§4.4) it speaks of Figure 6, and names no warm and 
 
 
 def item_frequency(sequences: Sequences, train: Rows) -> np.ndarray:
-    """How often each item stands in the users' training parts, from the first kept interaction to the last target.
+    """Count each item in the users' training parts, from the first kept interaction to the last target.
 
     Under `leave_one_out` that is all but the last two of each user, however many training rows a user has.
 

@@ -1,4 +1,4 @@
-"""What each method is made of: experts, a gate over them, the phases behind them, a loss of its own."""
+"""The composition of each method: experts, a gate over them, the phases behind them, a loss of its own."""
 
 from dataclasses import dataclass, replace
 
@@ -42,7 +42,7 @@ Expert = tuple[IdItems | TextItems | FusedItems | DisCoItems, nn.Module]
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What every part of a trial works on."""
+    """The inputs that every part of a trial is made from."""
 
     config: Config
     trial: Trial
@@ -63,7 +63,7 @@ class Method:
     penalty: Penalty | None = None
     """A loss beside the recommendation loss of the last phase."""
     first: StageResult | None = None
-    """What phase 1 gave, for diagnostics; None for a method without one."""
+    """Result of phase 1, for diagnostics. None for a method without one."""
     text: TextItems | None = None
     """Text vectors that no expert reads, for diagnostics: those that CTRL matched IDs with."""
 

@@ -40,7 +40,7 @@ METRICS = (
     *split_metrics("test"),
     *(f"test/{metric}_{k}_{group}" for metric in ("hr", "ndcg") for k in (10, 20) for group in GROUPS),
 )
-"""What a trial reports, `trial/*` and the phases' own aside."""
+"""Metrics that a trial reports, besides `trial/*` and those of the phases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class MAKE:
 
     name: Literal["make"] = "make"
     complement: bool = False
-    """Whether the experts weigh 2 sigmoid and 2 minus that (an older evaluator), not two sigmoids over their sum."""
+    """True weighs the experts 2 sigmoid and 2 minus that (an older evaluator), False by two sigmoids over their sum."""
     buckets: Annotated[int, at_least(1)] = BUCKETS
     """B, buckets of items of equal interaction mass (released)."""
 
@@ -149,15 +149,15 @@ class SMEM:
 
     name: Literal["smem"] = "smem"
     experts: Literal["all", "no_id", "no_aligned", "no_text", "id", "aligned", "text"] = "all"
-    """Which of the three experts take part in the last phase (Figure 5b)."""
+    """Experts, of the three, that take part in the last phase (Figure 5b)."""
     gate: Literal["frequency", "network", "global"] = "frequency"
     """Weights of the experts: by the scored item's bucket (released), by bucket and item vectors (eq. 11), or the same
     for all items."""
     buckets: Annotated[int, at_least(1)] = BUCKETS
     """B, buckets of items of equal interaction mass (released)."""
     pretrain_text: bool = False
-    """Whether the text expert is trained by itself before the last phase, as phase 1 trains the ID expert (released:
-    it is not; the paper does not say)."""
+    """True trains the text expert by itself before the last phase, as phase 1 trains the ID expert. The released code
+    does not, and the paper does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,22 +170,22 @@ class PAD:
     gamma: Annotated[float, at_least(0)] = 0.2
     """Weight of the alignment loss, eq. 4 (Appendix A); 0 is SMEM, under arm anchored."""
     kernel: Literal["gaussian", "laplacian", "linear", "cosine", "info_nce"] = "gaussian"
-    """What compares both embeddings: MK-MMD with one of four kernels, or InfoNCE (§4.5)."""
+    """Comparison of both embeddings: MK-MMD with one of four kernels, or InfoNCE (§4.5)."""
     bandwidths: Literal["adaptive", "literal"] = "adaptive"
     """Of gaussian and laplacian, sigma^2 of eq. 12: 2^k times the mean squared distance, k = -3..1 (released), or
     sigma = -3..1 as printed, but for 0."""
     mmd_rows: Annotated[int, at_least(2)] = 672
     """Positions of a step that the alignment loss compares (released: 16 sequences of 21 positions, two items each)."""
     experts: Literal["all", "no_id", "no_aligned", "no_text", "id", "aligned", "text"] = "all"
-    """Which of the three experts take part in the last phase (Figure 5b)."""
+    """Experts, of the three, that take part in the last phase (Figure 5b)."""
     gate: Literal["frequency", "network", "global"] = "frequency"
     """Weights of the experts: by the scored item's bucket (released), by bucket and item vectors (eq. 11), or the same
     for all items."""
     buckets: Annotated[int, at_least(1)] = BUCKETS
     """B, buckets of items of equal interaction mass (released)."""
     pretrain_text: bool = False
-    """Whether the text expert is trained by itself before the last phase, as phase 1 trains the ID expert (released:
-    it is not; the paper does not say)."""
+    """True trains the text expert by itself before the last phase, as phase 1 trains the ID expert. The released code
+    does not, and the paper does not say."""
 
     def __post_init__(self) -> None:
         if self.arm != "anchored" and not self.gamma:
@@ -211,7 +211,7 @@ class Config:
     text: TextMLP = field(default_factory=TextMLP)
     """From frozen text to item vectors."""
     method: Id | Hybrid | MoRec | CTRL | MAKE | DisCo | SMEM | Single | PAD = field(default_factory=PAD)
-    """What is trained."""
+    """The method that is trained."""
     pretrain: Phase = field(default_factory=Phase)
     """Phase 1: the ID expert, the text expert, or CTRL's matching, whichever the method has."""
     align: Phase = field(default_factory=Phase)
@@ -244,9 +244,9 @@ class Config:
 
 
 def micro_batches(config: Config) -> bool:
-    """Whether a batch may be trained in parts: in all phases the loss is a mean over examples.
+    """True if a batch may be trained in parts: in all phases the loss is a mean over examples.
 
-    BCE is one; MK-MMD, InfoNCE and the losses of DisCo compare a batch's items with each other.
+    BCE is such a mean. MK-MMD, InfoNCE and the losses of DisCo compare a batch's items with each other.
     """
     match config.method:
         case PAD(experts=experts) if ALIGNED not in CHOSEN[experts]:

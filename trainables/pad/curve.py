@@ -1,4 +1,4 @@
-"""What a phase reported, kept with its weights: whoever reads the weights reports the same lines."""
+"""The reports of a phase, kept with its weights: whoever reads the weights reports the same lines."""
 
 import json
 from collections.abc import Mapping
@@ -76,7 +76,7 @@ def replay(result: Mapping[str, np.ndarray], trial: Trial) -> None:
 
 
 def steps(result: Mapping[str, np.ndarray]) -> int:
-    """How many steps a phase took: where the next one's begin."""
+    """Number of steps that a phase took, at which the next phase begins."""
     return int(np.asarray(result[STEPS])[-1])
 
 

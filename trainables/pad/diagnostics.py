@@ -1,7 +1,7 @@
-"""What PAD looks at beside rankings: what alignment did to distances between items (§4.2, §4.3), what its gate does.
+"""PAD's diagnostics besides rankings: distances between items before and after alignment (§4.2, §4.3), and the gate.
 
-Each function gives plain arrays; ``seqrec.curves`` makes a CSV of them whose first column is the horizontal axis, so
-that the driver draws it. Shape letters beside the common ones: P pairs of items, B buckets, E experts, H bins.
+Each function gives plain arrays. ``seqrec.curves`` makes a CSV of them whose first column is the horizontal axis, and
+the driver draws it. Shape letters beside the common ones: P pairs of items, B buckets, E experts, H bins.
 """
 
 from dataclasses import dataclass
@@ -51,10 +51,10 @@ def kendall_tau(
     seed: int,
     most: int,
 ) -> np.ndarray:
-    """How far two tables of item vectors order pairs of items alike by distance, a bucket (equation 13, Figure 6).
+    """Agreement of two tables of item vectors on the order of pairs by distance, per bucket (equation 13, Figure 6).
 
     Pairs that are as far apart as others in a table (the same two items met twice) are ties, which the paper does not
-    speak of: they are taken out of both counts (Kendall's tau-b), so that a table agrees fully with itself.
+    mention. They are left out of both counts (Kendall's tau-b), so that a table agrees fully with itself.
 
     Args:
         before_ID: one table, of all items.
@@ -118,7 +118,7 @@ def distance_histograms(
     bins: int = 50,
     most: int,
 ) -> tuple[Histograms, Histograms]:
-    """Where the nearest and the farthest pairs by ID distance lie, by ID distance and by text distance (Figures 3, 7).
+    """Histograms of the nearest and the farthest pairs by ID distance, over ID and over text distance (Figures 3, 7).
 
     Args:
         id_ID: item vectors from IDs.

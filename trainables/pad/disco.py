@@ -35,7 +35,7 @@ from trainables.seqrec.losses import bce, draw_negatives
 PARTS = ("id inner", "id inter", "text inner", "text inter")
 
 APART = ((0, 2), (1, 3), (0, 1), (2, 3))
-"""Which two of the parts each bound keeps apart: across the spaces as in DisCo, then within each."""
+"""The two parts that each bound keeps apart: across the spaces as in DisCo, then within each."""
 
 
 class DisCoItems(nn.Module, Items):
@@ -106,7 +106,7 @@ class CLUB(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """How well an item goes with a history, x W y + b.
+    """Fit of an item to a history, x W y + b.
 
     Args:
         dim: D, columns of both.

@@ -128,7 +128,7 @@ class JoinedBackbone(nn.Module):
 
 
 def gated_scores(items: JoinedItems, backbone: Backbone) -> Score:
-    """What ranks all items after a batch's histories; item vectors and gate are computed here, once."""
+    """A function that scores all items after a batch's histories. Item vectors and gate are computed here, once."""
     with torch.inference_mode():
         lookup = items.lookup()
 

@@ -30,7 +30,7 @@ Penalty = Callable[[Batch, torch.Generator], torch.Tensor]
 
 
 class Training:
-    """What the training of a phase is made of.
+    """Parts that the training of a phase is made of.
 
     Args:
         config: seed, dropout, batch size, optimiser and data settings are read.
@@ -38,7 +38,7 @@ class Training:
         sequences: all interactions.
         splits: training and validation rows.
         trial: where it reports, device and checkpoints.
-        purpose: what the seed draws for: no phase shuffles, or draws negatives, as another does.
+        purpose: what the seed draws for, so that each phase shuffles and draws negatives in its own way.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""How a trial runs: worker, ranks, node agents, registry, failures."""
+"""Execution of a trial: worker, ranks, node agents, registry, failures."""

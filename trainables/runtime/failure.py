@@ -1,4 +1,4 @@
-"""Why a trial's own code ended with an error: one of a few classes, told alike by every runner."""
+"""Kinds of errors that end a trial's own code, named alike by every runner."""
 
 import contextlib
 import errno
@@ -11,11 +11,11 @@ from trainables.runtime.launch import RankFailed
 from trainables.trial import DISK_FULL, EXCEPTION, NON_FINITE, OUT_OF_MEMORY, TRACEBACK, Trial
 
 _NO_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
-"""What libraries that write by themselves (safetensors) say in an error of their own."""
+"""Texts of full disks from libraries that write files and raise errors of their own (safetensors)."""
 _NO_MEMORY_TEXTS = (
     "out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed", "low on memory",
 )  # fmt: skip
-"""What is said without an error class of its own: by CUDA's libraries, the CPU's allocator, Ray's watch over a node."""
+"""Texts of errors without a class of their own: CUDA's libraries, the CPU's allocator, Ray's memory monitor."""
 _LONGEST_TEXT = 2000
 
 

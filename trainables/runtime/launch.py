@@ -30,7 +30,7 @@ _LOOK_S = 0.05
 _SETTLE_S = 1.0  # after the first failure: others may fail of it, and one may have died without a word
 _LAST_WORDS = 5  # lines
 _OF_OTHERS = ("/gloo/", "NCCL", "DistBackendError", "DistNetworkError", "DistStoreError")
-"""What a rank's error says that comes of the end of another."""
+"""Texts of a rank's error that follows from the end of another rank."""
 
 
 class RankFailed(RuntimeError):  # noqa: N818

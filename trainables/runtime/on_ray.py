@@ -136,7 +136,7 @@ def _give_memory_back() -> None:
 
 
 def _gpu_memory_mib() -> float:
-    """What this process's tensors hold on the GPU, after its cache was emptied; 0 where no GPU was used."""
+    """Empty the GPU's cache and return the MiB that this process's tensors hold, 0 where no GPU was used."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return 0.0
@@ -145,7 +145,7 @@ def _gpu_memory_mib() -> float:
 
 
 def _is_ours(thread: threading.Thread) -> bool:
-    """Whether the trainable started the thread; Ray's and the standard library's own helpers are not a trial's."""
+    """True if the trainable started the thread, not Ray or the standard library."""
     module = type(thread).__module__
     target = getattr(thread, "_target", None)
     origin = getattr(target, "__module__", None) or module

@@ -16,7 +16,7 @@ class Task:
     number: int
     """The trial's number in its sweep, from 0."""
     attempt: int = 0
-    """How often the trial was started before."""
+    """Number of earlier starts of the trial."""
     micro_batch_divisor: int = 1
     """2 after an attempt ran out of memory, if the trainable's batches may be divided."""
     folder: str

@@ -1,1 +1,1 @@
-"""What every sequential recommender shares: losses, metrics, evaluation, the training loop."""
+"""Parts that all sequential recommenders share: losses, metrics, evaluation, the training loop."""

@@ -46,12 +46,12 @@ def cloze(backbone: Masked, mask_ratio: float, newest_share: float = 0.0) -> Rea
 def draw_masks(
     held_BL: torch.Tensor, ratio: float, generator: torch.Generator, *, newest_share: float = 0.0
 ) -> torch.Tensor:
-    """Which items to mask, bool (B, L): each with chance ``ratio``, and never none of a row.
+    """Draw the items to mask, bool (B, L): each with chance ``ratio``, at least one per row.
 
-    Where chance picks none of n items, one is picked, each as likely; a row has n * ratio + (1 - ratio)^n on average.
+    Where chance picks none of n items, one is picked, each as likely. A row has n * ratio + (1 - ratio)^n on average.
 
     Args:
-        held_BL: bool, True where there is an item; at least one a row, the newest last.
+        held_BL: bool, True where there is an item; at least one per row, the newest last.
         ratio: in (0, 1).
         generator: on the device of ``held_BL``.
         newest_share: chance of a row to have its last position masked and no other.

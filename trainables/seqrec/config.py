@@ -41,12 +41,12 @@ class Fit:
     dropout: Annotated[float, between(0, 1, open_high=True)] = 0.5
     """Share of units dropped in the backbone; SpecTran tries 0 to .5 in steps of .1, PAD has .1."""
     optimiser: Literal["adam", "adamw"] = "adam"
-    """Whether weight decay is part of the gradient (SpecTran) or apart from it (PAD)."""
+    """`adam` adds weight decay to the gradient (SpecTran), `adamw` applies it apart from the gradient (PAD)."""
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights are tested; PAD's released code tests the last. Earlier phases hand on their best."""
+    """Epoch whose weights are tested. PAD's released code tests the last. Earlier phases always hand on their best."""
     matmul: Matmul = "highest"
-    """How float32 matrices are multiplied in training: in full, or with factors rounded to TensorFloat32 (`high`) or
-    bfloat16 (`medium`) where the hardware is faster so; sums, weights and evaluation stay float32."""
+    """Precision of float32 matrix products in training: in full, or with factors rounded to TensorFloat32 (`high`) or
+    bfloat16 (`medium`) where the hardware is then faster. Sums, weights and evaluation stay float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,4 +61,4 @@ class InfoNCE:
     temperature: Annotated[float, between(0, 100, open_low=True)] = 1.0
     """Training scores are divided by it; AlphaFuse takes .07 with cosine."""
     exclude: Literal["target", "history"] = "target"
-    """What a negative may not be: the row's target, or its history as well."""
+    """Items that a negative may not be: the row's target, or its history as well."""

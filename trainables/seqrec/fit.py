@@ -1,4 +1,4 @@
-"""One training loop for all recommenders: Adam, one evaluation an epoch, early stopping, exact resumption."""
+"""One training loop for all recommenders: Adam, one evaluation per epoch, early stopping, exact resumption."""
 
 import math
 import time
@@ -24,7 +24,7 @@ Weights = dict[str, torch.Tensor]
 
 @dataclass
 class EpochProgress:
-    """Where a training stands after a whole epoch."""
+    """Progress of a training after a whole epoch."""
 
     epoch: int = 0
     """Epochs done."""

@@ -65,21 +65,29 @@ class TableLookup:
 
 
 class Items(Protocol):
-    """Item vectors: W columns for each of I items. Inherit explicitly for the defaults below; only `rows` is a must."""
+    """Item vectors: W columns for each of I items. Inherit explicitly for the defaults below; only `rows` is a must.
+
+    >>> items = IdItems(num_items=4, dim=2, generator=torch.Generator())
+    >>> history_BL, candidate_BS = torch.tensor([[0, 1, 2]]), torch.tensor([[3, 1]])  # one row; 0 is padding
+    >>> lookup = items.lookup()
+    >>> state_BW = lookup.vectors(history_BL).sum(dim=1)  # a backbone in the simplest case
+    >>> lookup.scores(state_BW, candidate_BS).shape
+    torch.Size([1, 2])
+    """
 
     width: int
     """W, columns of an item vector, as the objective scores it."""
     num_items: int
     """I, padding included."""
     computed: bool = False
-    """Whether a row costs work, so that a step may be better off with those that it needs."""
+    """True if computing a row costs work, so that a step may gain by computing only the rows that it needs."""
 
     def rows(self, index_N: torch.Tensor | None = None) -> torch.Tensor:
         """Vectors (N, W) of the items ``index_N``, or (I, W) of all; padding's means nothing."""
         ...
 
     def lookup(self, needed_N: torch.Tensor | None = None) -> Lookup:
-        """What one step reads from.
+        """The table that one step reads from.
 
         Args:
             needed_N: int64, every item that will be asked for, repeats included; None for any.

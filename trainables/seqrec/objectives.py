@@ -1,4 +1,4 @@
-"""What a training step reads and predicts: which positions, which targets, which negatives."""
+"""Examples of a training step: the positions it reads, the targets it predicts, the negatives."""
 
 import math
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Examples:
 
 
 Reading = Callable[[Batch, torch.Generator], Examples]
-"""How a backbone is trained: from a batch, and a generator on its device, to the examples in it."""
+"""A backbone's way of training: from a batch, and a generator on its device, to the examples in it."""
 
 
 class Backbone(Protocol):
@@ -89,7 +89,7 @@ def every_position(backbone: Causal) -> Reading:
 
 
 def positions(batch: Batch) -> int:
-    """How many examples :func:`every_position` reads from a batch."""
+    """Number of examples that :func:`every_position` reads from a batch."""
     return int((batch.history_BL != 0).sum())
 
 
@@ -185,7 +185,7 @@ def after(items: Items, backbone: Backbone, lookup: Lookup, history_BL: torch.Te
 
 
 def next_scores(items: Items, backbone: Backbone, *, cosine: bool) -> Score:
-    """What ranks all items after a batch's histories; the item vectors are computed here, once.
+    """A function that scores all items after a batch's histories. The item vectors are computed here, once.
 
     Args:
         items: item vectors, as they are now.

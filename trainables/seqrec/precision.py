@@ -1,4 +1,4 @@
-"""How exactly float32 matrices are multiplied."""
+"""Precision of float32 matrix products."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -25,7 +25,7 @@ class Config:
     backbone: Backbone = field(default_factory=SASRec)
     """Encoder of the history."""
     adapter: Adapter = field(default_factory=SpecTran)
-    """How text becomes item vectors."""
+    """The adapter from text to item vectors."""
     objective: InfoNCE = field(default_factory=InfoNCE)
     """Training loss."""
     fit: Fit = field(default_factory=Fit)
@@ -42,7 +42,7 @@ class Config:
 
 
 def micro_batches(config: Config) -> bool:
-    """Whether a batch may be trained in parts: its loss is a mean over rows, each of which adds by itself.
+    """True if a batch may be trained in parts: its loss is a mean over rows, to which each row adds by itself.
 
     BERT4Rec's is a mean over masks, of which rows have different numbers.
     """

@@ -1,7 +1,7 @@
-"""What the paper looks at beside rankings: how far item vectors collapse, and what weighs in the spectrum.
+"""The paper's diagnostics besides rankings: collapse of the item vectors, and weights over the spectrum.
 
-The first is Figure 1 (§2.2.2), the second Table 6. Each table is a CSV whose first column is the horizontal axis; the
-driver draws it.
+The first is Figure 1 (§2.2.2), the second Table 6. Each table is a CSV whose first column is the horizontal axis,
+and the driver draws it.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ def cumulative_shares(vectors_ND: np.ndarray) -> np.ndarray:
 
 
 def spectral_weights(items: SpectralItems) -> tuple[np.ndarray, np.ndarray]:
-    """What each dimension takes from the spectrum, two (D,) arrays (§4.6).
+    """Weights of each dimension over the spectrum, two (D,) arrays (§4.6).
 
     Returns:
         The weight of its own principal component (attention and position encoding), and the sum of the absolute

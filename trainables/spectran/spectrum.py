@@ -126,7 +126,7 @@ def total(parts: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def has_text(vectors_IV: np.ndarray) -> np.ndarray:
-    """Which items, padding left out, have a text vector that is not zero, bool (I - 1,)."""
+    """Mask of the items, padding left out, whose text vector is not zero, bool (I - 1,)."""
     return np.concatenate([np.asarray(vectors_IV[rows]).any(axis=1) for rows in row_blocks(vectors_IV)])
 
 

@@ -1,1 +1,1 @@
-"""Where a trial's files lie: checkpoints, stages, the mirror of a bucket, the node's cache."""
+"""A trial's files: checkpoints, stages, the mirror of a bucket, the node's cache."""

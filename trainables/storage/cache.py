@@ -30,7 +30,7 @@ _DEFAULT = 50 * 2**30
 _UNITS = {"": 1, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 _held: dict[Path, IO[bytes] | Path] = {}
-"""What this process uses to its end: nobody says when a data set or a model is closed."""
+"""Folders that this process pins until it ends: nobody says when a data set or a model is closed."""
 
 
 def limit() -> int:
@@ -117,9 +117,9 @@ def fetch(place: str) -> Path:
 
 
 def content(place: str) -> str | None:
-    """What tells the content of a model's place apart, for the key of a stage: its files' names, sizes and times.
+    """Identity of the content of a model's place, for the key of a stage: its files' names, sizes and times.
 
-    Of a place in a bucket, names and tags there. None where it is no folder, such as a name on a hub.
+    In a bucket: names and tags. None where the place is no folder, such as a name on a hub.
 
     Raises:
         StoreError: the bucket does not give it.

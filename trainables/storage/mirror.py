@@ -1,10 +1,10 @@
-"""Where files lie: in a folder that all see, or in a bucket of which every node has copies.
+"""Files in a folder that all nodes see, or in a bucket of which every node has copies.
 
 All code works on paths. A path below ``<cache>/copies/`` is the copy of the object of the same name:
-``<cache>/copies/<role>/<bucket>/<key>``; what is written there is *pushed*, what others wrote is *pulled*. Everywhere
-else a file is just a file: pushing and pulling do nothing, removing removes the file or folder itself. The bucket is
-the truth: a copy that differs from it is brought to it, never the other way round. A role (a driver, the workers) keeps
-copies of its own, so that on a node that has several none tidies up under another.
+``<cache>/copies/<role>/<bucket>/<key>``. Files written there are *pushed*, files that others wrote are *pulled*.
+Everywhere else a file is just a file: pushing and pulling do nothing, removing removes the file or folder itself. The
+bucket is the truth: a copy that differs is replaced by the bucket's object, never the other way round. Each role (a
+driver, the workers) keeps copies of its own, so that no role deletes the files of another on the same node.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def cache() -> Path:
 
 
 def is_bucket(place: str) -> bool:
-    """Whether a place is in a bucket, and not a folder."""
+    """True if a place is in a bucket, and not a folder."""
     return place.startswith(SCHEME)
 
 
@@ -66,7 +66,7 @@ def require_remote(path: Path) -> tuple[Bucket, str]:
 
 
 def uri_of(path: Path) -> str:
-    """How others find ``path``: its URL, or the path itself."""
+    """The URL by which other nodes find ``path``, or the path itself outside a bucket."""
     remote = remote_of(path)
     return f"{SCHEME}{remote[0].name}/{remote[1]}" if remote else str(path)
 
@@ -174,12 +174,12 @@ def delete_local(folder: Path) -> None:
 
 
 def copies(role: str) -> Path:
-    """Where the copies of a role lie."""
+    """Folder of the copies of a role."""
     return _copies() / role
 
 
 def remote_tags(folder: Path) -> dict[str, str]:
-    """What lies below a copy's folder in the bucket: the tag of each name."""
+    """Tags of the objects below a copy's folder in the bucket, by name."""
     remote = remote_of(folder)
     return {name: found.tag for name, found in _named(*remote)} if remote else {}
 
@@ -189,7 +189,7 @@ def _copies() -> Path:
 
 
 def _named(bucket: Bucket, prefix: str) -> Iterator[tuple[str, Found]]:
-    """What lies below a prefix, by its name below it."""
+    """List the objects below a prefix, each with its name below it."""
     start = f"{prefix}/" if prefix else ""
     for found in bucket.list(start):
         yield found.key.removeprefix(start), found
@@ -215,7 +215,7 @@ def _note(path: Path, tag: str, then: os.stat_result) -> None:
 
 
 def _is_known(path: Path, tag: str | None = None) -> bool:
-    """Whether the file is as it was when it was the same as the object (with this tag)."""
+    """True if the file is unchanged since it was the same as the object (with this tag)."""
     try:
         now = path.stat()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Where the lines of a trial's journal lie: in one file, or, as no object can be added to, in objects of some lines.
+"""Segments of a trial's journal: one file in a folder, several objects in a bucket, as no object can be appended to.
 
 journal.jsonl                 in a folder
-journal/000000.jsonl, ...     in a bucket; the newest is written again with each line, whole, until it is full
+journal/000000.jsonl, ...     in a bucket, where each line rewrites the newest object until it is full
 """
 
 from pathlib import Path

@@ -23,7 +23,7 @@ from trainables.storage.objects import StoreError
 
 MANIFEST = "manifest.json"
 WAITING = "waits for"
-"""How the status of who waits for another's result begins."""
+"""Begins the status of a trial that waits for another's result."""
 
 _POLL_S = 1.0
 

@@ -229,7 +229,7 @@ def _identity(name: str, value: Any) -> Any:
 def _arguments(
     compute: Callable[..., Arrays], inputs: Mapping[str, Any], context: Mapping[str, Any], own: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What ``compute`` is called with, each name from one place only."""
+    """The arguments of ``compute``, each name from one place only."""
     for name in [*context, *own]:
         if name in inputs or (name in context and name in own):
             raise TypeError(
@@ -258,7 +258,7 @@ def _try_lock(lock: FileLock) -> bool:
 
 
 def _read(note: Path) -> str:
-    """Who computes, in words; empty where nobody does, or between two owners."""
+    """Read who computes, in words. Empty where nobody does, or between two owners."""
     try:
         return note.read_text()
     except OSError:

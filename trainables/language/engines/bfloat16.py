@@ -13,6 +13,6 @@ class Bfloat16(nn.Module):
         self._device = device
 
     def forward(self, *inputs: object, **named: object) -> object:
-        """What the module returns."""
+        """Call the module under bfloat16 autocast."""
         with torch.autocast(self._device, torch.bfloat16):
             return self.module(*inputs, **named)

@@ -35,7 +35,7 @@ _OFFLOAD = {"none": (), "optimiser": ("offload_optimizer",), "all": ("offload_op
 
 @dataclass(frozen=True)
 class Merged:
-    """What DeepSpeed is given, and the optimiser that we make ourselves."""
+    """The config that DeepSpeed gets, and the settings of the optimiser that this package makes."""
 
     config: dict[str, Any]
     """Without ``optimizer``; no value is "auto"."""

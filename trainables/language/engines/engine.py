@@ -1,13 +1,8 @@
 """The engine of a trial takes the optimiser steps: one interface, with DeepSpeed behind it or without.
 
-    engine = make_engine(model, config.engine, learning_rate=..., steps=..., trial=trial, batch_size=...)
-    for part in the step's micro-batches of this rank:        # exactly engine.micro_batches of them
-        engine.backward(loss(engine.module, part))            # a mean over the part's rows
-    engine.step()
-
 Only parameters that require gradients are trained, kept and restored. A state holds them in fp32 under the module's own
-names, with AdamW's two moments; it is the same for both engines and for any number of ranks, so that a trial may carry
-on under another engine, stage or rank count.
+names, with AdamW's two moments. It is the same for both engines and for any number of ranks, so that a trial may resume
+under another engine, stage or rank count.
 """
 
 from typing import Protocol
@@ -20,10 +15,21 @@ from trainables.trial import Trial
 
 
 class Engine(Protocol):
-    """Optimiser steps over the trained parameters of a module."""
+    """Optimiser steps over the trained parameters of a module.
+
+    >>> from pathlib import Path
+    >>> from trainables.trial import LocalTrial
+    >>> settings, trial = EngineConfig(name="torch", accumulation=2), LocalTrial(Path("trial"))
+    >>> engine = make_engine(nn.Linear(2, 1), settings, learning_rate=0.1, steps=1, trial=trial)
+    >>> for part_NX in Tensor([[1.0, 2.0], [3.0, 4.0]]).chunk(engine.micro_batches):  # exactly as many, on each rank
+    ...     engine.backward(engine.module(part_NX).mean())  # a mean over the micro-batch's rows
+    >>> engine.step()
+    >>> engine.state()["steps"]
+    1
+    """
 
     module: nn.Module
-    """What to call for the forward pass."""
+    """The module to call for the forward pass."""
     micro_batches: int
     """Micro-batches of this rank in one optimiser step."""
 
@@ -39,7 +45,7 @@ class Engine(Protocol):
         """Average over the ranks, clip, take the optimiser step, move the learning rate on, zero the gradients."""
 
     def state(self) -> State:
-        """What ``restore`` takes, whole on every rank; all ranks must call it together."""
+        """Gather the state that ``restore`` takes, whole on every rank. All ranks must call it together."""
 
     def restore(self, state: State) -> None:
         """Go on from ``state``; all ranks must call it together.

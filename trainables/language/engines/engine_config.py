@@ -1,4 +1,4 @@
-"""What a trainable may say about the engine that takes its optimiser steps."""
+"""Settings of the engine that takes the optimiser steps."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -16,9 +16,9 @@ class EngineConfig:
     name: Literal["deepspeed", "torch"] = "deepspeed"
     """`deepspeed`: ZeRO over the trial's ranks; `torch`: the same steps without it."""
     zero_stage: Annotated[int, between(0, 3)] | None = None
-    """What ZeRO splits over the ranks: 0 nothing, 1 optimiser state, 2 and gradients, 3 and parameters; null: 2."""
+    """ZeRO splits over the ranks: 0 nothing, 1 optimiser state, 2 also gradients, 3 also parameters. null is 2."""
     offload: Literal["none", "optimiser", "all"] | None = None
-    """What ZeRO keeps in the host's memory: optimiser state (from stage 1), or parameters too (stage 3); null: none."""
+    """ZeRO keeps in the host's memory: optimiser state (from stage 1), or parameters too (stage 3). null is none."""
     file: str | None = None
     """A DeepSpeed JSON, such as infra/deepspeed/zero2.json, from here or from the root of the repository."""
     precision: Literal["fp32", "bf16"] | None = None
@@ -32,7 +32,7 @@ class EngineConfig:
     warm_up: Annotated[int, at_least(0)] = 20
     """Optimiser steps over which the learning rate rises from zero (MSL: 20)."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How it falls to zero from there to the last step; BIGRec, whose loop this is, has linear."""
+    """Fall of the learning rate from there to zero at the last step. BIGRec, whose loop this is, has linear."""
 
     def __post_init__(self) -> None:
         """Refuse what only DeepSpeed has where it is not the engine.

@@ -12,7 +12,7 @@ _HOOKS = ("_hooks", "_hooks_with_kwargs", "_hooks_always_called")
 
 
 class ModuleSnapshot:
-    """What ``module`` is like before it is lent.
+    """The state of ``module`` before DeepSpeed changes it.
 
     Args:
         module: to be lent.

@@ -1,1 +1,1 @@
-"""From language embeddings to item vectors: one file an adapter, none of which knows the sequence encoder."""
+"""From language embeddings to item vectors: one file per adapter, none of which knows the sequence encoder."""

@@ -41,7 +41,7 @@ class UniSRec:
     dropout: Annotated[float, between(0, 1, open_high=True)] = 0.2
     """Rate on the text vectors before the whitenings (the original's and AlphaFuse's)."""
     ids: bool = False
-    """Whether free ID embeddings are added: AlphaFuse's has none, the original's transductive setting does."""
+    """True adds free ID embeddings, as the original's transductive setting does (AlphaFuse's does not)."""
     length: Annotated[float, above(0)] = 40.0
     """Mean length that text vectors are scaled to (AlphaFuse's 40 for vectors of unit length)."""
 
@@ -87,7 +87,7 @@ class WhitenRec:
 
     name: Literal["whitenrec"] = "whitenrec"
     rotation: Literal["pca", "zca"] = "pca"
-    """Whether whitened text stays in its principal directions (AlphaFuse) or is turned back (the original)."""
+    """`pca` keeps whitened text in its principal directions (AlphaFuse), `zca` turns it back (the original)."""
     groups: Annotated[int, at_least(1)] = 1
     """1: all dimensions are whitened together. More: averaged with a whitening of G groups of dimensions, each apart
     (the original's "+" variant, which needs rotation zca for one projection to serve both)."""
@@ -129,9 +129,9 @@ class AlphaFuse:
     start: Literal["zeros", "normal"] = "zeros"
     """ID embeddings at the start; the original takes either, by data set (its normal ones have variance 1)."""
     cover: bool = False
-    """Whether IDs take the place of the last dimensions instead of being added there (an option of the original)."""
+    """True puts IDs in place of the last dimensions instead of adding them there (an option of the original)."""
     weighted: bool = False
-    """Whether an item counts in mean and covariance as often as training met it (an option of the original)."""
+    """True counts an item in mean and covariance as often as training met it (an option of the original)."""
     std: Annotated[float, above(0)] = 1.0
     """Standard deviation of each frozen dimension (the original's 1: vectors as long as sqrt(dim)). Training
     passes a low on validation on the way, so that patience must be above 15 epochs (the original's is 50)."""
@@ -143,30 +143,30 @@ class SpecTran:
 
     name: Literal["spectran"] = "spectran"
     attention: bool = True
-    """Whether all components are attended over, phi(Q K^T) in equation 7; off is "w/o phi(QK^T)" of Table 3."""
+    """True attends over all components, phi(Q K^T) in equation 7. False is "w/o phi(QK^T)" of Table 3."""
     inner_width: Annotated[int, at_least(1)] = 64
     """Columns of Q and K; not stated in the paper, Table 5's parameter count fits about 120."""
     threshold: Literal["scalar", "row"] = "scalar"
-    """Whether phi has one threshold or one for each row of Q K^T; not stated in the paper."""
+    """Thresholds of phi: one, or one per row of Q K^T. The paper does not say."""
     learn_threshold: bool = True
-    """Whether the threshold is trained (the paper's) or stays where it starts."""
+    """True trains the threshold, as the paper does. False leaves it where it starts."""
     threshold_start: Annotated[float, at_least(0)] = 0.0
     """First value of the threshold (the paper's 0)."""
     position: Literal["taylor", "singular_values", "identity", "none"] = "taylor"
-    """What stands on A's diagonal (equation 8): a learnable polynomial, Sigma_d, I_d, or nothing (Table 3)."""
+    """Diagonal of A (equation 8): a learnable polynomial, Sigma_d, I_d, or nothing (Table 3)."""
     taylor_order: Annotated[int, at_least(0)] = 3
     """n of equation 10, used by position taylor; not stated in the paper."""
     coefficients: Literal["shared", "component"] = "shared"
-    """Whether all components share the polynomial, as equation 10 is written, or each has its own."""
+    """`shared` has one polynomial for all components, as equation 10 is written. `component` has one for each."""
     fusion: Literal["add", "concat", "null_space", "init"] = "add"
-    """How IDs join (equation 6): added at full width, beside E_s, onto the weakest dimensions only (AlphaFuse), or none
-    of their own: E_s is what the ID embeddings start from."""
+    """Fusion of IDs (equation 6): added at full width, beside E_s, or added to the weakest dimensions only (AlphaFuse).
+    `init` adds no IDs: the ID embeddings start from E_s."""
     null_width: Annotated[int, at_least(1)] = 64
     """Width of the ID embeddings under fusion null_space (AlphaFuse) and concat; the others ignore it."""
     center: bool = True
-    """Whether the mean text vector is subtracted before the decomposition; not stated in the paper (README)."""
+    """True subtracts the mean text vector before the decomposition. The paper does not say (README)."""
     normalise: bool = True
-    """Whether text vectors then get unit length; not stated in the paper, measured clearly better (README)."""
+    """True then scales text vectors to unit length. The paper does not say; measured clearly better (README)."""
 
 
 Adapter = NoAdapter | MoRec | UniSRec | RLMRec | LLMESR | WhitenRec | LLMInit | AlphaFuse | SpecTran
@@ -210,10 +210,10 @@ def adds_by_row(adapter: Adapter) -> bool:
 
 
 def problems(adapter: Adapter, dim: int, data: Data) -> list[str]:
-    """What ``adapter`` asks of the text vectors of ``data`` and does not get; [] where nothing is missing.
+    """Requirements of ``adapter`` that the text vectors of ``data`` do not meet, [] where none.
 
     Reads no more than a file's header and imports no torch. The rank of the text vectors is only bounded, by their
-    number and width; a trial finds the rest.
+    number and width. A trial finds the rest.
 
     Args:
         adapter: the chosen adapter.

@@ -25,7 +25,7 @@ class Ingredients:
     train: Rows
     """The training rows."""
     stages: Stages
-    """Where results that trials share are computed and kept."""
+    """Store of the results that trials share, computed once."""
     generator: torch.Generator
     """Draws the initial weights."""
 
@@ -71,7 +71,7 @@ def last_rows(train: Rows) -> np.ndarray:
 
 
 def item_counts(sequences: Sequences, train: Rows) -> np.ndarray:
-    """How often users met each item up to their last training target, itself included: int64 (I,)."""
+    """Count each item among the users' items up to their last training target, itself included: int64 (I,)."""
     last = last_rows(train)
     rows = Rows(**{name: column[last] for name, column in vars(train).items()})
     met = np.concatenate([seen_items(sequences, rows).items, rows.target_N])

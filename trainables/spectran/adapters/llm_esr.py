@@ -8,7 +8,7 @@ encoder reads both, and states and item vectors are the two views side by side, 
   AlphaFuse's version has it with weight .1, the default; it is optional in the original and off there;
 * distillation: squared distance of a user's state to the mean state, held fixed, of the N users most like her; weight
   .1 in the original, 0 here: AlphaFuse's version has none, and in the paper's Table 5 this method trains as fast as
-  RLMRec, which the states of ten more users a row would not allow.
+  RLMRec, which the states of ten more users per row would not allow.
 
 The original finds similar users by language embeddings of prompts about them. Here a user is the mean of the text
 vectors of her training history. The original adds positions before the cross-attention too; here the encoder alone has
@@ -160,7 +160,7 @@ class CrossAttention(nn.Module):
             layer.register_parameter("bias", None)
 
     def forward(self, asking_BLD: torch.Tensor, asked_BLD: torch.Tensor, key_BL: torch.Tensor) -> torch.Tensor:
-        """What each position takes from the positions ``key_BL``, (B, L, D); the output's bias where there are none.
+        """Context of each position from the positions ``key_BL``, (B, L, D). The output's bias where there are none.
 
         Args:
             asking_BLD: where the queries come from.

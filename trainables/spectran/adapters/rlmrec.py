@@ -90,7 +90,7 @@ class RLMRecItems(nn.Module, Items):
         return self.weight * in_batch_info_nce(given_NX, wanted_NX, temperature=self.temperature)
 
     def pairs(self, chosen: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is compared, for these items: ID vectors with the MLP's, (N, D), or the MLP's with text, (N, V)."""
+        """The two sides compared for these items: ID vectors and the MLP's, (N, D), or the MLP's and text, (N, V)."""
         if self.objective == "con":
             return self.table_ID[chosen], self._map(self.text_IV[chosen], self.scale)
         return self._map(self.table_ID[chosen], 1.0), self.text_IV[chosen]
