@@ -160,10 +160,11 @@ def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exce
     )
     # Tune looks for its own tables of every trial in the end and names each that has none; none has, ours are journals
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    gave_up: Exception | None = None
     try:
         tuner.fit()
     except (TuneError, RayError) as error:
-        return error
+        gave_up = error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return None
+    return gave_up

@@ -94,7 +94,8 @@ def decode(line: bytes) -> Message | None:
     if not line.endswith(b"\n"):
         return None
     name, fields = json.loads(line)
-    return _adapter(name).validate_python(fields)
+    message: Message = _adapter(name).validate_python(fields)
+    return message
 
 
 @cache

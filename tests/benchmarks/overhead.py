@@ -31,8 +31,9 @@ def ours(folder: Path, trials: int, reports: int) -> dict[str, float]:
     from platform.space.check import open_sweep
     from platform.storage.folder import open_folder
     from platform.study.study import Study
+    from platform.tracking.destination import Destination
     from platform.tracking.messages import ParentEnd
-    from platform.tracking.tracker import Destination, Tracker
+    from platform.tracking.tracker import Tracker
 
     file = folder / "overhead.yaml"
     file.write_text(

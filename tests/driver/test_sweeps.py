@@ -97,7 +97,7 @@ def test_the_floors_that_a_file_is_compared_with_have_its_protocol(file):
     assert (other, overrides) in told(other)
     assert f"sweeps/{file} sweeps/{other} --set {overrides[0]}\n" in (SWEEPS / file).read_text()
     pad, floors = load(SWEEPS / file), load(SWEEPS / other, overrides)
-    one, two = (build(cls, next(space_of(spec).grid())).data for cls, spec in ((Pad, pad), (Floors, floors)))
+    one, two = build(Pad, next(space_of(pad).grid())).data, build(Floors, next(space_of(floors).grid())).data
     assert (one.mask_seen, one.max_history) == (True, 20)
     assert one == two
 

@@ -143,8 +143,8 @@ class Caser(nn.Module):
     def _leave(self, strongest_NF: torch.Tensor, sums_NE: torch.Tensor) -> torch.Tensor:
         strongest_NF = functional.relu(strongest_NF + self.bias_F)  # both keep the order, so the maximum came first
         state_ND = self.dense(self.dropout(torch.cat([strongest_NF, sums_NE], dim=1)))
-        state_ND = self.norm(functional.relu(state_ND) if self.final_relu else state_ND)
-        return state_ND
+        normed_ND: torch.Tensor = self.norm(functional.relu(state_ND) if self.final_relu else state_ND)
+        return normed_ND
 
 
 def make(settings: config.Caser, on: Ingredients) -> tuple[Caser, Reading]:
@@ -176,7 +176,7 @@ class _ShiftedSum(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.rows_at_age = rows_at_age  # type: ignore[attr-defined]
         newest_BLF, *older = row_BLG.split(rows_at_age, dim=2)
-        answer_BLF = newest_BLF.clone(memory_format=torch.contiguous_format)
+        answer_BLF: torch.Tensor = newest_BLF.clone(memory_format=torch.contiguous_format)
         for age, row_BLF in enumerate(older[: row_BLG.shape[1] - 1], start=1):
             answer_BLF[:, age:, : row_BLF.shape[2]] += row_BLF[:, :-age]
         return answer_BLF

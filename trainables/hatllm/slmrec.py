@@ -81,7 +81,8 @@ class Distilled(nn.Module):
             _, teacher_KBH = self.teacher.with_blocks(prompt, target_B, self.blocks)
         turned = 1 - functional.cosine_similarity(student_KBH, teacher_KBH, dim=-1)
         apart = (student_KBH - teacher_KBH).norm(dim=-1)
-        return loss + self.direction * turned.mean() + self.length * apart.mean()
+        total: torch.Tensor = loss + self.direction * turned.mean() + self.length * apart.mean()
+        return total
 
     def states(self, prompt: Prompt, observe: AttentionObserver | None = None) -> torch.Tensor:
         """The student's; see :meth:`Recommender.states`."""

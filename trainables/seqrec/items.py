@@ -184,7 +184,9 @@ class _CandidateDots(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(state_NW, table_IW, candidate_NS)
         flat, start_N, row = _bags(candidate_NS)
-        dots = torch.ops.aten._embedding_bag_per_sample_weights_backward(state_NW, table_IW, flat, start_N, row, 0)
+        dots: torch.Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            state_NW, table_IW, flat, start_N, row, 0
+        )
         return dots.view_as(candidate_NS)
 
     @staticmethod

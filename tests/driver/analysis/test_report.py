@@ -25,6 +25,7 @@ def terminal() -> Console:
 
 
 def text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 

@@ -103,9 +103,10 @@ def test_a_test_value_that_is_not_finite_is_left_out_of_the_table_the_result_and
     here.ledger.finish(0, {})
     table = trials.rows(here.study, here.folder)
     assert table[0].test == {"test/ndcg_10": 0.25}
-    console = Console(file=io.StringIO(), width=160)
+    page = io.StringIO()
+    console = Console(file=page, width=160)
     report.result(console, here.study.spec, table, None, "")
-    assert "trial 0: test/ndcg_10 0.2500\n" in console.file.getvalue()
+    assert "trial 0: test/ndcg_10 0.2500\n" in page.getvalue()
     end = parent_end(here.study.spec, Outcome("FINISHED", None, 0), Results(table, None, ()))
     assert end.metrics == {"best/valid/ndcg_10": 0.5, "best/test/ndcg_10": 0.25}
 

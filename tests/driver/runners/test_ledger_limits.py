@@ -1,6 +1,7 @@
 """The ledger: limits of a trial and of the sweep, and a search that is used up."""
 
-from platform.runners import ledger as ledgers
+import time
+
 from platform.storage import disk_space
 from platform.tracking.journal import TrialFiles
 from tests.driver.ledgers import Ended, report, start
@@ -36,8 +37,8 @@ def test_a_closing_sweep_interrupts_what_runs_and_what_waits_and_a_higher_limit_
 def test_the_hours_of_a_sweep_interrupt_what_runs_and_start_nothing_more(begin, monkeypatch):
     here = begin("limits.max_hours=1")
     start(here.ledger)
-    now = ledgers.time.monotonic()
-    monkeypatch.setattr(ledgers.time, "monotonic", lambda: now + 3601)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 3601)
     assert not report(here.ledger, 0, 1, 0.5)
     assert here.ledger.closing == "limits.max_hours 1 is reached"
     assert (here.ended, here.ledger.running) == ([], {})
@@ -49,8 +50,8 @@ def test_the_minutes_of_a_trial_end_it_and_not_the_sweep(begin, monkeypatch):
     here = begin("limits.max_minutes_per_trial=2")
     start(here.ledger)
     assert report(here.ledger, 0, 1, 0.5)
-    now = ledgers.time.monotonic()
-    monkeypatch.setattr(ledgers.time, "monotonic", lambda: now + 121)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 121)
     assert not report(here.ledger, 0, 2, 0.6)
     assert here.ended == [Ended(0, "PRUNED", "time limit (max_minutes_per_trial 2)", (0.6,))]
     assert here.study.trials()[0].intermediate_values == {1: 0.5, 2: 0.6}
@@ -61,8 +62,8 @@ class Clock:
     """In place of the clock: `pass_` lets it go on."""
 
     def __init__(self, monkeypatch) -> None:
-        self._now = ledgers.time.monotonic()
-        monkeypatch.setattr(ledgers.time, "monotonic", lambda: self._now)
+        self._now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: self._now)
 
     def pass_(self, seconds: float) -> None:
         self._now += seconds

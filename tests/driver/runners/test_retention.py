@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_another_driver_goes_on_with_the_best_of_all(disk):
     assert disk.changed == [1]
 
 
-def test_a_trial_that_goes_on_keeps_its_checkpoints(begin: Callable[..., object]) -> None:
+def test_a_trial_that_goes_on_keeps_its_checkpoints(begin: Callable[..., Any]) -> None:
     here = begin("limits.max_failures_per_trial=1", "tracking.checkpoints=none")
     task = here.ledger.next_task(cpus=1.0, gpus=0.0)
     (Path(task.folder) / "checkpoints").mkdir()

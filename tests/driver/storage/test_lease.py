@@ -178,7 +178,7 @@ class Clock:
 
     def __init__(self, monkeypatch) -> None:
         self._now = 1000.0
-        monkeypatch.setattr(leases.time, "clock_gettime", lambda which: self._now)
+        monkeypatch.setattr(time, "clock_gettime", lambda which: self._now)
 
     def pass_(self, seconds: float) -> None:
         self._now += seconds

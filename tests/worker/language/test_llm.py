@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def nothing_kept():
     llm._kept.clear()
 
 
-def language(config):
+def language(config: Config) -> tuple[Any, Any, Any]:
     """The settings that a language model depends on."""
     return config.llm, config.data, config.prompt
 

@@ -168,13 +168,13 @@ def test_a_shared_phase_is_trained_once_and_reported_by_every_trial(
     tmp_path: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = []
-    original = phases.Training.run
+    original = Training.run
 
-    def counted(self: phases.Training, *arguments: Any, **named: Any) -> Any:
+    def counted(self: Training, *arguments: Any, **named: Any) -> Any:
         trained.append(self.phase)
         return original(self, *arguments, **named)
 
-    monkeypatch.setattr(phases.Training, "run", counted)
+    monkeypatch.setattr(Training, "run", counted)
     shared = Stages(tmp_path / "stages")
     trials = []
     for gamma in (0.1, 0.3):

@@ -1,8 +1,10 @@
 """Who waits for a shared result: told whom it waits for, takes over from the dead, computes nothing a second time."""
 
 import contextlib
+import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -168,7 +170,6 @@ def test_a_kill_while_the_result_is_written_leaves_none_or_a_whole_one_and_no_st
 
 def _die_at(place: Path, number: int, moment: str) -> None:
     """Ask, and be killed between two arrays, before the manifest, before the rename or once there is a result."""
-    from trainables.storage import stages
 
     def die(*args: object, **kwargs: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -179,10 +180,10 @@ def _die_at(place: Path, number: int, moment: str) -> None:
         saved.append(np.lib.format.write_array(args[0], args[1]) if not saved else die())
 
     home, name, patch = {
-        "arrays": (stages.np, "save", save),
-        "manifest": (stages.json, "dump", die),
-        "rename": (stages.Path, "rename", die),
-        "cleaning": (stages.shutil, "rmtree", die),
+        "arrays": (np, "save", save),
+        "manifest": (json, "dump", die),
+        "rename": (Path, "rename", die),
+        "cleaning": (shutil, "rmtree", die),
     }[moment]
     setattr(home, name, patch)
     ask(place, number)
