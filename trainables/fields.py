@@ -74,8 +74,8 @@ def require_name(what: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         shown = repr(name) if len(name) <= _LONGEST_NAME else f"{name[:20]!r}... of {len(name)} characters"
         raise ValueError(
-            f"{what} must be at most {_LONGEST_NAME} letters, digits, dots, underscores and hyphens, none of the last "
-            f"three first, but got {shown}; rename it"
+            f"{what} must be at most {_LONGEST_NAME} letters, digits, dots, underscores and hyphens, beginning with "
+            f"a letter or digit, but got {shown}; rename it"
         )
 
 
@@ -86,7 +86,7 @@ def did_you_mean(name: object, choices: Iterable[str], otherwise: str, show: Cal
 
 
 def read_value(hint: Any, value: object) -> object:
-    """`value` as the type `hint` has it (an int becomes a float, a list a tuple, where the type asks for it).
+    """`value` as the type `hint` has it (an int becomes a float and a list becomes a tuple where it asks for that).
 
     Raises:
         WrongValueError: with rule, value and remedy.
@@ -159,7 +159,7 @@ def _remedy(hint: Any, value: object) -> str:
     if hint is int and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
     if hint is int and isinstance(value, bool):
-        return "; write a number, true and false are none"
+        return "; write a number, not true or false"
     if hint is bool:
         return "; write true or false"
     if hint is str and isinstance(value, int | float):

@@ -1,7 +1,7 @@
-"""Secrets leave no trace: what goes to a log, a screen, an artifact or a tracking server goes through here first.
+"""Redaction of secrets in all text for a log, a screen, an artifact or a tracking server.
 
-Hidden are user and password in URLs, values named like a secret (``api_key=...``, ``"token": "..."``), bearer tokens,
-and, wherever they stand, the values of environment variables and of settings that are named like one.
+Hidden are user and password in URLs, values named like a secret (``api_key=...``, ``"token": "..."``) and bearer
+tokens. The values of environment variables and settings that are named like a secret are hidden wherever they stand.
 """
 
 import os

@@ -22,7 +22,7 @@ CEILINGS = {
     "questions": 0,
     "questions below fields": 17,
     "questions in tests": 82,
-    "a X a Y": 10,
+    "a X a Y": 5,
     "long sentences": 0,
     "semicolons": 0,
 }

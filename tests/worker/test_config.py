@@ -93,7 +93,7 @@ def test_a_part_is_chosen_by_name() -> None:
     [
         ({"seed": "64"}, "seed: must be a whole number, but got '64'; write the number without quotes"),
         ({"seed": "many"}, "seed: must be a whole number, but got 'many'; write a number"),
-        ({"seed": True}, "seed: must be a whole number, but got True; write a number, true and false are none"),
+        ({"seed": True}, "seed: must be a whole number, but got True; write a number, not true or false"),
         ({"seed": 1.0}, "seed: must be a whole number, but got 1.0; write 1"),
         ({"seed": None}, "seed: must be a whole number, but got None; write a whole number"),
         ({"mask": 1}, "mask: must be true or false, but got 1; write true or false"),

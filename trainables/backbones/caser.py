@@ -167,7 +167,7 @@ class _ShiftedSum(torch.autograd.Function):
     """From each filter row's product at every position, newest rows first, to the filters' answers there.
 
     The row of age a meets the item a positions earlier. Filters come tallest first, so that those which have a row of
-    some age stand in front. Written out because autograd would copy all answers once a row.
+    some age stand in front. Written out because autograd would copy all answers once per row.
     """
 
     @staticmethod

@@ -33,7 +33,7 @@ class BERT4Rec:
     newest_share: Annotated[float, between(0, 1)] = 0.5
     """Share of training rows that mask the newest item and no other, as ranking does. The original adds such rows but
     gives no share (§3.6), RecBole takes .5, SpecTran does not mention them. Without them training starts on a plateau
-    of some 30 epochs of one row a user, which a patience of 10 does not survive (measured on Office)."""
+    of some 30 epochs of one row per user, which a patience of 10 does not survive (measured on Office)."""
 
 
 @dataclass(frozen=True, kw_only=True)

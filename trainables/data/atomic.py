@@ -1,6 +1,6 @@
 """RecBole atomic files: `<name>.inter` (who met which item) and `<name>.item` (what the items are called).
 
-Tab-separated, UTF-8, one header line of `column:type`. Read whole and checked without a loop over lines; a line that
+Tab-separated, UTF-8, one header line of `column:type`. Read whole and checked without a loop over lines. A line that
 breaks a rule is named as `file:line`. Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 """
 

@@ -30,8 +30,8 @@ def batches(
 
     Args:
         rows: what to go through.
-        batch_size: rows a batch.
-        generator: shuffles (one draw a pass, made on its own device); None goes in order, as evaluation does.
+        batch_size: rows per batch.
+        generator: shuffles (one draw per pass, made on its own device); None goes in order, as evaluation does.
         device: where the batches live.
     """
     history_NL, target_N, user_N = (

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a data set, found before anything starts. No torch, no scikit-learn."""
+"""Checks of a data set before anything starts. No torch, no scikit-learn."""
 
 import functools
 from pathlib import Path

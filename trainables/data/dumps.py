@@ -1,7 +1,7 @@
 """Public dumps, line by line: who met which item and when, and what the items are called.
 
 Amazon 2014 (reviews JSON lines, metadata Python literals), Amazon 2018 and 2023 (JSON lines both), MIND (tab-separated
-`behaviors.tsv` and `news.tsv`). Files may be gzipped; nothing is held but ids, times and ratings. No line is executed.
+`behaviors.tsv` and `news.tsv`). Files may be gzipped. Only ids, times and ratings are held. No line is executed.
 """
 
 import ast
@@ -57,7 +57,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path}:{number}: a line must be UTF-8, but it is not ({error}); convert the file") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
-            f"{path}:{number + 1}: a dump must be readable to its end, but it is not ({error}); get it again"
+            f"{path}:{number + 1}: a dump must be readable to its end, but it is not ({error}); download it again"
         ) from error
 
 

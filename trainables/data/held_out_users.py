@@ -1,4 +1,4 @@
-"""Whole users held out 8 : 1 : 1: nobody that is evaluated was trained on (DreamRec; AlphaFuse's cold-start users)."""
+"""Whole users held out 8 : 1 : 1: no evaluated user is trained on (DreamRec; AlphaFuse's cold-start users)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Rows: what a user did and what came next; all that the kinds of split have in common."""
+"""Rows, which all kinds of split have in common: a user's history and the item after it."""
 
 import hashlib
 from dataclasses import dataclass

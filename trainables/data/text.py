@@ -67,7 +67,7 @@ def tfidf_vectors(titles: Mapping[str, np.ndarray], width: int) -> Arrays:
         counts = TfidfVectorizer(sublinear_tf=True, dtype=np.float64).fit_transform(texts)
     except ValueError as error:
         raise DataError(
-            "data.text: tfidf needs titles of words of two letters or more, but there is none; "
+            "data.text: tfidf needs titles of words of two letters or more, but no title has one; "
             "fill the .item file's titles, or name a .npy file in data.text"
         ) from error
     with threadpool_limits(1):  # the last digits depend on the number of threads
@@ -146,7 +146,7 @@ def read_vectors(path: Path, items: int) -> np.ndarray:
     shape = vectors.shape
     if vectors.ndim != 2 or shape[0] != items or not shape[1] or not np.issubdtype(vectors.dtype, np.floating):
         raise DataError(
-            f"{path}: text vectors must be floats of shape ({items}, width), one row an item in the order of the "
+            f"{path}: text vectors must be floats of shape ({items}, width), one row per item in the order of the "
             f".item file, but got {vectors.dtype} of shape {shape}; make them from this data set's titles"
         )
     finite = np.isfinite(vectors).all(axis=1)

@@ -1,7 +1,7 @@
-"""Windows in order of global time, 8 : 1 : 1: nothing is trained on that happened after what is evaluated.
+"""Windows in order of global time, 8 : 1 : 1: all training data are older than the evaluated rows.
 
 The rule of BIGRec, which HatLLM follows: a window is a target and up to `max_history` items before it. A user with at
-most `max_history` + 1 interactions gives one, the last item its target; a longer one gives one for each item that has
+most `max_history` + 1 interactions gives one, the last item its target. A longer one gives one for each item that has
 `max_history` before it.
 """
 

@@ -59,8 +59,9 @@ class HatLLM:
     def __post_init__(self) -> None:
         if self.cross == "sasrec" and (self.order != "in_or_cr" or self.without == "cr" or not self.deep_layers):
             raise ValueError(
-                "cross: sasrec replaces the last layers, so order must be in_or_cr, without not cr and deep_layers at "
-                f"least 1, but got {self.order}, {self.without} and {self.deep_layers}; change one of them"
+                "cross: sasrec replaces the last layers, so order must be in_or_cr, deep_layers at least 1 and without "
+                f"not cr, but got order {self.order}, deep_layers {self.deep_layers} and without {self.without}; "
+                "change these or cross"
             )
 
 
@@ -80,7 +81,7 @@ class ItemTable:
 
 @dataclass(frozen=True, kw_only=True)
 class SASRecConfig:
-    """SASRec, trained once a data set and seed, whose item vectors are read by heads and inputs that need them."""
+    """SASRec, trained once per data set and seed, whose item vectors are read by heads and inputs that need them."""
 
     dim: Annotated[int, at_least(1)] = 128
     """Width (SLMRec)."""
@@ -159,7 +160,7 @@ class Config:
         method, layers = self.method, self.llm.num_layers
         if isinstance(method, HatLLM) and method.cross == "sasrec" and method.deep_layers >= layers:
             raise ValueError(
-                "method.deep_layers must leave a layer where cross: sasrec takes their place, but got "
+                "method.deep_layers must leave a layer below SASRec under method.cross: sasrec, but got "
                 f"{method.deep_layers} of llm.num_layers {layers}; lower method.deep_layers"
             )
 

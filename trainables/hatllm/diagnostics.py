@@ -21,7 +21,7 @@ AT_ONCE = 8
 
 
 def write_diagnostics(method: Method, splits: Splits, rows: int, trial: Trial) -> dict[str, float]:
-    """Write Figure 2 of the trained model, a line a layer; return its summary.
+    """Write Figure 2 of the trained model, one line per layer, and return its summary.
 
     * ``attention_total.csv``: of what item tokens read, the share that lies on other tokens of the same item
       (``intra``), on other items (``inter``), on themselves (``itself``) and on tokens of no item (``other``);

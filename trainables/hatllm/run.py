@@ -1,7 +1,7 @@
-"""HatLLM and the methods on its loop; README has the equations.
+"""HatLLM and the methods on its loop. The README has the equations.
 
-A method is a case of :func:`trainables.hatllm.compose.compose`: which prompts (titles, slots for item vectors), which
-mask a layer, what is read from the language model. The loop below, the engine and the heads are the same for all.
+A method is a case of :func:`trainables.hatllm.compose.compose`: its prompts (titles, slots for item
+vectors), its mask per layer, its reading of the language model. The loop, the engine and the heads are shared by all.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """A mask of its own for each layer of an unchanged model: the attention function ``layered`` of transformers.
 
-Llama and Qwen hand what they do not know of (``layer_masks``) down to the attention function, which is looked up by
-name; ours picks the mask of its layer and goes on to PyTorch's kernel. Nothing of a model is replaced or copied.
+Llama and Qwen pass arguments that they do not know (``layer_masks``) down to the attention function, which is looked up
+by name. Ours picks the mask of its layer and calls PyTorch's kernel. Nothing of a model is replaced or copied.
 """
 
 from collections.abc import Sequence

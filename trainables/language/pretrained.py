@@ -81,7 +81,7 @@ def problem(path: str, num_layers: int) -> str | None:
 
 
 def family_problem(model_type: str | None, layer_types: Sequence[str]) -> str | None:
-    """Say why a model of this type can not take a mask a layer, or None."""
+    """Say why a model of this type cannot take one mask per layer, or None."""
     if model_type not in FAMILIES:
         return (
             f"llm.path: must name a model of type {', '.join(FAMILIES)}, whose layers take a mask each, but got "

@@ -27,7 +27,7 @@ def title_states(pieces: Mapping[str, np.ndarray], llm: Any, max_title_tokens: i
         pieces: of prompts; see :func:`trainables.language.prompts.tokenised`.
         llm: what stands for ``base``.
         max_title_tokens: first tokens of a title that are read.
-        base: the language model, frozen, with a mask a layer.
+        base: the language model, frozen, with one mask per layer.
     """
     tokens, ends = np.array(pieces["tokens"]), np.array(pieces["ends"])
     titles = [tokens[begin : min(end, begin + max_title_tokens)] for begin, end in itertools.pairwise(ends)]

@@ -1,6 +1,6 @@
 """Settings of PAD (Pre-train, Align, Disentangle; SIGIR 2025) and of the methods of its Table 2.
 
-Where paper and released code differ, the default is the paper's text; README has both.
+Where paper and released code differ, the default is the paper's text. README has both.
 """
 
 from dataclasses import dataclass, field
@@ -226,8 +226,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.data.train_rows != "last":
             raise ValueError(
-                f"data.train_rows must be last, as every position of a row is a target already, but got "
-                f"{self.data.train_rows!r}, which would count items once for every later one; leave it out"
+                f"data.train_rows must be last, as PAD trains on every position of a row already, but got "
+                f"{self.data.train_rows!r}, which would count each item once per later position; leave it out"
             )
         heads = getattr(self.backbone, "heads", 1)
         if self.dim % heads:

@@ -1,8 +1,8 @@
-"""PAD's experts: each has item vectors and a backbone of its own; a gate weighs their scores by the scored item.
+"""PAD's experts: each has item vectors and a backbone of its own. A gate weighs their scores by the scored item.
 
-Experts side by side are one `Items` and one backbone again: histories are read by every backbone on its own columns,
-and a state's score with an item is the sum of the experts' dot products, each times the gate's weight (equation 11).
-That is one dot product of the joined state with the item's joined vectors, each expert's columns times its weight.
+Experts side by side are one `Items` and one backbone again. Every backbone reads histories on its own columns. A
+state's score with an item is the sum of the experts' dot products, each times the gate's weight (equation 11). That is
+one dot product of the joined state with the item's joined vectors, each expert's columns times its weight.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,11 +1,11 @@
 """The gates that weigh PAD's experts by the item that is scored (§3.3): three readings of one paragraph.
 
 The paper's equation 11 has a network of the scored item's bucket and, by its letters, of the history's item vectors.
-Its words, and the released code, have weights of the item alone; the network here therefore reads the item's vectors.
-The released code has scalars for each bucket and no network; Figure 5(b)'s ablation has weights that are the same for
+Its words, and the released code, have weights of the item alone. The network here therefore reads the item's vectors.
+The released code has scalars for each bucket and no network. Figure 5(b)'s ablation has weights that are the same for
 all items.
 
-A gate is called with the vectors that each expert in use has for N items, and those items' buckets; an expert that is
+A gate is called with the vectors that each expert in use has for N items, and those items' buckets. An expert that is
 switched off is in neither. Shape letters beside the common ones: N items, E experts, B buckets.
 """
 

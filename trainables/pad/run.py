@@ -1,4 +1,4 @@
-"""PAD and the methods beside it: experts x backbone x BCE, in one to three phases; README has the equations."""
+"""PAD and the methods beside it: experts x backbone x BCE, in one to three phases. README has the equations."""
 
 import numpy as np
 import torch

@@ -1,9 +1,9 @@
-"""The ranks of a trial of several, as far as they run on this node: started, heard, and ended together.
+"""The ranks of a trial on this node: started, watched and ended together.
 
-The worker that runs such a trial is none of its ranks. It starts one process for each, hands it a task, passes on what
-rank 0 reports and ends all of them at once when one fails, when the trial is stopped, or when it ends itself: by the
-kernel's own hand (PR_SET_PDEATHSIG), so that no ending leaves a process behind. Where ranks run on other nodes too, see
-node_agents.py, these are followed beside them. Linux only.
+The worker that runs such a trial is none of its ranks. It starts one process per rank, sends it a task and passes on
+what rank 0 reports. It ends all ranks when one fails or the trial is stopped. When the worker itself ends, the kernel
+ends the ranks (PR_SET_PDEATHSIG), so that no process is left behind. Ranks on other nodes (node_agents.py) are watched
+too. Linux only.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Trials over several nodes: the trial's worker starts the ranks of its own node, node agents those of the others.
 
 The nodes' shares are the bundles of the trial's placement group: the worker has the first one, each node agent one
-more. Node agents belong to the worker, and ranks to who started them, so that all end with it. A node that is lost is
-known by its silence: either Ray says so, or its node agent does not answer after ranks elsewhere have failed.
+more. Node agents belong to the worker, and ranks to the process that started them, so that all end with the worker. A
+lost node is found in two ways: Ray says so, or its node agent does not answer after ranks elsewhere have failed.
 """
 
 import os

@@ -37,9 +37,8 @@ def interface_of(address: str) -> str:
         if address in (each.address.partition("%")[0] for each in addresses):
             return name
     raise ValueError(
-        f"a node of several must have its address on an interface of its own, but {address} is on none "
-        f"of {', '.join(sorted(interfaces))}; set GLOO_SOCKET_IFNAME on every node to the one by which they reach each "
-        "other"
+        f"a trial over several nodes needs a node's address on a network interface, but {address} is on none of "
+        f"{', '.join(sorted(interfaces))}; set GLOO_SOCKET_IFNAME on every node to the interface to the other nodes"
     )
 
 

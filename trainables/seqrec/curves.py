@@ -8,7 +8,7 @@ import numpy as np
 
 
 def write_curves(path: Path, axis: tuple[str, np.ndarray], curves: Mapping[str, np.ndarray]) -> None:
-    """Write a CSV: the axis first, then one column a curve.
+    """Write a CSV: the axis first, then one column per curve.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Full ranking: the target's place among all items, for every row of a split; the report of the test split."""
+"""Full ranking: the target's rank among all items for every row of a split, and the report of the test split."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Item vectors as a part of a recommender: where they come from is their business, how they are read is written here.
+"""Item vectors as a part of a recommender, and the lookups by which a step reads them.
 
 A training step, or an evaluation, asks its `Items` once for a `Lookup`, and reads histories and candidates from that.
 """
@@ -127,7 +127,7 @@ class Items(Protocol):
 
 
 class IdItems(nn.Module, Items):
-    """Free ID embeddings: one row an item, row 0 (padding) zero.
+    """Free ID embeddings: one row per item, row 0 (padding) zero.
 
     Args:
         num_items: I, padding included.
@@ -160,7 +160,7 @@ def candidate_dots(state_NW: torch.Tensor, table_IW: torch.Tensor, candidate_NS:
 
     Args:
         state_NW: states.
-        table_IW: one row an item; gets a gradient where it wants one.
+        table_IW: one row per item; gets a gradient where it wants one.
         candidate_NS: int64 rows of ``table_IW``.
     """
     if table_IW.device.type == "cpu":

@@ -1,4 +1,4 @@
-"""SpecTran and what it is compared with: items x backbone x InfoNCE; README has the equations."""
+"""SpecTran and its baselines: items x backbone x InfoNCE. README has the equations."""
 
 import numpy as np
 from torch import nn

@@ -1,9 +1,9 @@
-"""A node's cache of a bucket: results of stages, data sets, base weights, trials; fetched once, bounded in size.
+"""A node's cache of a bucket, bounded in size: results of stages, data sets, base weights, trials.
 
-A kept folder has a *marker*, a file that is written last. Its time says when the folder was last asked for. Who uses a
-folder holds a shared lock on its marker, which ends with its process however that dies; folders that nobody holds go,
-the longest unused first, until the rest fits ``SWEEP_CACHE_SIZE``. What is held is never taken away, so that one trial
-that needs more than fits still runs.
+A kept folder has a *marker*, a file that is written last. Its time says when the folder was last asked for. A process
+that uses a folder pins it by a shared lock on the marker, which ends with the process however it dies. Folders without
+a lock are evicted, the longest unused first, until the rest fits ``SWEEP_CACHE_SIZE``. A pinned folder is never
+evicted, so that a trial that needs more than the limit still runs.
 """
 
 import contextlib

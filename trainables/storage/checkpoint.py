@@ -1,9 +1,9 @@
 """Checkpoints that survive a kill: written aside, checked by a digest, renamed into place, the last two kept.
 
 A checkpoint holds the best weights so far beside the newest ones, so that the newest whole file is all that a trial
-needs. ``<number>.pt`` is a format name, a SHA-256 and what torch wrote; ``.draft`` is one that is being written,
-``.damaged`` one that was found torn and waits to be cleared away. Where the folder is a copy of a bucket's, all this
-holds of the bucket: what is not there was not saved.
+needs. ``<number>.pt`` is a format name, a SHA-256 and what torch wrote. ``.draft`` is a checkpoint that is being
+written, ``.damaged`` one that was found torn and waits for deletion. Where the folder mirrors a bucket, the bucket
+decides: a checkpoint that is not in the bucket was not saved.
 """
 
 import contextlib
@@ -121,7 +121,7 @@ def _write(path: Path, state: dict[str, Any]) -> None:
             raise OSError(
                 error.errno,
                 f"a checkpoint must fit on the disk, but one of {hashed.size / 2**20:.1f} MiB gave "
-                f"{error.strerror!r}; the one before it is untouched",
+                f"{error.strerror!r}; the previous checkpoint is intact",
                 str(path.parent),
             ) from error
 

@@ -1,7 +1,7 @@
-"""A lease as an object: taken by one, kept up by writing it again, stale once it has not been written for too long.
+"""A lease as an object: claimed by one owner, renewed by writing it again, stale when not written for too long.
 
-Its age is told by the store's own clock, so that the nodes' clocks do not matter. A lease that was given back stays as
-an empty object, as a bucket that can remove an object under a condition is not taken for granted.
+Its age is measured by the store's own clock, so that the nodes' clocks do not matter. A released lease stays as an
+empty object, because not every bucket can delete an object under a condition.
 """
 
 import logging

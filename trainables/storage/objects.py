@@ -1,8 +1,8 @@
 """Objects in an S3 bucket: whole reads and writes, writes under a condition, lists. The only file that knows boto3.
 
 Endpoint, region and credentials are those of the usual ``AWS_*`` variables and files (``AWS_ENDPOINT_URL`` for a server
-of one's own). A bucket has neither rename nor lock: a write is whole or not there at all, and of those who write under
-a condition at once exactly one succeeds.
+of one's own). A bucket has neither rename nor lock. A write is whole or not there at all. Of several conditional writes
+at once, exactly one succeeds.
 """
 
 import contextlib
@@ -70,8 +70,8 @@ class Content:
 class Bucket:
     """One bucket; every method may raise StoreError.
 
-    A store that does not answer is asked again for a while; one that did not for so long is asked once a request, until
-    it answers.
+    A request is retried for ``patience_s`` while the store does not answer. After that, each request is tried once
+    until the store answers.
 
     Args:
         name: of the bucket.
@@ -97,7 +97,7 @@ class Bucket:
             with draft.open("wb") as stream:
                 shutil.copyfileobj(answer["Body"], stream, 2**20)
             if draft.stat().st_size != answer["ContentLength"]:
-                raise ConnectionError(f"{key} broke off")
+                raise ConnectionError(f"the transfer of {key} ended early")
             draft.rename(path)
             return str(answer["ETag"])
 
@@ -255,7 +255,7 @@ def _whole(answer: Any) -> tuple[bytes, str, float]:
     """Content, tag and age of what `get_object` gave."""
     data = answer["Body"].read()
     if len(data) != answer["ContentLength"]:
-        raise ConnectionError("the answer broke off")
+        raise ConnectionError("the response ended early")
     age = 0.0
     with contextlib.suppress(KeyError, TypeError, ValueError):
         now = email.utils.parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])

@@ -1,11 +1,11 @@
 """Results of stages in a bucket: whole or not there, computed on one node, copied once to every other.
 
     stages/<key>/manifest.json        written last, once: which arrays there are, under which part, size and digest
-    stages/<key>/<part>/<array>.npy   a part is one try to compute; one that was overtaken is removed again
-    stages/<key>.lease                who computes; stale where it is silent
+    stages/<key>/<part>/<array>.npy   a part is one try to compute, removed when another try was first
+    stages/<key>.lease                the owner that computes, stale when not renewed
     stages/<key>.scratch/             checkpoints of partial work, see checkpoint.py
 
-What one node does is settled by the lock file beside its copy; here only nodes compete.
+Processes of one node compete for the lock file beside its copy. Here only nodes compete.
 """
 
 import contextlib

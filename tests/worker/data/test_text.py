@@ -86,7 +86,7 @@ def test_blocks_of_rows_cover_every_item_once_and_no_padding(monkeypatch: pytest
 
 
 def test_titles_without_words_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data\.text: tfidf needs titles of words .*, but there is none;"):
+    with pytest.raises(DataError, match=r"data\.text: tfidf needs titles of words .*, but no title has one;"):
         vectors_of(data_set(tmp_path, titles=("", "?")), Stages(tmp_path / "stages"))
 
 

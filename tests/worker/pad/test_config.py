@@ -52,7 +52,7 @@ def refusal(values: dict[str, Any]) -> str:
         ),
         (
             {"data.train_rows": "all"},
-            "data.train_rows must be last, as every position of a row is a target already, but got 'all'",
+            "data.train_rows must be last, as PAD trains on every position of a row already, but got 'all'",
         ),
     ],
 )

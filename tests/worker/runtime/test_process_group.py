@@ -31,6 +31,6 @@ def test_the_interface_is_the_one_with_the_address_unless_one_is_named(monkeypat
 def test_an_address_on_no_interface_is_refused_with_those_there_are(monkeypatch):
     monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
     with pytest.raises(
-        ValueError, match=r"an interface of its own, but 203\.0\.113\.9 is on none of .*lo.*; set GLOO_SOCKET_IFNAME on"
+        ValueError, match=r"a network interface, but 203\.0\.113\.9 is on none of .*lo.*; set GLOO_SOCKET_IFNAME on"
     ):
         interface_of("203.0.113.9")

@@ -1,4 +1,4 @@
-"""A DeepSpeed JSON with our own settings merged in; two values for one thing are refused by both their names.
+"""A DeepSpeed JSON merged with our own settings. Two values for one thing are refused, naming both.
 
 Standard library only, so that a sweep can be checked without DeepSpeed. "auto" stands for our value where there is one
 and for DeepSpeed's own default elsewhere.

@@ -44,7 +44,7 @@ class EngineConfig:
             for field, value in (("zero_stage", self.zero_stage), ("offload", self.offload), ("file", self.file)):
                 if value is not None:
                     raise ValueError(
-                        f"{field} must be left out where name is torch, but got {value!r}; name: deepspeed has it"
+                        f"{field} must be left out where name is torch, but got {value!r}; set name to deepspeed"
                     )
         least = {"optimiser": 1, "all": 3}.get(self.offload or "none", 0)
         if self.zero_stage is not None and self.zero_stage < least:

@@ -1,8 +1,8 @@
-"""A module lent to DeepSpeed and taken back as it was.
+"""A snapshot of a module, restored after DeepSpeed has worked on it.
 
-DeepSpeed works on the module itself: ZeRO 1 and 2 make the trained parameters views of flat buffers, ZeRO 3 empties all
-of them and hangs a dictionary of its own into each part. The frozen base model outlives the trial, so all of it is
-undone; the trained parameters keep the values that they have in the end.
+DeepSpeed changes the module itself. ZeRO 1 and 2 make the trained parameters views of flat buffers. ZeRO 3 empties all
+of them and puts a dictionary of its own into each part. The frozen base model outlives the trial, so all changes are
+undone, but the trained parameters keep their last values.
 """
 
 from torch import nn

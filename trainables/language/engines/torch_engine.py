@@ -1,7 +1,7 @@
-"""The engine without DeepSpeed: AdamW on every rank, gradients averaged once a step.
+"""The engine without DeepSpeed: AdamW on every rank, gradients averaged once per step.
 
-The trained part (adapter and head) is small beside the frozen model, so its gradients travel as one flat tensor at the
-step instead of in buckets during the backward pass.
+The trained part (adapter and head) is small beside the frozen model. Its gradients therefore travel as one flat tensor
+at the step, not in buckets during the backward pass.
 """
 
 import functools

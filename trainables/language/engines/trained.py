@@ -28,12 +28,12 @@ def require_same(shapes: Mapping[str, tuple[int, ...]], state: State) -> None:
     if missing:
         raise ValueError(
             f"a state must hold the trained parameters of the module, but {', '.join(missing[:3])} "
-            f"{'is' if len(missing) == 1 else 'are'} in one of them only; start the trial afresh"
+            f"{'is' if len(missing) == 1 else 'are'} in only one of the two; start a new trial"
         )
     for name, ours in shapes.items():
         its = tuple(state["parameters"][name].shape)
         if ours != its:
-            raise ValueError(f"{name} must have the shape {ours}, but got {its}; start the trial afresh")
+            raise ValueError(f"{name} must have the shape {ours}, but got {its}; start a new trial")
 
 
 def gradients_of(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:

@@ -1,8 +1,8 @@
 """The engine with DeepSpeed: ZeRO over the ranks of the trial, from a standard DeepSpeed JSON.
 
-DeepSpeed works in the trial's own process; AdamW is torch's, on a GPU and on offloaded state alike, so that nothing is
+DeepSpeed works in the trial's own process. AdamW is torch's, on a GPU and on offloaded state alike, so that nothing is
 compiled. bf16 is autocast at every stage, as without DeepSpeed: its own bf16 would cast the parameters and leave the
-buffers, which then do not multiply. Its own checkpoints hold pickled objects; ours hold tensors by name, gathered over
+buffers, which then do not multiply. Its own checkpoints hold pickled objects. Ours hold tensors by name, gathered over
 the ranks here.
 """
 
@@ -165,7 +165,7 @@ def _initialise(module: nn.Module, optimiser: torch.optim.Optimizer, merged_json
     try:
         return deepspeed.initialize(model=module, optimizer=optimiser, config=config)[0]
     except (ValueError, AssertionError, deepspeed.runtime.config.DeepSpeedConfigError) as error:
-        raise ValueError(f"engine.file: must be a JSON that DeepSpeed takes, but it says: {error}") from error
+        raise ValueError(f"engine.file: must be a JSON that DeepSpeed takes, but DeepSpeed says: {error}") from error
 
 
 def _import_deepspeed(device: str) -> Any:

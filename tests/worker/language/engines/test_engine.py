@@ -127,7 +127,7 @@ def test_a_state_before_the_first_step_restores_the_parameters(tmp_path):
 def test_a_state_of_another_module_is_refused(tmp_path):
     state = engine_of(Small(), tmp_path).state()
     renamed = {**state, "parameters": {"tail" if k == "head.bias" else k: v for k, v in state["parameters"].items()}}
-    with pytest.raises(ValueError, match=r"but head.bias, tail are in one of them only; start the trial afresh"):
+    with pytest.raises(ValueError, match=r"but head.bias, tail are in only one of the two; start a new trial"):
         engine_of(Small(), tmp_path).restore(renamed)
     state["parameters"]["head.bias"] = torch.zeros(4)
     with pytest.raises(ValueError, match=r"head.bias must have the shape \(3,\), but got \(4,\)"):

@@ -158,7 +158,7 @@ def test_a_value_that_deepspeed_refuses_is_said_to_be_the_files(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps({"zero_optimization": {"stage": 2, "reduce_bucket_size": "many"}}))
     module = Layered()
-    with pytest.raises(ValueError, match=r"must be a JSON that DeepSpeed takes, but it says: (.|\n)*reduce"):
+    with pytest.raises(ValueError, match=r"must be a JSON that DeepSpeed takes, but DeepSpeed says: (.|\n)*reduce"):
         engine_of(module, tmp_path, file=str(path))
     train(engine_of(module, tmp_path, name="torch"), 0, 1)
 
