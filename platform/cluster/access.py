@@ -1,4 +1,4 @@
-"""Who may talk to a cluster: its token, and whether its job server answers, takes the token and runs our Ray."""
+"""Access to a cluster: find its token, check that its job server answers, takes the token and runs our Ray."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def find_token(environment: Mapping[str, str] = os.environ) -> Token | None:
 
 
 def headers(address: str) -> dict[str, str]:
-    """What every request to the job server at `http(s)://host:port` carries, once one was answered as it must be.
+    """Return the headers for requests to the job server at `http(s)://host:port`, once it answered a first request.
 
     Raises:
-        InvalidSweep: the address is none, nothing answers, the token is missing or wrong, or Ray's versions differ.
+        InvalidSweep: no valid address, no answer, a missing or wrong token, or another version of Ray.
     """
     if not re.fullmatch(r"https?://[^/]+", address):
         raise _invalid(

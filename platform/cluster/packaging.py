@@ -19,10 +19,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Tree:
-    """What of a working tree is sent.
+    """The files of a working tree that are sent to a cluster.
 
-    `files` are relative to `root`, `size` is their bytes unpacked; `untracked` are those that git does not know and
-    that therefore stay behind.
+    `files` are relative to `root`, `size` is their bytes unpacked. `untracked` files stay behind, as git does not know
+    them.
     """
 
     root: Path
@@ -88,7 +88,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _is_sent(root: Path, path: Path, wanted: bool) -> bool:
-    """Whether a file goes along: it is there, no data or runs, and no link that leads out of the tree."""
+    """Return True if a file is sent: it exists, is no data or runs, and no link that leads out of the tree."""
     whole = root / path
     return whole.is_file() and whole.resolve().is_relative_to(root) and (wanted or path.parts[0] not in _NEVER_SENT)
 

@@ -1,4 +1,4 @@
-"""What must be right before a sweep is sent to a cluster, said before anything is uploaded."""
+"""Checks of a sweep against a cluster, made before anything is uploaded."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 _PACKAGES = ("ray", "optuna", "mlflow", "torch", "pydantic")
-"""Without one of these no sweep runs; those of a trainable are its own."""
+"""Packages that every sweep needs; a trainable may need more."""
 _PROBE_S = 180
 _SHARED = ("/", SCHEME)
 _LOOPBACK = ("localhost", "127.", "::1", "0.0.0.0")
 
 
 def tracking_problems(spec: SweepSpec, environment: Mapping[str, str], address: str) -> list[str]:
-    """A tracking URI that means something else on the cluster than here.
+    """Report a tracking URI that means something else on the cluster than here.
 
     Args:
         spec: the sweep.
-        environment: what is sent along.
-        address: of the cluster; where it is on this machine, so is its loopback.
+        environment: variables that are sent with the job.
+        address: of the cluster; a cluster on this machine shares its loopback.
     """
     uri = spec.tracking.uri or environment.get("MLFLOW_TRACKING_URI")
     where = f"{spec.at('tracking.uri')}: tracking.uri" if spec.tracking.uri else "--env MLFLOW_TRACKING_URI"
@@ -56,7 +56,7 @@ def tracking_problems(spec: SweepSpec, environment: Mapping[str, str], address: 
 
 
 def storage_of(spec: SweepSpec, environment: Mapping[str, str]) -> str | None:
-    """The storage as the cluster is to use it: an absolute folder or a bucket's, or None for its own $SWEEP_STORAGE.
+    """Return the storage for the cluster: an absolute folder, a bucket, or None for the cluster's own $SWEEP_STORAGE.
 
     Raises:
         InvalidSweep: it is neither.
@@ -75,7 +75,7 @@ def storage_of(spec: SweepSpec, environment: Mapping[str, str]) -> str | None:
 
 
 def ask(client: JobSubmissionClient, spec: SweepSpec, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What the cluster says of itself (see `probe.answer`), by a small job without our tree."""
+    """Ask the cluster about itself (see `probe.answer`) by a small job without our tree."""
     uri = spec.tracking.uri or environment.get("MLFLOW_TRACKING_URI") or ""
     server = urlsplit(uri) if uri.startswith("http") else None
     request = {
@@ -98,7 +98,7 @@ def ask(client: JobSubmissionClient, spec: SweepSpec, environment: Mapping[str, 
 
 
 def answer_problems(spec: SweepSpec, answer: Mapping[str, Any]) -> list[str]:
-    """What the cluster's answer says against the sweep: versions, packages, storage, tracking."""
+    """List problems that the cluster's answer shows: versions, packages, storage, tracking."""
     problems = []
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     if answer["python"] != python:
