@@ -1,4 +1,4 @@
-"""Which nodes a cluster has and can add, how many trials fit on them, and what stays idle."""
+"""Placement of trials: the nodes that a cluster has and can add, trials per node, idle resources."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_RAY = ("node:", "object_store_memory", "accelerator_type:", "bundle")
 
 @dataclass(frozen=True)
 class Capacity:
-    """What one trial takes and how many run at once.
+    """Resources of one trial, and the number of trials at once.
 
     `cpu`, `gpu`, `memory` (in bytes) and `custom` (resources that the cluster's owner named) are a whole trial's, ranks
     included, in equal parts on `nodes` different nodes; `label` selects nodes. `at_once` trials run at once.
@@ -49,7 +49,7 @@ class Capacity:
 
     @property
     def takes(self) -> str:
-        """What a trial takes, in words."""
+        """A trial's resources in words."""
         return readable(self.bundle) + (f" on each of {self.nodes} nodes" if self.nodes > 1 else "")
 
 
@@ -82,7 +82,7 @@ def nodes_of(answer: Mapping[str, Any]) -> list[Nodes]:
 
 
 def addable(said: str | None) -> list[Nodes]:
-    """What the autoscaler can have at most of each node type; nothing where nothing says so.
+    """List the most nodes of each type that the autoscaler can have; empty if `said` is None.
 
     Args:
         said: see :func:`platform.cluster.probe.node_types`.
@@ -115,7 +115,7 @@ def _node_type(name: str, entry: Mapping[str, Any]) -> Nodes:
 
 
 def capacity(resources: Resources, limit: int | None, kinds: Sequence[Nodes] | None = None) -> Capacity:
-    """Resolve `gpu: auto` and how many trials run at once.
+    """Resolve `gpu: auto` and the number of trials at once.
 
     Args:
         resources: of the sweep, per rank.
@@ -155,10 +155,10 @@ def capacity(resources: Resources, limit: int | None, kinds: Sequence[Nodes] | N
 
 
 def trials_over(parts: Sequence[tuple[int, int]], nodes: int) -> int:
-    """How many trials fit at once that each put one part on each of `nodes` different nodes.
+    """Count the trials that fit at once, each with one part on each of `nodes` different nodes.
 
     Args:
-        parts: (how many such nodes, how many parts fit on each).
+        parts: (number of such nodes, parts that fit on each).
         nodes: of one trial.
     """
     # So many trials fit exactly if the nodes take all their parts, none more than one of each trial.
@@ -169,7 +169,7 @@ def trials_over(parts: Sequence[tuple[int, int]], nodes: int) -> int:
 
 
 def _too_large(need: Capacity, kinds: Sequence[Nodes], roomy: int) -> str:
-    """Why no trial fits on nodes of these kinds, of which `roomy` can take a part."""
+    """Explain why no trial fits on nodes of these kinds, of which `roomy` can take a part."""
     sizes = "; ".join(sorted({readable(kind.resources) or "nothing" for kind in kinds}))
     if need.nodes == 1:
         return (
@@ -185,12 +185,12 @@ def _too_large(need: Capacity, kinds: Sequence[Nodes], roomy: int) -> str:
 
 
 def packing(need: Capacity, kinds: Sequence[Nodes] | None = None) -> list[str]:
-    """One line for each kind of node: how many trials it takes and what then stays idle.
+    """One line for each kind of node: trials that fit on it, and the resources that then stay idle.
 
     `2 nodes of 8 CPU, 1 GPU: 1 trial each; 7 CPU idle on each`
 
-    Where fewer trials run than there are places for, Ray chooses the places that stay free; a last line says what is
-    idle in all on the nodes that are there.
+    Where fewer trials run than places exist, Ray chooses the places that stay free. A last line then says how much is
+    idle in all on the existing nodes.
     """
     alike = _alike(nodes() if kinds is None else kinds, need.label)
     rows = [
@@ -220,7 +220,7 @@ def _alike(kinds: Sequence[Nodes], label: Mapping[str, str]) -> list[Nodes]:
 
 
 def _line(need: Capacity, kind: Nodes, places: int, some_free: bool) -> str:
-    """What `kind` takes, and leaves idle if no place on it may stay free."""
+    """Say how many trials `kind` takes, and its idle resources unless some places stay free."""
     shown = readable(kind.resources)
     where = f"{kind.count} node{'s' * (kind.count > 1)} of {shown}"
     if kind.added:
@@ -234,13 +234,13 @@ def _line(need: Capacity, kind: Nodes, places: int, some_free: bool) -> str:
 
 
 def _idle(resources: Mapping[str, float], bundle: Mapping[str, float], times: int) -> str:
-    """What `times` bundles leave of resources, in words and without memory; "" where it is nothing."""
+    """Say which resources but memory `times` bundles leave idle; "" where they leave none."""
     left = {name: amount - times * bundle.get(name, 0.0) for name, amount in resources.items() if name != "memory"}
     return readable({name: amount for name, amount in left.items() if amount > 1e-9})
 
 
 def how_often(bundle: Mapping[str, float], node: Mapping[str, float]) -> int:
-    """How many trials that take `bundle` fit on a node; shares of a GPU never span two of them."""
+    """Count the bundles that fit on a node; a share of a GPU never spans two GPUs."""
     times = [node.get(name, 0.0) / amount for name, amount in bundle.items() if amount]
     gpu = bundle.get("GPU", 0.0)
     if 0 < gpu < 1:
@@ -259,12 +259,12 @@ def readable(resources: Mapping[str, float]) -> str:
 
 
 def _own(resources: Mapping[str, float]) -> dict[str, float]:
-    """Without what Ray adds for itself."""
+    """Drop the resources that Ray adds for itself."""
     return {name: value for name, value in resources.items() if not name.startswith(_OF_RAY)}
 
 
 def _carries(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
-    """Whether a node's labels meet a selector as Ray reads it: `a`, `!a`, `in(a, b)`, `!in(a, b)`."""
+    """Return True if a node's labels meet a selector as Ray reads it: `a`, `!a`, `in(a, b)`, `!in(a, b)`."""
     return all(_meets(labels.get(name), wanted) for name, wanted in selector.items())
 
 
