@@ -1,7 +1,7 @@
 """Points of a space, built before anything runs: the ends of every range, conditions, first points.
 
-A problem is a path in the sweep file and `rule, but got value; remedy`. What a config is, is the caller's to say:
-`build` returns what keeps a point from being one, each problem starting with the name of its field.
+A problem is a path in the sweep file and `rule, but got value; remedy`. The caller's `build` tries to make a config of
+a point and returns the problems that prevent it. Each problem starts with the name of its field.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def initial_points(spec: SweepSpec, space: Space) -> Iterator[Problem]:
 
 
 def _error_of(text: str, space: Space) -> str:
-    """Why a condition cannot be worked out at all, where that is so."""
+    """Return the reason for which a condition cannot be evaluated, "" if it can."""
     try:
         condition = parse(text)
         point = space.sample(random.Random(0))

@@ -150,7 +150,7 @@ class Space:
         return found
 
     def misfit(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """What keeps a whole or partial point out of the space: name -> `rule, but got value; remedy`."""
+        """List problems that keep a whole or partial point out of the space: name -> `rule, but got value; remedy`."""
         wrong: dict[str, str] = {}
         for name, value in values.items():
             places = [here for here in self.places if here.name == name]
@@ -173,8 +173,8 @@ class Space:
         """Condition -> 1.0 where a point breaks it, else 0.0 (more than 0 is infeasible, for `trial.set_constraint`).
 
         A condition of the sweep that reads a parameter of an inactive branch holds. Where the space knows the
-        trainable, fields that the sweep does not name have their defaults, and one more entry tells whether the point
-        makes a config at all.
+        trainable, fields that the sweep does not name have their defaults. One more entry is then 1.0 if no config can
+        be built from the point.
         """
         config: Mapping[str, Any] = {}
         found: dict[str, float] = {}
@@ -191,7 +191,7 @@ class Space:
         return found
 
     def feasible(self, values: Mapping[str, Any]) -> bool:
-        """Whether a point breaks no condition; conditions over its own values are asked first, which is quick."""
+        """Return True if a point breaks no condition; the quick ones, over its own values, come first."""
         own = (condition for condition in self._conditions if all(name in values for name in condition.names))
         return all(holds(condition, values) for condition in own) and not any(self.violations(values).values())
 
@@ -276,7 +276,7 @@ class Space:
 
 
 def holds(condition: Expression, values: Mapping[str, Any]) -> bool:
-    """Whether a condition holds; one that reads a name without a value does, one that cannot be worked out does not."""
+    """Return True if a condition holds or reads a name without a value, False if it cannot be evaluated."""
     if any(name not in values for name in condition.names):
         return True
     try:
