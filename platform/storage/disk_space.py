@@ -1,4 +1,4 @@
-"""What a disk may lack: room (is there some again?), or an answer."""
+"""Waits for free disk space."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class DiskSpace:
-    """Whether trials have room on the disk of their sweep.
+    """Free space on the disk of a sweep's trials.
 
     Args:
-        folder: the sweep's.
+        folder: of the sweep.
         notify: called with a sentence for the user.
     """
 
@@ -32,7 +32,7 @@ class DiskSpace:
         self._asked = 0.0
 
     def note_full(self) -> None:
-        """A trial found none: there is room again where two of the largest checkpoint fit, or a mebibyte."""
+        """Note a trial that found the disk full: wait until twice the largest checkpoint fits, at least a mebibyte."""
         sizes = mirror.sizes(self._folder / "trials")
         largest = max((size for path, size in sizes.items() if path.suffix == ".pt"), default=0)
         self._lacking = max(2 * largest, _LEAST)
@@ -40,7 +40,7 @@ class DiskSpace:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is none yet; looked at once a second."""
+        """True if the disk is still full; checked once per second."""
         if self._lacking and time.monotonic() > self._asked + _PAUSE_S:
             self._asked = time.monotonic()
             if _has_room(self._folder, self._lacking):
@@ -50,11 +50,11 @@ class DiskSpace:
 
 
 def retry_while_full(write: Callable[[], None], folder: Path, notify: Callable[[str], None] = logger.warning) -> None:
-    """Call `write` again and again while the disk of `folder` is full; what must be written before anything else waits.
+    """Retry `write` while the disk of `folder` is full, for files that must be written before anything else.
 
     Args:
         write: writes, or raises OSError.
-        folder: where to.
+        folder: of the file to write.
         notify: called with a sentence for the user.
 
     Raises:
@@ -77,7 +77,7 @@ def retry_while_full(write: Callable[[], None], folder: Path, notify: Callable[[
 
 
 def _has_room(folder: Path, size: int) -> bool:
-    """Whether `size` bytes may be written to `folder` now; found out by having them set aside for a moment."""
+    """Return True if `size` bytes can be written to `folder` now, by reserving them for a moment."""
     probe = folder / f".room-{os.getpid()}"
     try:
         with probe.open("wb") as stream:
