@@ -78,7 +78,7 @@ def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:
 
 
 def _script() -> str:
-    """Where a page gets plotly.js; said in full, because "cdn" would hash the whole script again for each page."""
+    """Return the full URL of plotly.js, as "cdn" would hash the whole script again for each page."""
     from plotly.offline import get_plotlyjs_version
 
     return f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"
