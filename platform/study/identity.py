@@ -1,4 +1,4 @@
-"""What a sweep must keep from one run of the command to the next: its space and its search."""
+"""The identity of a sweep: the space and the search that it keeps from run to run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
     """Compare the identity that a study has with that of the sweep file.
 
     Raises:
-        InvalidSweep: the study is of another sweep, each difference a problem; or, where `stored` is None, of none.
+        InvalidSweep: the study is of another sweep, one problem per difference. `stored` None: it is of no sweep.
     """
     if stored is None:
-        rule = f"must be new or a sweep's own, but {spec.name!r} there has trials of somebody else"
+        rule = f"must be new or a sweep's own, but {spec.name!r} there has trials of another program"
         raise InvalidSweep([spec.problem("study", f"{rule}; name another storage, or this sweep: --set name=...")])
     before = json.loads(stored)
     before["early_stopping"] = _in_keys_of(spec.early_stopping, before["early_stopping"])
@@ -49,13 +49,13 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
 
 
 def _in_keys_of(stopping: EarlyStopping, stored: dict[str, Any]) -> dict[str, Any]:
-    """Stored settings in the keys that `stopping` reads: an absent one has its default, those of others say nothing."""
+    """Stored settings in the keys that `stopping` reads: an absent key has its default, other keys are dropped."""
     defaults = type(stopping).model_validate({"type": stopping.type}).model_dump()
     return {key: stored.get(key, default) for key, default in defaults.items()}
 
 
 def _differences(stored: Any, current: Any, path: str = "") -> list[str]:
-    """Where two JSON values differ, one line each: `parameters.x: was 1, is 2`."""
+    """List differences of two JSON values, one line each: `parameters.x: was 1, is 2`."""
     if isinstance(stored, dict) and isinstance(current, dict):
         return [
             line
