@@ -1,4 +1,4 @@
-"""What a parameter of a sweep can be (constant, choice, range) and what can be done with each kind."""
+"""The kinds of a sweep's parameters (constant, choice, range) and functions over all kinds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of `values` (scalars or lists); `when` holds what exists only under one of them, by value, then by name."""
+    """One of `values` (scalars or lists); `when` holds parameters that exist under one value only: value -> name."""
 
     values: tuple[Any, ...]
     when: Mapping[Any, Mapping[str, Parameter]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def occurrences(
 
 
 def opened(parameter: Parameter, value: Any) -> Mapping[str, Parameter]:
-    """What exists only because a parameter has this value; mostly nothing."""
+    """The parameters that exist only because `parameter` has this value; mostly none."""
     if not isinstance(parameter, Choice):
         return {}
     return next((below for opens, below in parameter.when.items() if opens == value), {})
@@ -83,7 +83,7 @@ def stored(value: Any) -> Any:
 
 
 def varies(parameter: Parameter) -> bool:
-    """Whether a parameter can differ between trials."""
+    """Return True if a parameter can differ between trials."""
     return not isinstance(parameter, Constant) and not (isinstance(parameter, Choice) and len(parameter.values) == 1)
 
 
@@ -106,7 +106,7 @@ def described(parameter: Parameter) -> Any:
 
 
 def range_text(parameter: Parameter) -> str:
-    """What a parameter can be, as a person reads it."""
+    """The values of a parameter in words."""
     match parameter:
         case Constant():
             return f"the constant {parameter.value!r}"
@@ -118,7 +118,7 @@ def range_text(parameter: Parameter) -> str:
 
 
 def contains(parameter: Parameter, value: Any) -> bool:
-    """Whether a parameter can be `value`."""
+    """Return True if a parameter can be `value`."""
     match parameter:
         case Constant():
             return bool(stored(parameter.value) == stored(value))
@@ -215,7 +215,7 @@ def ends(parameter: Parameter) -> tuple[Any, ...]:
 
 
 def clean(value: float, parameter: FloatRange) -> float:
-    """0.3, where steps of 0.1 come to 0.30000000000000004; inside the range."""
+    """Round 0.30000000000000004, the sum of steps of 0.1, to 0.3, and keep it inside the range."""
     if parameter.step is None:
         return value
     return min(max(float(f"{value:.12g}"), parameter.min), parameter.max)

@@ -51,7 +51,7 @@ def read_parameters(raw: object, problem: Problem) -> dict[str, Parameter]:
 
 
 def _exclude(one: Branch, other: Branch) -> bool:
-    """Whether two places can never be active in one trial: they need different values of one parameter."""
+    """Return True if two branches can never be active in one trial, as they need two values of one parameter."""
     needed = dict(one)
     return any(name in needed and needed[name] != value for name, value in other)
 
@@ -228,7 +228,7 @@ def _check_step(low: float, high: float, step: float, log: bool, path: str, prob
 
 
 def _exact(value: object) -> bool:
-    """Whether a number is one that floats, and so samplers and databases, hold exactly."""
+    """Return True if floats, and therefore samplers and databases, hold a number exactly."""
     return not isinstance(value, int) or abs(value) <= _LARGEST_INTEGER
 
 

@@ -1,4 +1,4 @@
-"""The numbers that a paper printed: one CSV line a cell of its table, which `compare.published` of a sweep file names.
+"""The numbers that a paper printed: the CSV file `compare.published` of a sweep file, one line per cell.
 
 Columns are parameters (`data.name`), metrics (`test/ndcg_20`, as a share of 1) and `note`. Where a method has no such
 parameter, or the paper no such number, the field is empty.
@@ -23,18 +23,18 @@ Cell: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Published:
-    """What was printed, by cell."""
+    """Printed numbers and notes by cell."""
 
     metrics: tuple[str, ...]
     """Names in the order of the file."""
     values: Mapping[Cell, Mapping[str, float]]
-    """Cell -> metric -> number, numbers that were not printed left out."""
+    """Cell -> metric -> number, without numbers that were not printed."""
     notes: Mapping[Cell, str]
-    """Cell -> what its line says under `note`, where it says something."""
+    """Cell -> text of the column `note`, where there is one."""
 
 
 def as_text(value: Any) -> str:
-    """A parameter's value as such a file writes it: `true`, `0.1`, `sasrec`, nothing for None."""
+    """A parameter's value as the CSV file writes it: `true`, `0.1`, `sasrec`, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -47,7 +47,7 @@ def as_text(value: Any) -> str:
 
 
 def read(path: Path, by: Sequence[str], problem: Callable[[str], None]) -> Published | None:
-    """What the file holds for the cells of `by`; None, and each problem told, where it cannot be used.
+    """Read the file for the cells of `by`; where it cannot be used, report each problem and return None.
 
     Args:
         path: the CSV file.

@@ -35,7 +35,7 @@ def _bytes(value: Any) -> Any:
 
 
 class Resources(Section):
-    """What one trial asks of the cluster. All but `workers`, `nodes` and `label` are per rank."""
+    """Resources of one trial. All but `workers`, `nodes` and `label` are per rank."""
 
     cpu: float = Field(default=1.0, gt=0)
     """CPU cores, which is also the number of math threads."""
