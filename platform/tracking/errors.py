@@ -1,4 +1,4 @@
-"""What an error of the MLflow store means: it cannot be reached now, or it, or something before it, refuses."""
+"""The meaning of an error of the MLflow store: the store is unavailable, or it, or a proxy before it, refuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHOWN = 300  # characters of a server's answer, which may be a page
 
 
 def is_unavailable(error: BaseException | None) -> bool:
-    """Whether the store could not be reached, or gave no answer in time: no other request fares better now."""
+    """Return True if the store could not be reached or did not answer in time: other requests would fail, too."""
     from requests import exceptions
     from sqlalchemy.exc import OperationalError
 
@@ -26,7 +26,7 @@ def is_unavailable(error: BaseException | None) -> bool:
 
 
 def user_message(error: Exception) -> str:
-    """What a user is told that the store does, and the remedy where there is one."""
+    """Say to the user how the store fails, with the remedy where there is one."""
     if is_unavailable(error):
         said = _said_by_server(error)  # such as that it does not know this user
         return f"does not answer ({_shown(said)})" if said else "does not answer"
@@ -38,7 +38,7 @@ def _shown(error: BaseException) -> str:
 
 
 def _said_by_server(error: Exception) -> BaseException | None:
-    """What a database's driver raised under SQLAlchemy's error; None of a file, which is just locked."""
+    """Return the error that a database's driver raised below SQLAlchemy's; None of a file, which is just locked."""
     from sqlalchemy.exc import OperationalError
 
     raised = next((cause.orig for cause in causes(error) if isinstance(cause, OperationalError)), None)
@@ -52,4 +52,4 @@ def _remedy(error: Exception) -> str:
 
     if isinstance(error, MlflowException) and error.get_http_status_code() in (401, 403):
         return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of a user who may write"
-    return "mend that, sweep.log has all of it"
+    return "fix the cause, sweep.log has the details"

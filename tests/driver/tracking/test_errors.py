@@ -64,7 +64,7 @@ def test_a_package_that_is_missing_is_named():
 def test_an_error_of_our_own_is_told_by_its_first_line_and_no_secret(monkeypatch):
     monkeypatch.setenv("HUB_TOKEN", "hf_0123456789")
     said = errors.user_message(TypeError("no hf_0123456789 here\nnor there"))
-    assert said == "refuses (no *** here); mend that, sweep.log has all of it"
+    assert said == "refuses (no *** here); fix the cause, sweep.log has the details"
     assert errors.user_message(TypeError()).startswith("refuses (TypeError); ")
 
 
