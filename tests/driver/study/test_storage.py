@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file that crashes tear, or a database that several sweeps share."""
+"""The storage of a study: a journal file that crashes tear, or a database that several sweeps share."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What a user is told of an error of the store: that it does not answer where that is so, else the error itself."""
+"""A user's message for an error of the store: no answer where that is the cause, else the error itself."""
 
 import importlib
 import shutil
@@ -14,7 +14,7 @@ from platform.tracking.messages import ParentEnd
 
 
 def refused(here, uri: str) -> str:
-    """What is said of a sweep that the store at `uri` does not take."""
+    """The message for a sweep that the store at `uri` refuses."""
     shipper = here.started(uri=uri)
     shipper.changed(here.trial(0))
     assert not shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)

@@ -1,4 +1,4 @@
-"""What the store does not take, or has twice, or must never see: all else is there, and once."""
+"""Data that the store refuses, has twice or must never see: all else is there, and once."""
 
 import sqlite3
 import threading
