@@ -15,7 +15,7 @@ _COMMIT, _STATE = "SWEEP_GIT_COMMIT", "SWEEP_GIT_STATE"
 def tags(path: Path = Path(__file__)) -> dict[str, str]:
     """MLflow tags: git commit of the tree that `path` lies in, whether the tree differs, user, versions.
 
-    A tree that was sent to a cluster has no git; what `commit` said of it there came along in the environment.
+    A tree that was sent to a cluster has no git: the environment then carries the result of `commit`.
     """
     found = {f"version.{name}": version for name in _PACKAGES if (version := _version(name))}
     sent = {name: os.environ[name] for name in (_COMMIT, _STATE) if name in os.environ} or commit(path.parent)

@@ -1,7 +1,7 @@
 """``python -m platform.submit FILE --address http://head:8265``: a sweep on a Ray cluster, watched from here.
 
-The driver runs on the cluster's head, in a copy of the git-tracked working tree; it needs this machine no longer. The
-same command carries a sweep on that has stopped.
+The driver runs on the cluster's head, in a copy of the git-tracked working tree, and no longer needs this machine. The
+same command resumes a sweep that has stopped.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _environment(named: Sequence[str]) -> dict[str, str]:
 
 
 def _status(client: JobSubmissionClient, name: str) -> int:
-    """Say how the jobs of a sweep stand, and the last line that the newest said."""
+    """Print the status of a sweep's jobs, and the last line that the newest job logged."""
     found = jobs.of_sweep(client, name)
     if not found:
         _say(f"{name}: the cluster knows no job of this sweep")

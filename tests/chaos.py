@@ -130,7 +130,7 @@ class Sweep:
             _kill(process)
 
     def left(self, seconds: float) -> list[str]:
-        """What still runs `seconds` after the end, or lies there as a lock."""
+        """List the processes that still run `seconds` after the end, and the locks that are left."""
         deadline = time.monotonic() + seconds
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)

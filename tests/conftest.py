@@ -1,4 +1,4 @@
-"""What tests share: the trainables and sweep files they run, and the real data where it lies."""
+"""Fixtures of all tests: trainables, sweep files, and the real data where it exists."""
 
 import json
 import logging
@@ -296,7 +296,7 @@ def bucket(object_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(autouse=True, scope="session")
 def _scratch_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What Ray, Slurm's script and `tempfile` leave of this run goes with it; a user's MLflow gets nothing."""
+    """Put files of Ray, Slurm's script and `tempfile` in a folder that goes with this run; hide a user's MLflow."""
     tmp_path_factory.getbasetemp()  # pytest's own folder is kept, for who looks into a failure
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))  # short: sockets' paths end after 107 characters
     folder.chmod(0o755)  # PostgreSQL has a user of its own

@@ -120,7 +120,7 @@ def _suffer(played: Played, outages: Sequence[Outage], seconds: float, pause: fl
 
 
 def differences(played: Played, url: str) -> list[str]:
-    """What the store has not, has twice or has otherwise than the journals say; one line each."""
+    """List facts that the store lacks, has twice or holds otherwise than the journals, one line each."""
     found: list[str] = []
     with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as connection:
         runs = connection.execute(

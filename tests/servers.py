@@ -18,7 +18,7 @@ import psutil
 import psycopg
 
 PG_BINARIES = Path("/usr/lib/postgresql")
-"""Where Debian's packages put one folder a version."""
+"""The folder in which Debian's packages put one folder per version."""
 
 
 def free_port() -> int:
@@ -158,7 +158,7 @@ class MlflowServer:
             self._process.wait()
 
     def answers(self) -> bool:
-        """Whether it is there."""
+        """Return True if the server answers."""
         try:
             with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
                 return True

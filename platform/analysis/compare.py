@@ -1,9 +1,9 @@
 """Finished trials as a paper's table: for each cell the best setting by validation, and its test values over seeds.
 
-A cell is what shares the values of `compare.by`. Its settings, all other parameters but `seed`, compete by the mean of
-the objective over their seeds; only those with the most seeds do. Test values are those of the winner alone.
+A cell holds the trials that share the values of `compare.by`. Its settings are all other parameters but `seed`. The
+settings with the most seeds compete by the mean of the objective over seeds. Test values are the winner's alone.
 
-All is read from the trials' own files, so that a sweep that runs can be read too: no lock is taken, no study opened.
+Only the trials' own files are read: no lock is taken, no study opened. A running sweep can therefore be read too.
 """
 
 from __future__ import annotations
@@ -61,19 +61,19 @@ class Cell:
     by: Mapping[str, Any]
     """Parameter -> value; None where the cell's trials have no such parameter."""
     setting: Mapping[str, Any]
-    """What the winner's trials share of the other swept parameters."""
+    """The other swept parameters, as far as the winner's trials share their values."""
     settings: int
     """Settings that competed."""
     fewer_seeds: int
-    """Settings that did not, as they have fewer seeds."""
+    """Settings that did not compete, as they have fewer seeds."""
     objective: Spread
     metrics: Mapping[str, Spread]
     """`test/` and `trial/` metric -> value of the winner over its seeds."""
     published: Mapping[str, float]
     note: str
-    """What the published line says under `note`."""
+    """The column `note` of the published line."""
     trials: tuple[TrialFiles, ...]
-    """The winner's, one a seed."""
+    """The winner's trials, one per seed."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class Comparison:
     objective: str
     by: tuple[str, ...]
     metrics: tuple[str, ...]
-    """What is shown of each cell: published ones in their file's order, then the other `test/` ones."""
+    """Metrics shown of each cell: the published ones in their file's order, then the other `test/` metrics."""
     cells: tuple[Cell, ...]
     notes: tuple[str, ...]
-    """What a reader must know beside it, one sentence each."""
+    """Sentences that a reader of the table needs."""
     printed: tuple[PrintedCell, ...] = ()
     """Published lines without a trial, whose first parameter is as a cell's: those of its data set."""
 

@@ -1,11 +1,11 @@
 """Paired tests between the cells of a table, on the ranks that every trial leaves for each of its test rows.
 
 A row's score is its NDCG@k, averaged over the seeds of the cell's winner. Rows of one user are not independent, so
-users are what is resampled and tested. With one row per user that is the usual paired test over rows. The difference of
-means, its bootstrap interval and its p value speak of one statistic: the p value is that of a randomisation test, which
+users are resampled and tested. With one row per user this is the usual paired test over rows. The difference of
+means, its bootstrap interval and its p value speak of one statistic. The p value comes from a randomisation test, which
 flips the signs of users' total differences (Fisher 1935; for ranking metrics Smucker et al., CIKM 2007). Wilcoxon's
-signed-rank test stands beside it and asks another question, of the median. What training seeds add to the uncertainty
-is in neither: that is the deviation over seeds in the table.
+signed-rank test stands beside it and asks about the median instead. Neither includes the uncertainty that training
+seeds add: the table's deviation over seeds shows it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _Scores:
     """Fingerprint of the test rows; trials of an older version have none."""
     data: str | None
     mask_seen: str | None
-    """Whether seen items were left out of the ranking, true or false; as `rows`."""
+    """`true` if the ranking left seen items out, else `false`; trials of an older version have none."""
 
 
 class _Unusable(Exception):  # noqa: N818

@@ -54,7 +54,7 @@ def headers(address: str) -> dict[str, str]:
     """Headers of every request to the job server at `http(s)://host:port`, once one was answered as it must be.
 
     Raises:
-        InvalidSweep: the address is none, nothing answers, the token is missing or wrong, or Ray's versions differ.
+        InvalidSweep: no valid address, no answer, a missing or wrong token, or another version of Ray.
     """
     if not re.fullmatch(r"https?://[^/]+", address):
         raise _invalid(

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 SWEEP = "sweep"
 """The key of a job's metadata that holds the sweep's name."""
 STOP_WAIT_S = 120
-"""How long a sweep that is told to stop may take to leave its trials resumable before it is killed."""
+"""Seconds that a stopped sweep has to leave its trials resumable before Ray kills it."""
 SILENT_S = 60.0
-"""For how long a job server that is followed may not answer."""
+"""Seconds for which a job server that is followed may not answer."""
 _POLL_S = 0.5
 _CLIENTS_OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
@@ -35,7 +35,7 @@ class NoAnswer(SweepError):  # noqa: N818
 
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
-    """Tell whatever a request to the job server can end in as a NoAnswer."""
+    """Raise NoAnswer for every error of a request to the job server."""
     from aiohttp import ClientError
     from ray.exceptions import AuthenticationError
 
@@ -49,11 +49,11 @@ def _answered() -> Iterator[None]:
 
 
 def connect(address: str) -> JobSubmissionClient:
-    """The job server at `http(s)://host:port`.
+    """Connect to the job server at `http(s)://host:port`.
 
     Raises:
-        InvalidSweep: it is none that we can use, see `access.headers`.
-        NoAnswer: it was, but does not answer any more; so does every function here.
+        InvalidSweep: the server cannot be used, see `access.headers`.
+        NoAnswer: the server no longer answers; every function here may raise this.
     """
     address = address.rstrip("/")
     headers = access.headers(address)
@@ -135,7 +135,7 @@ def minutes(job: JobDetails) -> float:
 
 
 def follow(client: JobSubmissionClient, submission_id: str, write: Callable[[str], Any]) -> int:
-    """Write what a job says until it ends; returns its exit code, 143 where it was stopped.
+    """Write a job's logs until it ends; returns its exit code, 143 where it was stopped.
 
     Raises:
         NoAnswer: the job server was silent for `SILENT_S`.
@@ -165,7 +165,7 @@ class _Said:
         self._written = 0
 
     def go_on(self, start: int, text: str) -> None:
-        """Write what is new of `text`, which begins at character `start`."""
+        """Write the new part of `text`, which begins at character `start` of the logs."""
         if new := text[max(0, self._written - start) :]:
             self._write(new)
             self._written += len(new)
@@ -189,7 +189,7 @@ def exit_code(job: JobDetails) -> int:
 
 @_answered()
 def logs(client: JobSubmissionClient, submission_id: str) -> list[str]:
-    """The lines that a job has said."""
+    """The lines that a job has logged."""
     return str(client.get_job_logs(submission_id)).strip().splitlines()
 
 
@@ -201,7 +201,7 @@ def stop(client: JobSubmissionClient, submission_id: str) -> JobDetails:
     while not is_over(job := client.get_job_info(submission_id)):
         if time.monotonic() > deadline:
             raise SweepError(
-                f"{submission_id} must end within {STOP_WAIT_S + 30} s of being told, but it did not; see the dashboard"
+                f"{submission_id} must end within {STOP_WAIT_S + 30} s of SIGTERM, but it did not; see the dashboard"
             )
         time.sleep(_POLL_S)
     return job
@@ -211,7 +211,7 @@ def stop(client: JobSubmissionClient, submission_id: str) -> JobDetails:
 def run(
     client: JobSubmissionClient, submission_id: str, command: str, environment: dict[str, str], seconds: float
 ) -> str:
-    """Run a short command on the head without our tree, forget the job, and return what it said.
+    """Run a short command on the head without our tree, delete the job, and return its output.
 
     Raises:
         SweepError: it failed or took longer than `seconds`.

@@ -21,8 +21,8 @@ _SHOWN = 5
 class Tree:
     """Files of a working tree that are sent, and those that stay.
 
-    `files` are relative to `root`, `size` is their bytes unpacked; `untracked` are those that git does not know and
-    that therefore stay behind.
+    `files` are relative to `root`, `size` is their bytes unpacked. `untracked` files stay behind, as git does not know
+    them.
     """
 
     root: Path

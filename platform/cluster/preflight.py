@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 _PACKAGES = ("ray", "optuna", "mlflow", "torch", "pydantic")
-"""Without one of these no sweep runs; those of a trainable are its own."""
+"""Packages that every sweep needs; a trainable may need more."""
 _PROBE_S = 180
 _SHARED = ("/", SCHEME)
 _LOOPBACK = ("localhost", "127.", "::1", "0.0.0.0")
 
 
 def tracking_problems(spec: SweepSpec, environment: Mapping[str, str], address: str) -> list[str]:
-    """A tracking URI that means something else on the cluster than here.
+    """Report a tracking URI that means something else on the cluster than here.
 
     Args:
         spec: the sweep.
-        environment: what is sent along.
-        address: of the cluster; where it is on this machine, so is its loopback.
+        environment: variables that are sent with the job.
+        address: of the cluster; a cluster on this machine shares its loopback.
     """
     uri = spec.tracking.uri or environment.get("MLFLOW_TRACKING_URI")
     where = f"{spec.at('tracking.uri')}: tracking.uri" if spec.tracking.uri else "--env MLFLOW_TRACKING_URI"
@@ -56,7 +56,7 @@ def tracking_problems(spec: SweepSpec, environment: Mapping[str, str], address: 
 
 
 def storage_of(spec: SweepSpec, environment: Mapping[str, str]) -> str | None:
-    """The storage as the cluster is to use it: an absolute folder or a bucket's, or None for its own $SWEEP_STORAGE.
+    """Return the storage for the cluster: an absolute folder, a bucket, or None for the cluster's own $SWEEP_STORAGE.
 
     Raises:
         InvalidSweep: it is neither.

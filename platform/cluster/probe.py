@@ -1,7 +1,7 @@
 """A cluster's answer about itself, asked before a sweep is sent there.
 
-This file's text runs on the cluster, as a job without our tree; so it imports the standard library, Ray and, for a
-bucket, boto3 only. It is given a request and prints one line, `ANSWER` and JSON.
+This file's text runs on the cluster, as a job without our tree. Therefore it imports only the standard library, Ray
+and, for a bucket, boto3. It reads a request and prints one line, `ANSWER` and JSON.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 ANSWER = "SWEEP-PROBE "
 NODE_TYPES = "SWEEP_NODE_TYPES"
-"""Environment variable: what the autoscaler can add, as `{name: {resources, labels, max_workers}}` in YAML, or a file
-with that under `available_node_types`; default the file that `ray up` leaves on the head."""
+"""Environment variable: the autoscaler's node types, as YAML `{name: {resources, labels, max_workers}}`, or a file with
+these under `available_node_types`. Default: the file that `ray up` leaves on the head."""
 _RAY_UP = "~/ray_bootstrap_config.yaml"
 _TIMEOUT_S = 60
 _NODES = 32
@@ -33,8 +33,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             `tracking`, (host, port) of the server, or None; `packages`, names.
 
     Returns:
-        `python`, `packages` (name -> version or None), `storage` (as found), `storage_problem` (None, or why not),
-        `tracking_problem`, `nodes` (how many were asked), `alive` and `node_types` (see below).
+        `python`, `packages` (name -> version or None), `storage` (as found), `storage_problem` (None or text),
+        `tracking_problem` (the same), `nodes` (number asked), `alive` and `node_types` (see below).
     """
     import importlib.metadata
 
@@ -124,7 +124,7 @@ def _folder_problem(storage: str) -> tuple[str | None, int]:
 
 
 def _bucket_problem(storage: str) -> tuple[str | None, int]:
-    """The same of a bucket, with the credentials that each node has."""
+    """Check a bucket as `_folder_problem` checks a folder, with the credentials that each node has."""
 
     def look(mark: str, name: str) -> str | None:
         try:
@@ -162,7 +162,7 @@ def _bucket_problem(storage: str) -> tuple[str | None, int]:
 def _ask_nodes(
     look: Callable[[str, str], str | None], mark: str, is_there: Callable[[str], bool]
 ) -> tuple[str | None, int]:
-    """Have each node look at the mark and leave one of its own; what is wrong, and how many were asked."""
+    """Let each node read the mark and write one of its own; returns the problem and the number of nodes asked."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -14,7 +14,7 @@ from trainables.storage.stages import WAITING
 
 TIME_LIMIT = "time limit"
 GRACE_S = 10.0
-"""For how long over a limit a report, which spares the worker, is waited for."""
+"""Seconds over a limit in which a trial may still report, as ending it at a report spares the worker."""
 
 _LOOK_S = 1.0
 

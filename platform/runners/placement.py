@@ -115,7 +115,7 @@ def _node_type(name: str, entry: Mapping[str, Any]) -> Nodes:
 
 
 def capacity(resources: Resources, limit: int | None, kinds: Sequence[Nodes] | None = None) -> Capacity:
-    """Resolve `gpu: auto` and how many trials run at once.
+    """Resolve `gpu: auto` and the number of trials at once.
 
     Args:
         resources: of the sweep, per rank.
@@ -158,7 +158,7 @@ def trials_over(parts: Sequence[tuple[int, int]], nodes: int) -> int:
     """Number of trials that fit at once, each with one part on each of `nodes` different nodes.
 
     Args:
-        parts: (how many such nodes, how many parts fit on each).
+        parts: (number of such nodes, parts that fit on each).
         nodes: of one trial.
     """
     # So many trials fit exactly if the nodes take all their parts, none more than one of each trial.
@@ -185,12 +185,12 @@ def _too_large(need: Capacity, kinds: Sequence[Nodes], roomy: int) -> str:
 
 
 def packing(need: Capacity, kinds: Sequence[Nodes] | None = None) -> list[str]:
-    """One line for each kind of node: how many trials it takes and what then stays idle.
+    """One line for each kind of node: trials that fit on it, and the resources that then stay idle.
 
     `2 nodes of 8 CPU, 1 GPU: 1 trial each; 7 CPU idle on each`
 
-    Where fewer trials run than there are places for, Ray chooses the places that stay free; a last line says what is
-    idle in all on the nodes that are there.
+    Where fewer trials run than places exist, Ray chooses the places that stay free. A last line then says how much is
+    idle in all on the existing nodes.
     """
     alike = _alike(nodes() if kinds is None else kinds, need.label)
     rows = [
@@ -259,7 +259,7 @@ def readable(resources: Mapping[str, float]) -> str:
 
 
 def _own(resources: Mapping[str, float]) -> dict[str, float]:
-    """Without what Ray adds for itself."""
+    """Drop the resources that Ray adds for itself."""
     return {name: value for name, value in resources.items() if not name.startswith(_OF_RAY)}
 
 

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PATIENCE_S = 20.0
-"""For how long the head may not answer: one that is started again is waited for."""
+"""Seconds for which the head may not answer, so that it can be started again."""
 
 _LOOK_S = 1.0
 
 
 @contextmanager
 def watch_head(address: str, on_head_lost: Callable[[], None]) -> Iterator[None]:
-    """Look after the head at `address` (host:port); `on_head_lost` is called from a thread, once, when it is gone.
+    """Watch the head at `address` (host:port); a thread calls `on_head_lost` once when the head is gone.
 
-    From a thread, as the main thread may then be stuck inside a call to Ray that does not return.
+    The main thread may then be stuck inside a call to Ray that does not return.
     """
     end = threading.Event()
     thread = threading.Thread(target=_watch, args=(address, on_head_lost, end), name="watchdog", daemon=True)

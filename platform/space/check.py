@@ -1,6 +1,6 @@
 """A sweep against its trainable: metrics, fields, every end of every range, conditions, first points, data.
 
-Nothing is started and neither torch nor Ray is imported; what cannot work is said here, before a machine is taken.
+Nothing is started and neither torch nor Ray is imported. Problems are found here, before a machine is used.
 """
 
 from __future__ import annotations

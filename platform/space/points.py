@@ -1,7 +1,7 @@
 """Points of a space, built before anything runs: the ends of every range, conditions, first points.
 
-A problem is a path in the sweep file and `rule, but got value; remedy`. What a config is, is the caller's to say:
-`build` returns what keeps a point from being one, each problem starting with the name of its field.
+A problem is a path in the sweep file and `rule, but got value; remedy`. The caller's `build` tries to make a config of
+a point and returns the problems that prevent it. Each problem starts with the name of its field.
 """
 
 from __future__ import annotations

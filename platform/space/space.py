@@ -173,8 +173,8 @@ class Space:
         """Condition -> 1.0 where a point breaks it, else 0.0 (more than 0 is infeasible, for `trial.set_constraint`).
 
         A condition of the sweep that reads a parameter of an inactive branch holds. Where the space knows the
-        trainable, fields that the sweep does not name have their defaults, and one more entry tells whether the point
-        makes a config at all.
+        trainable, fields that the sweep does not name have their defaults. One more entry is then 1.0 if no config can
+        be built from the point.
         """
         config: Mapping[str, Any] = {}
         found: dict[str, float] = {}

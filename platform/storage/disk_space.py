@@ -21,7 +21,7 @@ class DiskSpace:
     """Free space for trials on the disk of their sweep.
 
     Args:
-        folder: the sweep's.
+        folder: of the sweep.
         notify: called with a sentence for the user.
     """
 
@@ -32,7 +32,7 @@ class DiskSpace:
         self._asked = 0.0
 
     def note_full(self) -> None:
-        """A trial found none: there is room again where two of the largest checkpoint fit, or a mebibyte."""
+        """Note a trial that found the disk full: wait until twice the largest checkpoint fits, at least a mebibyte."""
         sizes = mirror.sizes(self._folder / "trials")
         largest = max((size for path, size in sizes.items() if path.suffix == ".pt"), default=0)
         self._lacking = max(2 * largest, _LEAST)
@@ -50,11 +50,11 @@ class DiskSpace:
 
 
 def retry_while_full(write: Callable[[], None], folder: Path, notify: Callable[[str], None] = logger.warning) -> None:
-    """Call `write` again and again while the disk of `folder` is full; what must be written before anything else waits.
+    """Retry `write` while the disk of `folder` is full, for files that must be written before anything else.
 
     Args:
         write: writes, or raises OSError.
-        folder: where to.
+        folder: of the file to write.
         notify: called with a sentence for the user.
 
     Raises:

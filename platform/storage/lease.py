@@ -1,8 +1,8 @@
-"""The lease that one driver holds on a sweep while it runs: taken once, kept up by a heartbeat, lost only by silence.
+"""The lease that one driver holds on a sweep while it runs: taken once, kept by a heartbeat, lost only by silence.
 
-A driver on the same machine that has died holds nothing, at once. One on another machine holds its sweep until it has
-given no sign of life for a minute. One that slept through that (a closed lid, a stopped process) finds on waking that
-the lease is another's, before it writes anything.
+A driver that died on the same machine loses its lease at once. A driver on another machine loses it after a minute
+without a heartbeat. A driver that slept for longer (a closed lid, a stopped process) checks its lease on waking: it
+learns that another driver holds the sweep before it writes anything.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Lease:
         return self._lost is not None
 
     def check(self) -> None:
-        """Pass while the sweep is this driver's; once it is not, the same is raised each time.
+        """Return while this driver holds the sweep; once it does not, raise the same error each time.
 
         Raises:
             Busy: another driver has taken it over.
-            SweepError: the storage has not answered for so long that one may have.
+            SweepError: the storage has not answered for so long that another driver may have.
         """
         silent = time.clock_gettime(_CLOCK) - self._seen
         if self._lost is None and silent > self._stale_s / 2:
@@ -101,11 +101,11 @@ class Lease:
         self._thread.start()
 
     def abandon(self, why: str) -> None:
-        """Let every `check` from here on raise, as if the lease were lost: the caller alone writes what is left."""
+        """Let every further `check` raise, as if the lease were lost: only the caller writes from here on."""
         self._lost = SweepError(why)
 
     def release(self) -> None:
-        """Give the lease back; no sign of life follows."""
+        """Release the lease and end its heartbeat."""
         self._end.set()
         with self._lock:
             for store in reversed(self._stores):
@@ -114,13 +114,13 @@ class Lease:
 
 @contextmanager
 def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float = STALE_S) -> Iterator[Lease]:
-    """Hold the sweep for this process, in its storage and, where its study is in a database, there too.
+    """Hold the sweep for this process, in its storage and in the database of its study, if it has one.
 
     Args:
         spec: the sweep.
         folder: its folder in the storage.
-        beat_s: how often a sign of life is given.
-        stale_s: after how long without one a driver of another machine holds nothing any more.
+        beat_s: seconds between two heartbeats.
+        stale_s: seconds without a heartbeat after which a driver of another machine has lost its lease.
 
     Raises:
         Busy: another driver holds it.

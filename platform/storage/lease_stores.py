@@ -1,7 +1,7 @@
 """The stores of a lease: a file in the sweep's folder or an object in its bucket, and a row beside the study.
 
-Each can be taken by one driver only, whichever hosts compete, and each tells the age of the last sign of life by the
-clock of the file server, store or database, so that the hosts' own clocks do not matter.
+Only one driver can take a store's lease, whichever hosts compete. Each store measures the age of the last heartbeat by
+the clock of the file server, bucket or database, so that the hosts' own clocks do not matter.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class LeaseRecord:
-    """A lease as it lies there: whose it is (None where that cannot be read), and the age of its last sign of life."""
+    """A stored lease: its owner (None where that cannot be read), and the age of its last heartbeat."""
 
     key: str
     owner: Owner | None
@@ -46,20 +46,20 @@ class LeaseStore(Protocol):
     """Storage of a lease; errors of the storage are raised as they come."""
 
     def newest(self) -> LeaseRecord | None:
-        """The lease that counts, None where there is none."""
+        """Return the newest lease, None where there is none."""
 
     def take(self, owner: Owner, after: LeaseRecord | None) -> bool:
-        """Take the lease in place of the one that was found; False where somebody else was quicker."""
+        """Take the lease in place of `after`; False where another driver was quicker."""
 
     def renew(self) -> bool:
-        """Give a sign of life; False where the lease is somebody else's by now."""
+        """Send a heartbeat; False where another driver has taken the lease."""
 
     def release(self) -> None:
-        """Give the lease back, if it is still held."""
+        """Release the lease, if it is still held."""
 
 
 class FolderLease:
-    """A lease as the file `lease.<n>` of a folder; the largest n counts, and the file's time is its sign of life."""
+    """A lease as the file `lease.<n>` of a folder; the largest n counts, and the file's time is its heartbeat."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

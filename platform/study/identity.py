@@ -30,10 +30,10 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
     """Compare the identity that a study has with that of the sweep file.
 
     Raises:
-        InvalidSweep: the study is of another sweep, each difference a problem; or, where `stored` is None, of none.
+        InvalidSweep: the study is of another sweep, one problem per difference. `stored` None: it is of no sweep.
     """
     if stored is None:
-        rule = f"must be new or a sweep's own, but {spec.name!r} there has trials of somebody else"
+        rule = f"must be new or a sweep's own, but {spec.name!r} there has trials of another program"
         raise InvalidSweep([spec.problem("study", f"{rule}; name another storage, or this sweep: --set name=...")])
     before = json.loads(stored)
     before["early_stopping"] = _in_keys_of(spec.early_stopping, before["early_stopping"])
@@ -49,7 +49,7 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
 
 
 def _in_keys_of(stopping: EarlyStopping, stored: dict[str, Any]) -> dict[str, Any]:
-    """Stored settings in the keys that `stopping` reads: an absent one has its default, those of others say nothing."""
+    """Stored settings in the keys that `stopping` reads: an absent key has its default, other keys are dropped."""
     defaults = type(stopping).model_validate({"type": stopping.type}).model_dump()
     return {key: stored.get(key, default) for key, default in defaults.items()}
 

@@ -1,7 +1,7 @@
 """The judge of early stopping: it ends a trial at its newest report, or lets it go on.
 
-Optuna's pruners write down the rungs that a trial has reached before they say what becomes of it. Here the writing
-comes last, so that a driver that dies in between leaves a report that the next one judges again, to the same end.
+Optuna's pruners store the rungs that a trial has reached before they decide whether to prune it. Here the rungs are
+stored last. If the driver dies in between, the next driver judges the report again, with the same verdict.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Verdict:
 
 
 class _Seen:
-    """The storage as the judge of one trial sees it: some peers only, and nothing is written."""
+    """The storage as the judge of one trial sees it: with some peers only, and read-only."""
 
     def __init__(self, storage: BaseStorage, is_seen: Callable[[FrozenTrial], bool]) -> None:
         self.rungs: dict[str, float] = {}
@@ -56,7 +56,7 @@ class _Seen:
         return [t for t in self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states) if self._is_seen(t)]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: float) -> None:
-        """Keep what a pruner writes."""
+        """Keep a rung that a pruner stores."""
         self.rungs[key] = value
 
 
@@ -67,7 +67,7 @@ def judge(study: optuna.Study, trial: FrozenTrial, report: int, is_seen: Callabl
         study: it holds the report already.
         trial: as the study has it.
         report: its number, for the explanation.
-        is_seen: which other trials count; the trial itself always does.
+        is_seen: True for another trial that counts as a peer.
     """
     seen = _Seen(study._storage, lambda other: other.number == trial.number or is_seen(other))
     view = optuna.Study(study.study_name, cast(BaseStorage, seen), study.sampler, study.pruner)

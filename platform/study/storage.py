@@ -19,7 +19,7 @@ from platform.storage.disk_space import retry_while_full
 from trainables.exceptions import first_line
 
 PATIENCE_S = 45.0
-"""For how long a database may not answer while a sweep runs: less than it takes for the lease to be lost."""
+"""Seconds for which a database may not answer while a sweep runs; the lease is lost only later."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def open_storage(study: str | None, folder: Path, notify: Callable[[str], None] 
     Args:
         study: of the sweep file: a database URL, or None for a journal in `folder`.
         folder: the sweep's.
-        notify: called with a sentence for the user where a journal waits for room on its disk.
+        notify: called with a sentence for the user where a journal waits for free disk space.
     """
     if study:
         return _patient(RDBStorage(study, engine_kwargs={"pool_pre_ping": True}))
@@ -40,7 +40,7 @@ def open_storage(study: str | None, folder: Path, notify: Callable[[str], None] 
 
 
 class _Patient(JournalFileBackend):
-    """A journal file that waits for room on its disk; what it was told is in it as a whole or not at all."""
+    """A journal file that waits for free disk space; each write is stored as a whole or not at all."""
 
     def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
         super().__init__(str(path), lock_obj=JournalFileOpenLock(str(path)))
@@ -48,7 +48,7 @@ class _Patient(JournalFileBackend):
         self._notify = notify
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write ``logs``, in the end."""
+        """Write ``logs``, once the disk has space for them."""
         retry_while_full(lambda: self._append(logs), self._path.parent, self._notify)
 
     def _append(self, logs: list[dict[str, Any]]) -> None:
@@ -61,7 +61,7 @@ class _Patient(JournalFileBackend):
 
 
 def _patient(storage: RDBStorage) -> RDBStorage:
-    """Let every operation, each a transaction, be tried again for a while where the database does not answer.
+    """Retry every operation, each a transaction, for a while where the database does not answer.
 
     One that then still fails raises SweepError.
     """

@@ -1,7 +1,7 @@
 """The durable Optuna study behind a sweep: ask, report, tell, repair after a crash. Only the driver uses it.
 
-The study is the truth: which trials there are, their parameters, their values and how each ended. What a trial's end
-was is kept beside Optuna's state as the user attribute `end`.
+The study decides which trials exist, their parameters, their values and their ends. A trial's end is kept beside
+Optuna's state as the user attribute `end`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Study:
         if ID not in self._study.user_attrs:
             self._study.set_user_attr(ID, uuid.uuid4().hex)
         self.id: str = self._study.user_attrs[ID]
-        """Tells this sweep from others of its name, for as long as its study lasts."""
+        """Id that tells this sweep from others of its name, for as long as its study lasts."""
         self._memory = Memory()
         self._study.sampler = search.sampler(spec, _seed(spec.seed, past), memory=self._memory)
         self._study.pruner = search.pruner(spec.early_stopping)
@@ -131,7 +131,7 @@ class Study:
         return left
 
     def store_value(self, number: int, report: int, value: float) -> None:
-        """Put down the objective of a trial's `report`-th valued report (from 1), unless it is there already."""
+        """Store the objective of a trial's `report`-th valued report (from 1), unless the study has it already."""
         trial, known = self._open[number], self._frozen(number).intermediate_values
         if len(self.spec.metrics) == 1 and report not in known and math.isfinite(value):
             trial.report(value, report)
@@ -156,7 +156,7 @@ class Study:
         return None if last else verdict.pruned
 
     def tell(self, ended: EndedTrial) -> None:
-        """Write how a trial ended; its values where it is complete, its intermediate ones stand elsewhere."""
+        """Write how a trial ended, with its final values if it is complete."""
         self._write_rungs(ended.number)
         trial, state = self._open.pop(ended.number), ended.end.state
         trial.set_user_attr(END, ended.end.to_json())
@@ -235,7 +235,7 @@ class Study:
             self._study.pruner = search.pruner(self.spec.early_stopping)  # that of Hyperband remembers what it saw
 
     def _waiting(self) -> list[FrozenTrial]:
-        """Trials that are enqueued: first points, or left by a driver that died before it asked."""
+        """Enqueued trials: first points, or points left by a driver that died before it asked for them."""
         return self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def _frozen(self, number: int) -> FrozenTrial:
@@ -265,7 +265,7 @@ class Study:
         return self._waiting()
 
     def _enqueue_drawn(self, point: Mapping[str, Any] | None = None) -> None:
-        """Enqueue a feasible point: one of the file, of which what it leaves out is drawn uniformly, or any."""
+        """Enqueue a feasible point: one of the file, with missing parameters drawn uniformly, or a random one."""
         attributes = None if point is None else {POINT: _key(point)}
         draws = random.Random(_seed(self.spec.seed, self._count()))
         values = points.find(self.space, self.space.feasible, draws, point)

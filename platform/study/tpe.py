@@ -1,8 +1,8 @@
 """Optuna's TPE with a memory: the same proposals, without reading every finished trial again for each of them.
 
-Optuna's own sampler looks at all trials each time, several times over, in Python: their parameters, constraints and
-ranks. A finished trial changes no more, so what is needed of it is kept here in arrays. Several objectives, and studies
-of which Hyperband shows a part, are left to Optuna.
+Optuna's own sampler reads the parameters, constraints and ranks of all trials several times per proposal, in Python. A
+finished trial does not change, so its data is kept here in arrays. Optuna itself handles several objectives, and
+studies of which Hyperband shows a part.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Memory:
         return below[np.argsort(self._numbers[below])], above[np.argsort(self._numbers[above])]
 
     def numbers(self, places: np.ndarray) -> np.ndarray:
-        """Of the trials at these places."""
+        """Numbers of the trials at these places."""
         found: np.ndarray = self._numbers[places]
         return found
 

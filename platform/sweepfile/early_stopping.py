@@ -1,4 +1,4 @@
-"""The early stoppings: one class each, with the keys that it reads; `platform.study.search` has their pruners.
+"""The early stoppings, one class each with its keys; `platform.study.search` has their pruners.
 
 The axis counts the reports that hold the objective, from 1.
 """
@@ -53,7 +53,7 @@ class Patient(Section):
     type: Literal["patient"]
     min_reports: MinReports = 1
     patience: int = Field(default=5, ge=0)
-    """Reports without a gain that a trial is allowed."""
+    """Reports without a gain that a trial may make."""
 
 
 class NoStopping(Section):

@@ -1,7 +1,7 @@
 """Conditions over parameters: `"adapter.taylor_order <= 3 or fit.dropout >= 0.1"`.
 
 Numbers, strings, True, False, None (also in YAML's spelling), comparisons, `+ - * / // %`, `and or not in`, lists of
-plain values after `in`, and parameter names: a dotted chain is one name. Nothing else parses; no text is ever given to
+plain values after `in`, and parameter names: a dotted chain is one name. Nothing else parses, and no text reaches
 `eval`.
 """
 
@@ -32,7 +32,7 @@ _FOREIGN = {"&&": "and", "||": "or", "!": "not"}
 
 
 class ExpressionError(ValueError):
-    """A text that is no condition, or one that cannot be worked out for the values it was given."""
+    """A text that is no condition, or a condition that cannot be evaluated for the given values."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Metric(Section):
     name: str
     """A metric that the trainable reports on the validation split, such as valid/ndcg_20."""
     goal: Literal["maximize", "minimize"]
-    """Whether more or less of it is better."""
+    """maximize: more is better; minimize: less is."""
 
     @property
     def sign(self) -> int:
@@ -71,12 +71,12 @@ class Limits(Section):
     max_hours: float | None = Field(default=None, gt=0)
     """Hours for one run of the command."""
     max_minutes_per_trial: float | None = Field(default=None, gt=0)
-    """Minutes for one start of a trial, without those that it waits for what another trial computes; one that does not
-    report is ended with its worker (but not under --address inline)."""
+    """Minutes for one start of a trial, not counting those that it waits for another trial's result. A trial that does
+    not report is ended with its worker (but not under --address inline)."""
     max_failures_per_trial: int = Field(default=2, ge=0)
-    """How often a trial is started again after it failed."""
+    """Retries of a trial that failed."""
     max_failed_trials: int | None = Field(default=None, ge=0)
-    """Failed trials that a sweep may have, one more ends it; null: any number may fail."""
+    """Failed trials that a sweep may have. One more ends the sweep. null: any number may fail."""
 
 
 class Tracking(Section):
@@ -87,10 +87,10 @@ class Tracking(Section):
     experiment: str | None = Field(default=None, min_length=1)
     """MLflow experiment; default the trainable's name."""
     checkpoints: Literal["best", "last", "none"] = "best"
-    """What stays of trials that ended. best: newest checkpoint and best weights of the best trials; last: the newest
+    """Checkpoints kept of ended trials. best: newest checkpoint and best weights of the best trials; last: the newest
     checkpoint of every trial; none: nothing."""
     best_trials: int = Field(default=5, ge=1)
-    """checkpoints best: how many trials, over the whole sweep, are the best."""
+    """checkpoints best: number of best trials, over the whole sweep."""
 
 
 class Compare(Section):
@@ -118,9 +118,9 @@ class SweepFields(Section):
     ] = Field(validation_alias="metric", min_length=1)
     """The objective; a list of two or more: multi-objective."""
     method: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2", "qmc"] = "tpe"
-    """How new trials are proposed."""
+    """Search method that proposes new trials."""
     num_trials: int = Field(ge=1)
-    """Trials in all; infeasible points are not counted."""
+    """Trials in all, not counting infeasible points."""
     max_concurrent_trials: Annotated[
         int | None,
         Field(ge=1),
@@ -132,12 +132,12 @@ class SweepFields(Section):
         Field(discriminator="type"),
         BeforeValidator(with_type, json_schema_input_type=EarlyStopping | Literal[tuple(EARLY_STOPPINGS)]),
     ] = NoStopping()
-    """Which trials are stopped before their end."""
+    """Rule that stops trials before their end."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the search; training has its own parameter `seed`."""
     deterministic: bool = False
-    """Whether the same file and seed give the same trials, whatever the workers' timing: asked for in batches of
-    max_concurrent_trials, which must be a number then and is part of the sweep's identity."""
+    """true: the same file and seed give the same trials, whatever the workers' timing. Trials are asked for in batches
+    of max_concurrent_trials, which must then be a number and is part of the sweep's identity."""
     parameters: Annotated[dict[str, Parameter], SkipValidation, WithJsonSchema({"type": "object"})]
     """Dotted fields of the trainable's Config: a plain scalar, a choice (values) or a range (min, max)."""
     constraints: Annotated[
@@ -148,20 +148,20 @@ class SweepFields(Section):
     initial_points: Annotated[
         tuple[dict[str, Any], ...], BeforeValidator(_as_tuple, json_schema_input_type=list[dict[str, Any]])
     ] = ()
-    """Settings that are tried first, those added later before any other; parameters left out are drawn so that the
+    """Settings that are tried first, those added later before any other. Parameters left out are drawn such that the
     constraints hold."""
     compare: Compare | None = None
-    """Which settings stand for one method in the table of the finished sweep; may change between runs."""
+    """Cells of the finished sweep's table; may change between runs."""
     resources: Resources = Resources()
-    """What one trial asks of the cluster."""
+    """Resources of one trial."""
     limits: Limits = Limits()
-    """When a trial or the sweep ends early."""
+    """Limits that end a trial or the sweep early."""
     storage: str = Field(default_factory=lambda: os.environ.get("SWEEP_STORAGE") or "runs", min_length=1)
     """A folder or s3://bucket/prefix, shared by driver and workers; default $SWEEP_STORAGE, else runs."""
     study: str | None = Field(default=None, min_length=1)
     """URL of a database that holds the study; default a journal file, <storage>/<name>/study.journal."""
     tracking: Tracking = Tracking()
-    """Where MLflow keeps the runs."""
+    """The MLflow store and experiment of the runs, and the checkpoints that are kept."""
 
     @field_validator("study")
     @classmethod

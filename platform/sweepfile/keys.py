@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 _NAMES = {"integer": "whole number", "boolean": "true | false", "string": "text", "object": "mapping", "null": "null"}
 _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 _FORMS = {"Choice": "Of a choice", "Range": "Of a range"}
-"""What a parameter can be besides a constant."""
+"""Forms of a parameter besides a constant."""
 _TAKES_WIDTH = 32
 
 Row = tuple[str, str, str, str]
-"""Key, what it takes, default ("" where there is none), what it means."""
+"""Key, values that it takes, default ("" where there is none), meaning."""
 
 
 def rows() -> list[Row]:
@@ -53,7 +53,7 @@ def table() -> Table:
 
 
 def _inner(section: str, defs: Mapping[str, Any]) -> Iterator[Row]:
-    """A row per key of a section. Where `type` chooses among classes, the meaning of a key names the types with it."""
+    """One row per key of a section. Where `type` chooses among classes, the meaning names the types with the key."""
     classes = [defs[cls.__name__] for cls in sections().get(section, ())]
     for key in keys_of(section) if classes else ():
         having = [cls for cls in classes if key in cls["properties"]]

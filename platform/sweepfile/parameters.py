@@ -19,7 +19,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of `values` (scalars or lists); `when` holds what exists only under one of them, by value, then by name."""
+    """One of `values` (scalars or lists); `when` holds parameters that exist under one value only: value -> name."""
 
     values: tuple[Any, ...]
     when: Mapping[Any, Mapping[str, Parameter]] = field(default_factory=dict)
@@ -215,7 +215,7 @@ def ends(parameter: Parameter) -> tuple[Any, ...]:
 
 
 def clean(value: float, parameter: FloatRange) -> float:
-    """0.3, where steps of 0.1 come to 0.30000000000000004; inside the range."""
+    """Round 0.30000000000000004, the sum of steps of 0.1, to 0.3, and keep it inside the range."""
     if parameter.step is None:
         return value
     return min(max(float(f"{value:.12g}"), parameter.min), parameter.max)

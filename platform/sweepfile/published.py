@@ -1,4 +1,4 @@
-"""The numbers that a paper printed: one CSV line a cell of its table, which `compare.published` of a sweep file names.
+"""The numbers that a paper printed: the CSV file `compare.published` of a sweep file, one line per cell.
 
 Columns are parameters (`data.name`), metrics (`test/ndcg_20`, as a share of 1) and `note`. Where a method has no such
 parameter, or the paper no such number, the field is empty.
@@ -28,13 +28,13 @@ class Published:
     metrics: tuple[str, ...]
     """Names in the order of the file."""
     values: Mapping[Cell, Mapping[str, float]]
-    """Cell -> metric -> number, numbers that were not printed left out."""
+    """Cell -> metric -> number, without numbers that were not printed."""
     notes: Mapping[Cell, str]
-    """Cell -> what its line says under `note`, where it says something."""
+    """Cell -> text of the column `note`, where there is one."""
 
 
 def as_text(value: Any) -> str:
-    """A parameter's value as such a file writes it: `true`, `0.1`, `sasrec`, nothing for None."""
+    """A parameter's value as the CSV file writes it: `true`, `0.1`, `sasrec`, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, bool):

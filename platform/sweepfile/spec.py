@@ -1,6 +1,6 @@
 """A sweep file -> `SweepSpec`: frozen, checked, every problem at once (`file:line: path: rule, value; remedy`).
 
-What can be said from the file alone is said here; `check.py` holds it against the trainable.
+Problems that the file alone shows are found here; `space/check.py` checks the sweep against its trainable.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class SweepSpec(SweepFields):
         return self.max_concurrent_trials if self.deterministic else None
 
     def published(self) -> Published | None:
-        """The printed numbers that `compare` names, where it names some and they can be read."""
+        """The printed numbers of `compare.published`; None if there is no such file or it cannot be read."""
         if self.compare is None or self.compare.published is None:
             return None
         return read_published(self.path.parent / self.compare.published, self.compare.by, lambda text: None)
@@ -88,8 +88,8 @@ class SweepSpec(SweepFields):
 class Reading:
     """The reading of a file: the sweep, and every problem as (origin, `path: rule, but got value; remedy`).
 
-    Where a key could not be read, or not all that is below it, `spec` goes on without (`unread`), so that the rest can
-    be checked all the same; it is None where too little is left.
+    `unread` names keys that could not be read, or not wholly. `spec` goes on without these keys, so that the other keys
+    can be checked. It is None where too little is left.
     """
 
     spec: SweepSpec | None
@@ -169,7 +169,7 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading
 _STAND_INS: dict[str, Any] = {
     "name": "unread", "num_trials": 1, "metric": {"name": "valid/unread", "goal": "maximize"}, "parameters": {},
 }  # fmt: skip
-"""What takes the place of a required key that could not be read, until the other problems are told."""
+"""Values in place of required keys that could not be read, until the other problems are told."""
 
 
 def _validated(
@@ -205,7 +205,7 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
     if spec.deterministic and spec.max_concurrent_trials is None:
         problem(
             "deterministic",
-            "must have a number of trials that are asked for together, but got max_concurrent_trials auto; "
+            "must have a fixed number of trials per batch, but got max_concurrent_trials auto; "
             "write max_concurrent_trials: 4 or another number, the same on every machine",
         )
     ranges = [p for p in spec.parameters.values() if isinstance(p, IntRange | FloatRange)]

@@ -1,7 +1,7 @@
 """YAML text -> plain data and the line of every entry.
 
-YAML 1.2 scalars (`1e-3` is a number, `on` a string, `010` ten, `12:30` a string), no tags, no duplicate keys. PyYAML's
-own reading is that of YAML 1.1, keeps the last of two equal keys silently and builds Python objects from tags.
+YAML 1.2 scalars (`1e-3` is a number, `on` a string, `010` ten, `12:30` a string), no tags, no duplicate keys. PyYAML
+itself reads YAML 1.1, silently keeps the last of two equal keys and builds Python objects from tags.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Document:
 
 
 def read(text: str) -> Document:
-    """The plain data in `text`, with a line for every path; what cannot be read is in `problems`."""
+    """Read the plain data in `text`, with a line for every path; `problems` says what cannot be read."""
     document = Document()
     try:
         node = yaml.compose(text, Loader)

@@ -19,8 +19,8 @@ _SQLITE = "sqlite:///"
 class Destination:
     """The store and the name under which a sweep is tracked.
 
-    `uri` and `experiment` are MLflow's; `artifacts` is where a local store keeps files; `checkpoints` is best, last or
-    none.
+    `uri` and `experiment` are MLflow's. `artifacts` is the folder of a local store's files. `checkpoints` is best, last
+    or none.
     """
 
     uri: str
@@ -43,13 +43,13 @@ def destination_of(spec: SweepSpec, folder: Path) -> Destination:
 
 
 def make_database(uri: str, make: Callable[[str], object]) -> None:
-    """Make the SQLite file of `uri`, if it is one that is not there yet, aside, and rename it into place.
+    """Make the SQLite file of `uri` under another name and rename it into place, unless it exists.
 
-    MLflow makes its tables in steps and can never again open a file in which that was cut short.
+    MLflow makes its tables in steps. It can never again open a file in which a crash cut these steps short.
 
     Args:
         uri: MLflow's.
-        make: makes the tables in the database of the URI that it is given.
+        make: makes the tables in the database of the URI that it gets.
     """
     path = Path(uri.removeprefix(_SQLITE))
     if not uri.startswith(_SQLITE) or "?" in uri or path.exists():

@@ -52,4 +52,4 @@ def _remedy(error: Exception) -> str:
 
     if isinstance(error, MlflowException) and error.get_http_status_code() in (401, 403):
         return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of a user who may write"
-    return "mend that, sweep.log has all of it"
+    return "fix the cause, sweep.log has the details"

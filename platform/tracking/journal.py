@@ -1,8 +1,8 @@
-"""One trial's files in the storage: what it is, what it reported, how it ended. Written before anything relies on them.
+"""One trial's files in the storage: its values, reports and end. They are written before anything relies on them.
 
 <storage>/<sweep>/trials/<number>/
     trial.json       values and start, written when the trial starts
-    journal.jsonl    one line a report, on disk before the report is acknowledged (in a bucket: journal/)
+    journal.jsonl    one line per report, on disk before the report is acknowledged (in a bucket: journal/)
     attempts.json    how its starts went, once one of them failed
     end.json         state and reason, written when the trial ends
     shipped.json     how far the tracking server has it (shipper.py)
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrialFiles:
-    """The files of trial `number` of the sweep in `sweep_folder`; `notify` is told where they wait for room."""
+    """The files of trial `number` of the sweep in `sweep_folder`; `notify` is called while they wait for space."""
 
     def __init__(self, sweep_folder: Path, number: int, notify: Callable[[str], None] = logger.warning) -> None:
         self.number = number
@@ -42,7 +42,7 @@ class TrialFiles:
         self._count: int | None = None
 
     def begin(self, values: Mapping[str, Any]) -> None:
-        """Write what the trial is; a trial that is taken up keeps its first start. A dead driver's end is withdrawn."""
+        """Write the trial's values; a resumed trial keeps its first start. A dead driver's end is withdrawn."""
         if (self.folder / "end.json").exists():
             mirror.remove([self.folder / "end.json"])
         if not (self.folder / "trial.json").exists():
@@ -68,7 +68,7 @@ class TrialFiles:
         return [json.loads(line) for line in self._content().splitlines(keepends=True)[after:] if line.endswith(b"\n")]
 
     def end(self, end: TrialEnd, *, waits: bool = True) -> None:
-        """Write how the trial ended; unless it `waits` for room, a full disk is an OSError."""
+        """Write how the trial ended; unless it `waits` for free space, a full disk is an OSError."""
         self._write("end.json", end.to_json(), waits=waits)
 
     def read_end(self) -> TrialEnd | None:
@@ -93,7 +93,7 @@ class TrialFiles:
             return ""
 
     def bring(self, most_bytes: float) -> None:
-        """Have here what the worker wrote: its tags and its artifacts, but for those of more than `most_bytes`."""
+        """Download the tags and artifacts that the worker wrote, but for those of more than `most_bytes`."""
         mirror.pull_file(self.folder / "tags.json")
         mirror.pull(self.folder / "artifacts", most_bytes=most_bytes)
 
@@ -109,7 +109,7 @@ class TrialFiles:
         return b"".join(part.read_bytes() for part in segments.parts(self.folder))
 
     def _mend(self) -> int:
-        """Cut a last line that a crash tore, before more is written; returns how many there are."""
+        """Cut a last line that a crash tore, before more is written; returns the number of lines."""
         count = 0
         for part in segments.parts(self.folder):
             content = part.read_bytes()

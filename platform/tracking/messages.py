@@ -47,7 +47,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Changed:
-    """To the process: the trial has something new on disk."""
+    """To the process: the trial has news on disk."""
 
     number: int
 
@@ -69,7 +69,7 @@ class Notify:
 
 @dataclass(frozen=True)
 class Shipped:
-    """To the driver: the store has all that was new of the trial."""
+    """To the driver: the store has all news of the trial."""
 
     number: int
 
@@ -90,7 +90,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(line: bytes) -> Message | None:
-    """The message that `line` carries; None where its sender died before the whole line was out."""
+    """The message that `line` carries; None where its sender died before it wrote the whole line."""
     if not line.endswith(b"\n"):
         return None
     name, fields = json.loads(line)

@@ -1,7 +1,7 @@
-"""The runs of one sweep in MLflow: a parent, a child a trial; everything in them once, however often it is sent.
+"""The runs of one sweep in MLflow: a parent, one child per trial; each fact once, however often it is sent.
 
 The one connection to MLflow is made here. A metric is sent with the time at which it was journalled, so that
-the store knows it again; a run is found by its tags (`tags.py`).
+the store recognises it. A run is found by its tags (`tags.py`).
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Runs:
         return str(parent.info.run_id) if parent else None
 
     def ship(self, trial: TrialFiles) -> None:
-        """Send what is new of `trial`; its files and its end when it has ended."""
+        """Send the news of `trial`; when it has ended, its files and its end, too."""
         identity = trial.read("trial.json")
         if not identity:
             return
@@ -157,7 +157,7 @@ class Runs:
         self._client.set_terminated(self._parent, status=end.status)
 
     def _open(self, number: int, identity: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-        """The run of a trial, and the parameters that it still needs: those of a run that was left, too."""
+        """Find or create the run of a trial; returns it with the parameters that it still needs."""
         if number in self._opened:
             return self._runs[number], {}
         if number in self._runs:  # left by an earlier driver, or before an outage
@@ -173,7 +173,7 @@ class Runs:
         return self._runs[number], {name: str(value) for name, value in redact_values(identity["values"]).items()}
 
     def _send(self, number: int, run_id: str, request: dict[str, list[Any]]) -> None:
-        """Send a batch; what the store refuses for good is left out, said and noted as a tag of the run.
+        """Send a batch; values that the store refuses for good are left out, reported and noted as a tag of the run.
 
         Raises:
             MlflowException: the store does not take anything now.
@@ -190,7 +190,7 @@ class Runs:
             self._notify(f"MLflow refuses {shown} of trial {number}; what was reported stays in its journal")
 
     def _refusals(self, run_id: str, request: Mapping[str, list[Any]]) -> dict[str, str]:
-        """Send a batch, in halves where the store refuses it; the names that it refuses by themselves, and why."""
+        """Send a batch, in halves where the store refuses it; returns the names that it refuses alone, with reasons."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -227,7 +227,7 @@ class Runs:
                 logger.info("tracking: %s is gone and is not logged", file.path)
 
     def _forget(self, run_id: str, names: set[str]) -> None:
-        """Take files away again that were logged and are no longer kept on disk."""
+        """Delete logged files that are no longer kept on disk."""
         from mlflow.exceptions import MlflowException
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 

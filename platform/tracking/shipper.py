@@ -1,7 +1,7 @@
 """Ships a sweep's journals to MLflow: a parent run per sweep, a child run per trial.
 
-What is on disk decides what is sent, so an outage or a crash is caught up by whoever ships next, and nothing is sent
-twice: each batch carries the number of its last journal line as the metric `trial/reports`.
+The files on disk decide what is sent, so the next shipper catches up after an outage or a crash. Nothing is sent twice,
+as each batch carries the number of its last journal line as the metric `trial/reports`.
 
 ``python -m platform.tracking.shipper`` is a process that belongs to a driver (`tracker.py`). It reads messages from
 the driver, the first of which says what to ship, and answers by messages (`messages.py`). It ends when its driver does.
@@ -78,7 +78,7 @@ class Shipper:
         self._thread.start()
 
     def changed(self, trial: TrialFiles) -> None:
-        """A trial has something new on disk."""
+        """Note that a trial has news on disk."""
         with self._lock:
             self._dirty[trial.number] = trial
         self._wake.set()
@@ -125,10 +125,10 @@ class Shipper:
         self._lost = True
 
     def _try_once(self, finishing: bool, last: bool) -> Exception | None:
-        """Ship what is new; at the end, when all is there or there is no other try, end the parent run.
+        """Ship the news; at the end, when MLflow has all or no try is left, end the parent run.
 
         Returns:
-            What went wrong, whatever it is: the sweep goes on.
+            The error, if there was one: the sweep goes on.
         """
         try:
             failed = self._ship()
@@ -141,7 +141,7 @@ class Shipper:
             return error
 
     def _ship(self) -> Exception | None:
-        """Ship every trial that has something new; one that fails keeps others waiting only if the store is silent.
+        """Ship every trial that has news; a failing trial delays the others only if the store is unavailable.
 
         Returns:
             The last error of a trial.

@@ -14,7 +14,7 @@ NAME = "sweep.name"
 TRIAL = "sweep.trial"
 PARENT = "mlflow.parentRunId"
 REPORTS = "trial/reports"
-"""The metric that counts what a run has of its trial's journal."""
+"""The metric that counts the reports that a run has of its trial's journal."""
 
 _MOST = 50_000
 
@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 def find(client: Any, experiment: str, sweep_id: str) -> dict[int | None, Any]:
     """The runs of a sweep by trial number, its parent under None.
 
-    Of those made twice, as a request may be carried out after its answer was given up, the furthest is kept, the
-    others are deleted.
+    A request may be carried out after its answer was given up, which makes a run twice. The run that has most reports
+    is kept, the others are deleted.
     """
     furthest: dict[int | None, Any] = {}
     runs = _search(client, experiment, SWEEP, sweep_id)
@@ -40,9 +40,9 @@ def find(client: Any, experiment: str, sweep_id: str) -> dict[int | None, Any]:
 
 
 def adopt(client: Any, experiment: str, name: str, sweep_id: str, folder: Path) -> None:
-    """Give the id of the sweep in `folder` to the runs that it made when a sweep was known by its name alone.
+    """Tag runs from the time when a sweep was known by its name alone with the id of the sweep in `folder`.
 
-    Of the runs of that name, a trial's is the one that started in the millisecond that the trial's own file says.
+    A trial's run has this name and started in the millisecond that the trial's own file says.
     """
     started = {trial.number: trial.read("trial.json").get("started", 0) for trial in all_trials(folder)}
     if not started:

@@ -1,7 +1,8 @@
 """Tracks a sweep in MLflow by a process of its own, which takes neither the driver's time nor that of its trials.
 
-The process (`shipper.py`) is told the numbers of the trials that have something new on disk, and reads them itself. If
-it dies it is started again and told once more what it has not confirmed. Nothing here ever stops or holds up a sweep.
+The tracker sends the process (`shipper.py`) the numbers of trials with news on disk; the process reads the trials
+itself. If it dies, the tracker starts it again and resends unconfirmed numbers. Nothing here ever stops or delays a
+sweep.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Tracker:
         self._thread.start()
 
     def changed(self, trial: TrialFiles) -> None:
-        """A trial has something new on disk."""
+        """Note that a trial has news on disk."""
         with self._lock:
             if self._ready and trial.number not in self._unconfirmed:
                 self._send(trial.number)
@@ -115,7 +116,7 @@ class Tracker:
         return bool(self._finished)
 
     def close(self) -> None:
-        """End the process, whatever it does; what it has not shipped is shipped by the next driver."""
+        """End the process, whatever it does; the next driver ships the rest."""
         self._closed.set()
         with self._lock:
             if self._process:
@@ -125,7 +126,7 @@ class Tracker:
             self._thread.join()  # its line is at its end now
 
     def _run(self) -> None:
-        """Have a process that ships, and hear what it says, until all is done."""
+        """Keep a process that ships, and read its messages, until all is done."""
         pause = _PAUSE_S
         while True:
             try:
@@ -144,7 +145,7 @@ class Tracker:
             self._closed.wait(pause)
 
     def _begin(self) -> None:
-        """Start a process, and tell it everything that none has confirmed.
+        """Start a process, and send it all trials that no process has confirmed.
 
         Raises:
             OSError: there is no process to be had.
@@ -184,7 +185,7 @@ class Tracker:
                 self._process = None
 
     def _read_messages(self) -> None:
-        """Take what the process says until it ends."""
+        """Read the messages of the process until it ends."""
         process = self._process
         if process is None or process.stdout is None:  # closed meanwhile
             return
@@ -207,7 +208,7 @@ class Tracker:
                 self._send(number)
 
     def _send(self, number: int, patience_s: float = 0.0) -> None:
-        """Tell a process that is ready of a trial."""
+        """Send a trial's number to a process that is ready."""
         self._unsent.discard(number)
         self._unconfirmed.add(number)
         self._write(Changed(number), patience_s)
@@ -218,7 +219,7 @@ class Tracker:
         self._write(Finish(self._end, left), left)
 
     def _write(self, message: Message, patience_s: float = 0.0) -> None:
-        """Write a line to the process if there is one; one that does not read it is ended, for another to be told."""
+        """Write a line to the process if there is one; a process that does not read it is ended and replaced."""
         process = self._process
         if process is None or process.poll() is not None:
             return

@@ -1,9 +1,9 @@
-"""What an adapter costs beside plain ID embeddings (the paper's Table 5): training and ranking time, parameters.
+"""The cost of each adapter beside plain ID embeddings (the paper's Table 5): training and ranking time, parameters.
 
     SWEEP_DATA=data python -m tests.benchmarks.adapters
 
-Every adapter trains a few epochs on the same rows, SASRec of width 128, one thread; rounds are interleaved so that a
-busy machine slows all alike, and the median round counts. Ratios are against `none` on the same data set.
+Every adapter trains a few epochs on the same rows, SASRec of width 128, one thread. Rounds are interleaved so that a
+busy machine slows all alike. The median round counts. Ratios are against `none` on the same data set.
 With `--wide`, SpecTran also reads random vectors of 4,096 columns, the width of a LLaMA3-8B.
 """
 

@@ -1,12 +1,12 @@
-"""What HatLLM's masks, a trial's start and the head cost, each beside its peer in the same run.
+"""The cost of HatLLM's masks, a trial's start and the head, each beside its peer in the same run.
 
     python -m tests.benchmarks.hatllm
 
-* an optimiser step with a mask a layer ÷ one without masks, the same model, rows and engine, steps interleaved;
+* an optimiser step with one mask per layer ÷ one without masks, the same model, rows and engine, steps interleaved;
 * a second trial's start on a warm worker (to its first report: one step, a few rows ranked) ÷ the first one's;
 * memory that the head's loss takes beside its table, over the number of items ÷ the same for the fewest;
-* with CUDA: tokens a second and model FLOPs utilisation of Llama 3.2 1B and 3B with random weights in bf16, with masks
-  (PyTorch's kernel, and FlexAttention's block masks) and without.
+* with CUDA: tokens per second and model FLOPs utilisation of Llama 3.2 1B and 3B with random weights in bf16, with
+  masks (PyTorch's kernel, and FlexAttention's block masks) and without.
 
 Exits with 1 where a bound does not hold.
 """

@@ -1,9 +1,9 @@
-"""What PAD's alignment costs beside one table of distances of the same vectors: `torch.cdist` of all rows with all.
+"""The cost of PAD's alignment beside one table of distances of the same vectors: `torch.cdist` of all rows with all.
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.mmd
 
-672 rows a side, what a batch of 16 users has in the released code (16 · 21 positions · positive and negative). Rounds
-are interleaved so that a busy machine slows all alike; the quickest counts. `value` runs without gradients, `step` with
+672 rows per side, as for a batch of 16 users in the released code (16 · 21 positions · positive and negative). Rounds
+are interleaved so that a busy machine slows all alike. The quickest counts. `value` runs without gradients, `step` with
 those of both sides. Laplacian's peer is the L1 table, everyone else's the Euclidean one.
 """
 

@@ -1,6 +1,6 @@
-"""What outages of MLflow cost a sweep, and whether anything is lost or double: `python tests/benchmarks/outages.py`.
+"""The cost of MLflow's outages to a sweep, and what is lost or double: `python tests/benchmarks/outages.py`.
 
-A sweep on Ray, tracked by a real server on PostgreSQL; it is frozen, loses its database and is killed, 20 s each.
+A sweep on Ray, tracked by a real server on PostgreSQL. It is frozen, loses its database and is killed, 20 s each.
 """
 
 import argparse

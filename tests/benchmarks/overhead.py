@@ -1,10 +1,10 @@
-"""What a trial costs beyond its own work: this platform against Ray Tune's stock glue, in one run.
+"""The cost of a trial beyond its own work: this platform against Ray Tune's stock glue, in one run.
 
     python tests/benchmarks/overhead.py [--trials 60] [--reports 5]
 
 Both sides run the same trainable (it imports torch and reports) under TPE on two CPUs, tracked in MLflow on SQLite:
 ours as `platform.sweep` does, the peer as `tune.Tuner` + `OptunaSearch` + `MLflowLoggerCallback` with their defaults.
-Seconds are those between a started Ray and the last trial's run being in MLflow.
+Seconds run from a started Ray to the last trial's run in MLflow.
 """
 
 import argparse

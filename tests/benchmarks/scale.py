@@ -1,15 +1,17 @@
-"""How the cost of a trial grows with the trials there are: many short trials on many raylets, or in one process.
+"""The growth of a trial's cost with the number of trials: many short ones on many raylets, or in one process.
 
     python tests/benchmarks/scale.py [--trials 2000] [--nodes 8] [--gpus 64]
     python tests/benchmarks/scale.py --inline [--trials 20000]
     python tests/benchmarks/scale.py --ask
 
 Trials of three reports by TPE, tracked in MLflow on SQLite. The nodes are real raylets of this machine; their GPUs are
-a custom resource that each trial takes one of, so that as many trials run at once. The trainable only reports, hence
-what is measured is the driver (and, on few cores, the workers beside it). Printed: trials a second over the hundred
-trials before the 200th, half of all and the last, and ratios of them; what the driver's memory grows by in a thousand
-trials; which share of the driver's time Optuna takes; the CPU time of the process that ships to MLflow over that of the
-driver; how long it still ships when the last trial has ended.
+a custom resource that each trial takes one of, so that as many trials run at once. The trainable only reports. Hence
+the benchmark measures the driver (and, on few cores, the workers beside it). It prints:
+
+* trials per second over the hundred trials before the 200th, half of all and the last, and ratios of them;
+* growth of the driver's memory per thousand trials, and Optuna's share of the driver's time;
+* CPU time of the process that ships to MLflow over that of the driver, and its time after the last trial's end.
+
 `--ask` times one proposal alone, with 200, 2,000 and 20,000 finished trials in a study in memory.
 """
 

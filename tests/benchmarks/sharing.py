@@ -1,10 +1,10 @@
-"""What trials side by side share and cost each other: memory-mapped data once, math threads by CPU share.
+"""The memory that trials side by side share, and their cost to each other: data once, math threads by CPU share.
 
     SWEEP_DATA=... python tests/benchmarks/sharing.py [--data amazon-office-2014] [--text <file beside it>.npy]
     python tests/benchmarks/sharing.py --items 22948 --width 4096      # Clothing's size, random vectors, memory alone
 
 Prints the memory of data, text vectors and their spectrum in 8 processes (PSS: a page that n processes map counts
-1/n), and the training rows a second of two 1-CPU trials at once against one alone, on two cores.
+1/n), and the training rows per second of two 1-CPU trials at once against one alone, on two cores.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def together(target: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
 
 
 def _answer(results: Any, processes: list[Any]) -> Any:
-    """What one of the processes put; where one has died, which leaves the others waiting, all end."""
+    """Return the next result of the processes; end all if one has died, as the others would wait for it."""
     while True:
         try:
             return results.get(timeout=1)

@@ -1,13 +1,13 @@
-"""What a sweep saves where trials share a phase: 12 values of PAD's gamma, with one stages folder and with one a trial.
+"""The savings where trials share a phase: 12 values of PAD's gamma, with one stages folder and with one per trial.
 
     python -m tests.benchmarks.stages data.name=... data.text=... backbone.blocks=2 [--workers 2]
 
 Each side runs the same trials in the same order on as many worker processes, which have loaded their imports before
-the clock starts; sharing goes first, so that a warm page cache is to the other's advantage. A phase is a stage that
-keeps its partial work, and phase 1 the first of them that a trial asks for; the seconds of a phase are those inside
-its function, and of the last phase those that its training reports as `trial/seconds`. The ideal is what these
-seconds alone would take: the phases that all trials need, one after the other, then what each trial has to itself,
-laid on the workers in the order of the trials. Exits with 1 where a bound does not hold.
+the clock starts. Sharing goes first, so that a warm page cache is to the other side's advantage. A phase is a stage
+that keeps its partial work. Phase 1 is the first that a trial asks for. The seconds of a phase are those inside its
+function, and of the last phase those that its training reports as `trial/seconds`. The ideal sums these seconds
+alone: the phases that all trials need, one after the other, then each trial's own, laid on the workers in order.
+Exits with 1 where a bound does not hold.
 """
 
 import argparse
@@ -57,7 +57,7 @@ class Asked:
 
 @dataclass
 class Ran:
-    """What a worker says of one trial."""
+    """A worker's record of one trial."""
 
     number: int
     seconds: float = 0.0

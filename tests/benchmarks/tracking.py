@@ -1,12 +1,12 @@
-"""What tracking costs a sweep: 8 trials of 200 reports of 25 metrics, 20 ms of work each, two at once on Ray.
+"""The cost of tracking to a sweep: 8 trials of 200 reports of 25 metrics, 20 ms of work each, two at once on Ray.
 
     python tests/benchmarks/tracking.py [--trials 8] [--reports 200] [--work 0.02] [--repeats 3] [--inline]
 
 Each side runs with and without MLflow (SQLite, its tables made before), in turn, each run in a process of its own.
-Seconds are those between a started Ray and the last trial's end; what is left to send then is shown apart. The ratio is
-that of the shortest runs; beside it stands the median of the ratios within each repeat, which says more on a machine
-that others use. CPU seconds are those of the driver, and of the process that ships, to its end. The peer is Ray Tune
-with its `MLflowLoggerCallback`. With `--inline` our trials run in turn in the driver, without Ray or a peer.
+Seconds run from a started Ray to the last trial's end. The time to send the rest is shown apart. The ratio is that of
+the shortest runs. Beside it stands the median of the ratios within each repeat, which says more on a busy machine. CPU
+seconds are those of the driver, and of the process that ships, to its end. The peer is Ray Tune with
+its `MLflowLoggerCallback`. With `--inline` our trials run in turn in the driver, without Ray or a peer.
 """
 
 import argparse

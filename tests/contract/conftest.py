@@ -1,4 +1,4 @@
-"""What contract tests share: Ray on this machine."""
+"""Fixture of the contract tests: Ray on this machine."""
 
 from collections.abc import Iterator
 

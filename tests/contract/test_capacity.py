@@ -1,4 +1,4 @@
-"""What a trial takes and how many fit, on the Ray of this machine."""
+"""Resources of a trial and the number that fits, on the Ray of this machine."""
 
 import pytest
 

@@ -48,7 +48,7 @@ def is_question(docstring: str) -> bool:
 
 
 def twins(text: str) -> list[str]:
-    """Find `a X a Y`, which stands for `one X per Y`."""
+    """Find rates without `per`, such as a mask where `one` and `per layer` are meant."""
     return re.findall(r"\ban? [\w-]+ an? [\w-]+", " ".join(text.split()))
 
 

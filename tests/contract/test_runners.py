@@ -93,7 +93,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 
 class Outcome:
-    """What became of one trial."""
+    """The end of one trial."""
 
     def __init__(self, here: SimpleNamespace, number: int) -> None:
         self.number = number

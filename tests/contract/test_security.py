@@ -20,7 +20,7 @@ OPEN_TO_ALL = re.compile(r"""--host[ ="',]+0\.0\.0\.0|\(["']0\.0\.0\.0["']|dashb
 
 
 def unsafe(source: str) -> Iterator[str]:
-    """What in ``source`` would run data: (line: what)."""
+    """Find code in ``source`` that could run data, as `line: code`."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)]

@@ -189,7 +189,7 @@ def test_those_who_wait_for_a_result_are_told_which_trial_computes_it(make, tmp_
 
 @stage(version=1)
 def told(number, folder, status):
-    """Who computes this, as those who wait read it."""
+    """The text that names the computing trial to those that wait."""
     (note,) = folder.glob("told-*.owner")
     return {"owner": np.frombuffer(note.read_bytes(), np.uint8)}
 

@@ -1,4 +1,4 @@
-"""What the driver's tests share: a sweep file, a study, a ledger; a store, a server, a line to cut, a sweep to ship."""
+"""Fixtures of the driver's tests: sweep file, study, ledger, store, server, a line to cut, a sweep to ship."""
 
 import threading
 import time

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def python(*arguments: str, path: tuple[Path, ...] = (ROOT,), cwd: Path | None = None) -> str:
-    """What a fresh interpreter prints, with `path` first on its `sys.path`."""
+    """Return the output of a fresh interpreter with `path` first on its `sys.path`."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
     done = subprocess.run(
         [sys.executable, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=120

@@ -1,4 +1,4 @@
-"""What tells one run of a sweep from another."""
+"""Provenance tags of one run of a sweep."""
 
 import importlib.metadata
 import subprocess

@@ -141,7 +141,7 @@ def test_every_cell_of_pads_tables_and_figures_has_the_same_number_of_trials(fil
     ],
 )
 def test_trials_share_the_phases_that_a_file_says_they_share(file, pretrainings, alignments):
-    """What a phase reads is the trainable's to say, and takes torch; figure 4 by its settings, on each data set."""
+    """The trainable says what a phase reads, which needs torch; figure 4 by its settings, on each data set."""
     points = json.dumps([point | {"data.name": "synthetic"} for point in space_of(load(SWEEPS / file)).grid()])
     told = subprocess.run(
         [sys.executable, "-c", SHARED], input=points, cwd=SWEEPS.parent, capture_output=True, text=True

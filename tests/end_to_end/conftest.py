@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: the command in a process of its own, its end, a store to start from, a database."""
+"""Fixtures of the end-to-end tests: the command in a process of its own, its end, a store, a database."""
 
 import os
 import shutil

@@ -119,7 +119,7 @@ def _wait_for(driver: subprocess.Popen[str], store: Bucket, reports: int) -> Non
 
 
 def _expect_runs(folder: Path, lines: dict[int, list[dict]]) -> None:
-    """MLflow has a run a trial, ended, with each reported step once, and the artifacts."""
+    """Check that MLflow has one ended run per trial, with each reported step once, and the artifacts."""
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")

@@ -29,7 +29,7 @@ def wait_for_reports(process: subprocess.Popen[str], folder: Path, count: int) -
 
 
 class Store:
-    """What MLflow has of the sweep."""
+    """The runs of the sweep in MLflow."""
 
     def __init__(self, storage: Path) -> None:
         from mlflow import MlflowClient

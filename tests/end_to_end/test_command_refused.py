@@ -1,4 +1,4 @@
-"""What `python -m platform.sweep` refuses before a trial starts, with its exit code and what it says."""
+"""Sweeps that `python -m platform.sweep` refuses before a trial starts: exit code and message."""
 
 import pytest
 

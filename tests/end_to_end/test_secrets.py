@@ -18,7 +18,7 @@ limits: {max_failures_per_trial: 0}
 """
 SECRETS = ("hf_in_the_environment", "in-the-tracking-uri", "in-the-url", "key-of-file-1", "set-by-hand-1")
 OWN = {"sweep.yaml", "trial.json", "study.journal"}
-"""What a sweep needs to carry on, in its own folder: the user's file and the parameters."""
+"""Files in a sweep's own folder that resuming needs: the user's file and the parameters."""
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the parts of a PAD trial work on, for tests of single parts."""
+"""Inputs of a PAD trial's parts, for tests of single parts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What every causal backbone must do: see no padding and nothing later, and read one position as it reads all."""
+"""Rules for every causal backbone: see no padding and nothing later, and read one position as all."""
 
 import math
 from collections.abc import Callable, Iterable

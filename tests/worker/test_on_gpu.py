@@ -1,4 +1,4 @@
-"""What only a GPU can show: all three trainables train there as on a CPU, DeepSpeed in every stage, block masks."""
+"""Checks that need a GPU: all three trainables train as on a CPU, DeepSpeed in every stage, block masks."""
 
 import tempfile
 from pathlib import Path

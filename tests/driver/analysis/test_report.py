@@ -1,4 +1,4 @@
-"""What a person reads: plain lines, the live line, the result."""
+"""Output for a person: plain lines, the live line, the result."""
 
 import io
 from types import SimpleNamespace

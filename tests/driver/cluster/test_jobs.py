@@ -21,7 +21,7 @@ class JobServer:
 
     def __init__(self) -> None:
         self.silent = 0
-        """How many of the next requests on jobs are not answered."""
+        """Number of next requests on jobs without an answer."""
         self.cut: int | None = None
         """After how many characters the next log that is followed breaks off."""
         self.status = "RUNNING"

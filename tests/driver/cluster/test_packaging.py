@@ -1,4 +1,4 @@
-"""What of a working tree is sent to a cluster."""
+"""Files of a working tree that are sent to a cluster."""
 
 import subprocess
 import zipfile

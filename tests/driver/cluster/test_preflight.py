@@ -1,4 +1,4 @@
-"""What cannot work on a cluster is said before anything is sent."""
+"""Problems on a cluster are found before anything is sent."""
 
 import importlib.metadata
 import sys

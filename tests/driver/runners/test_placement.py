@@ -1,4 +1,4 @@
-"""How many trials fit on which nodes, there or to be added, and what stays idle."""
+"""Trials per node, existing or to be added, and the resources that stay idle."""
 
 import functools
 import itertools

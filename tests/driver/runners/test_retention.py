@@ -1,4 +1,4 @@
-"""Which checkpoints are on the disk once trials have ended."""
+"""Retention: the checkpoints on disk once trials have ended."""
 
 from collections.abc import Callable
 from pathlib import Path

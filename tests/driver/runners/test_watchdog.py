@@ -1,4 +1,4 @@
-"""Whether the head of Ray is gone: told once, after patience, and never while it answers."""
+"""The loss of Ray's head is reported once, after patience, and never while the head answers."""
 
 import socket
 import threading

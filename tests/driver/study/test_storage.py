@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file that crashes tear, or a database that several sweeps share."""
+"""The storage of a study: a journal file that crashes tear, or a database that several sweeps share."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ def finish_one(study: Study) -> None:
 def test_a_study_of_somebody_else_under_the_same_name_is_refused(sweep, opened, tmp_path):
     url = f"sqlite:///{tmp_path}/study.db"
     optuna.create_study(storage=url, study_name="curve", direction="maximize").ask()
-    with pytest.raises(InvalidSweep, match=r"must be new or a sweep's own, but 'curve' there has trials of somebody"):
+    with pytest.raises(InvalidSweep, match=r"must be new or a sweep's own, but 'curve' there has trials of another"):
         opened(sweep(f"study={url}"))
 
 

@@ -86,7 +86,7 @@ def test_there_are_a_hundred() -> None:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was called of what could do harm."""
+    """The calls of functions that could do harm."""
     called: list[str] = []
     for module, name in ((builtins, "eval"), (builtins, "exec"), (builtins, "open"), (os, "system")):
         monkeypatch.setattr(module, name, lambda *args, name=name, **words: called.append(name))

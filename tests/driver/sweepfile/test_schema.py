@@ -93,7 +93,7 @@ def test_what_the_schema_refuses_does_not_load(tmp_path: Path, change: dict[str,
 
 
 def agree(folder: Path, data: dict[str, Any]) -> tuple[bool, bool]:
-    """Whether `load` takes a file, and whether the schema does."""
+    """Validate a file by `load` and by the schema, True for each that accepts it."""
     import json
 
     path = folder / "s.yaml"

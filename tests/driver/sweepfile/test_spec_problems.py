@@ -125,7 +125,7 @@ def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, o
         ("limits", "deterministic: yes",
          "19: deterministic: must be true or false, but got 'yes'; write true or false"),
         ("limits", "deterministic: true",
-         "19: deterministic: must have a number of trials that are asked for together, but got max_concurrent_trials "
+         "19: deterministic: must have a fixed number of trials per batch, but got max_concurrent_trials "
          "auto; write max_concurrent_trials: 4 or another number, the same on every machine"),
         ("limits", "seed: -1", "19: seed: must be at least 0, but got -1; raise it"),
         ("limits", "max_concurrent_trials: 0", "19: max_concurrent_trials: must be at least 1, but got 0; raise it"),

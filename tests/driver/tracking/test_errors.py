@@ -1,4 +1,4 @@
-"""What a user is told of an error of the store: that it does not answer where that is so, else the error itself."""
+"""A user's message for an error of the store: no answer where that is the cause, else the error itself."""
 
 import importlib
 import shutil
@@ -14,7 +14,7 @@ from platform.tracking.messages import ParentEnd
 
 
 def refused(here, uri: str) -> str:
-    """What is said of a sweep that the store at `uri` does not take."""
+    """The message for a sweep that the store at `uri` refuses."""
     shipper = here.started(uri=uri)
     shipper.changed(here.trial(0))
     assert not shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
@@ -64,7 +64,7 @@ def test_a_package_that_is_missing_is_named():
 def test_an_error_of_our_own_is_told_by_its_first_line_and_no_secret(monkeypatch):
     monkeypatch.setenv("HUB_TOKEN", "hf_0123456789")
     said = errors.user_message(TypeError("no hf_0123456789 here\nnor there"))
-    assert said == "refuses (no *** here); mend that, sweep.log has all of it"
+    assert said == "refuses (no *** here); fix the cause, sweep.log has the details"
     assert errors.user_message(TypeError()).startswith("refuses (TypeError); ")
 
 

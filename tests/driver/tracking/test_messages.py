@@ -1,4 +1,4 @@
-"""What driver and shipper say to each other arrives as it was sent, or not at all."""
+"""Messages of driver and shipper arrive as they were sent, or not at all."""
 
 from pathlib import Path
 

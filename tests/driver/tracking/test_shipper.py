@@ -1,4 +1,4 @@
-"""MLflow, for real: a SQLite store and a server on the loopback; a parent run, a child a trial, each report once."""
+"""MLflow, for real: a SQLite store and a server on the loopback, with each report once in its trial's child run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the store does not take, or has twice, or must never see: all else is there, and once."""
+"""Data that the store refuses, has twice or must never see: all else is there, and once."""
 
 import sqlite3
 import threading
@@ -50,7 +50,7 @@ def test_a_trial_that_cannot_be_shipped_keeps_neither_the_others_nor_the_end_wai
     assert not shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
     (said,) = here.said
     assert said.startswith(f"MLflow at {here.uri} refuses (")
-    assert said.endswith("); mend that, sweep.log has all of it; the sweep goes on and ships later")
+    assert said.endswith("); fix the cause, sweep.log has the details; the sweep goes on and ships later")
     parent, children = here.runs()
     assert (parent.info.status, children[1].info.status) == ("FINISHED", "FINISHED")
     assert here.history(1, "valid/ndcg_10") == [(1, 0.5), (2, 0.5)]

@@ -23,7 +23,7 @@ class Curved:
 
     name: Literal["curved"] = "curved"
     bend: Annotated[int, between(1, 5)] = 2
-    """How much it bends, in steps."""
+    """The bend, in steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +57,19 @@ class Config:
         "hang",
         "deaf",
     ] = "nothing"
-    """What goes wrong at the third report."""
+    """The fault at the third report."""
     divisible: bool = False
-    """Whether half a micro-batch leaves the loss as it is; there is then enough memory for it."""
+    """True if half a micro-batch keeps the loss and fits in memory."""
     witness: bool = False
-    """Whether it looks for each report in its journal as soon as it was reported, and fails where it is not there."""
+    """True if it looks for each report in its journal at once, and fails if the report is not there."""
     checkpoints: bool = True
-    """Whether each step is saved."""
+    """True if each step is saved."""
     log_work: bool = False
-    """Whether each step that is computed is noted in `work.log`, however often."""
+    """True if each computed step is noted in `work.log`, however often."""
     load_torch: bool = False
-    """Whether torch is imported, as a real trial does."""
+    """True if torch is imported, as by a real trial."""
 
 
 def micro_batches(config: Config) -> bool:
-    """Whether a batch may be taken in parts."""
+    """Return True if a batch may be taken in parts."""
     return config.divisible

@@ -20,4 +20,4 @@ class Config:
     stages: tuple[int, ...] = (-1,)
     """Trainings one after the other, each a phase where there are several: under ZeRO of a stage; -1: without it."""
     wrong: Literal["nothing", "kill", "kill_once", "exception", "memory", "hang", "hang_once", "children"] = "nothing"
-    """What goes wrong in the last rank at step 3, in the middle of a step."""
+    """The fault of the last rank in the middle of step 3."""

@@ -7,7 +7,7 @@ METRICS = ("valid/ndcg_10",)
 
 @dataclass(frozen=True, kw_only=True)
 class Hub:
-    """Where it logs in."""
+    """The hub that it logs in to."""
 
     name: str = "hub"
     api_key: str = ""
@@ -21,4 +21,4 @@ class Config:
     seed: int = 0
     hub: Hub = Hub()
     text: str = ""
-    """What it says where it fails; nothing where it does not."""
+    """The text of its failure; empty: it does not fail."""

@@ -14,7 +14,7 @@ class Config:
 
     seed: int = 0
     x: Annotated[float, between(0, 1)] = 0.5
-    """What is reported."""
+    """The reported value."""
     steps: Annotated[int, at_least(1)] = 200
     """Reports of 25 metrics each."""
     work: Annotated[float, at_least(0)] = 0.02

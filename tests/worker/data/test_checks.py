@@ -1,4 +1,4 @@
-"""What is found wrong with a data set before anything starts."""
+"""Problems of a data set that are found before anything starts."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What evaluates: the fingerprint of the rows, and drawing some of them."""
+"""Rows of an evaluation: their fingerprint, and drawing some of them."""
 
 import dataclasses
 from collections.abc import Callable

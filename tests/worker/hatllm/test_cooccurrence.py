@@ -1,4 +1,4 @@
-"""How often pairs of tokens meet in training rows, against a count pair by pair."""
+"""Counts of token pairs in training rows, against a count pair by pair."""
 
 from collections import Counter
 from itertools import combinations

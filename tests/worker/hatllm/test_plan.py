@@ -1,4 +1,4 @@
-"""Which mask each layer has."""
+"""The mask of each layer."""
 
 import itertools
 from typing import get_args

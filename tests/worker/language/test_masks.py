@@ -33,7 +33,7 @@ def spans_of(rows, length):
 
 
 def equation(kind, tokens, j, k):
-    """Whether the sum of the equations' two matrices is 0 at (j, k), token by token as printed."""
+    """Return True if the equations' two matrices sum to 0 at (j, k), token by token as printed."""
 
     def F(x):  # noqa: N802
         return tokens[x] is not None and tokens[x][0] > 0

@@ -1,4 +1,4 @@
-"""What a SMALL_PAD trial leaves beside its ranks: tables that are right, only those that the method has, by seed."""
+"""Artifacts of a SMALL_PAD trial beside its ranks: correct tables, only those that the method has, by seed."""
 
 import csv
 from dataclasses import replace

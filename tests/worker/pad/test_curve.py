@@ -1,4 +1,4 @@
-"""What a phase reports is written down, carried on after a death, and replayed to trials that only load it."""
+"""Reports of a phase are stored, resumed after a crash, and replayed to trials that only load the phase."""
 
 from pathlib import Path
 

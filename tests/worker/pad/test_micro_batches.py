@@ -1,4 +1,4 @@
-"""Where PAD says that a batch may be trained in parts, the parts add up to the batch."""
+"""Parts of a batch add up to the batch where PAD allows training in parts."""
 
 from pathlib import Path
 from typing import Any

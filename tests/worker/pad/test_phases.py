@@ -71,7 +71,7 @@ IN_PHASE_2 = {
     *(f"align.{name}" for name in PHASE),
     *(f"method.{name}" for name in ("arm", "gamma", "kernel", "bandwidths", "mmd_rows")),
 }
-"""What the phases read by the paper and the code: said here once more, so that a field that is forgotten is missed."""
+"""Fields that the phases read by the paper and the code, listed here again to find a forgotten field."""
 
 
 def test_each_key_changes_with_every_field_that_its_phase_reads_and_with_no_other() -> None:

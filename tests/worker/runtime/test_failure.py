@@ -25,7 +25,7 @@ def wrapped(cause: BaseException) -> Exception:
 
 
 def allocation() -> RuntimeError:
-    """What torch says where the host has no such memory."""
+    """Torch's error where the host has not that much memory."""
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**58, dtype=torch.uint8)
     return caught.value

@@ -45,7 +45,7 @@ def no_rank_is_left() -> bool:
 
 
 def gone(pid: int, within: float = 10) -> bool:
-    """Whether no process of that number runs (one that only waits to be collected does not)."""
+    """Return True if no process `pid` runs; a zombie does not count as running."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         try:

@@ -1,4 +1,4 @@
-"""What Ray calls: each trial that does not come to its end says why, in its last word to the driver."""
+"""Functions that Ray calls: each unfinished trial says why in its last message to the driver."""
 
 from collections.abc import Callable
 from dataclasses import replace

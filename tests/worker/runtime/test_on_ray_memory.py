@@ -1,4 +1,4 @@
-"""What a trial's thread freed goes back to the system."""
+"""Memory that a trial's thread freed goes back to the system."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""What a step predicts and against which negatives: every position of a history, and BCE over plain dot products."""
+"""Targets and negatives of a step: every position of a history, and BCE over plain dot products."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How exactly matrices are multiplied: inside as asked, outside as before."""
+"""Precision of matrix products: inside as asked, outside as before."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Where SpecTran says that a batch may be trained in parts, the parts add up to the batch; elsewhere they do not."""
+"""Parts of a batch add up to the batch where SpecTran allows training in parts, and nowhere else."""
 
 from pathlib import Path
 from typing import Any

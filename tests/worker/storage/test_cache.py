@@ -1,4 +1,4 @@
-"""What a node keeps of a bucket: brought once, bounded, never taken from who uses it."""
+"""A node's cache of a bucket: each file fetched once, bounded, never evicted while in use."""
 
 import gc
 import os

@@ -24,7 +24,7 @@ def state(step: int) -> dict[str, Any]:
 
 
 def is_whole(loaded: dict[str, Any] | None, step: int) -> bool:
-    """Whether it is what was saved at ``step``, to the last number."""
+    """Return True if ``loaded`` equals the checkpoint saved at ``step``, to the last number."""
     expected = state(step)
     return (
         loaded is not None

@@ -76,7 +76,7 @@ def computed(place: Path) -> int:
 
 
 def said(place: Path, start: str) -> list[str]:
-    """What node `second` was told that starts so."""
+    """Messages to node `second` that begin with `start`."""
     path = place / "said-second"
     return [line for line in path.read_text().splitlines() if line.startswith(start)] if path.exists() else []
 

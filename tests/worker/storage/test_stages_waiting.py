@@ -1,4 +1,4 @@
-"""Who waits for a shared result: told whom it waits for, takes over from the dead, computes nothing a second time."""
+"""Trials that wait for a shared result know its computing trial, replace a dead one, compute nothing twice."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from trainables.storage.stages import MANIFEST, Stages, stage, stage_key
 from trainables.trial import LocalTrial, TrialStopped
 
 TOTAL, HELD = 5, 3
-"""How many steps there are, and the step before which whoever computes waits for the file `go`."""
+"""Number of steps, and the step before which the computing trial waits for the file `go`."""
 
 fork = multiprocessing.get_context("fork")
 
@@ -61,7 +61,7 @@ def hold(place: Path) -> Callable[[int], None]:
 
 
 def ask(place: Path, number: int, act: Callable[[int], None] | None = None) -> list[int]:
-    """What trial `number` does: ask for the result, with everything said kept in `said.<number>`."""
+    """Ask for the result as trial `number`, with every message kept in `said.<number>`."""
     trial = LocalTrial(place / str(number), number=number, stages=Stages(place / "stages"))
 
     def status(text: str) -> None:
@@ -78,7 +78,7 @@ def ask(place: Path, number: int, act: Callable[[int], None] | None = None) -> l
 
 
 def said(place: Path, number: int) -> list[str]:
-    """What trial `number` was told, each sentence once while it lasts."""
+    """Messages to trial `number`, each sentence once while it lasts."""
     lines = events(place / str(number))
     return [line for line, before in zip(lines, [None, *lines], strict=False) if line != before]
 
