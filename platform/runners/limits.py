@@ -57,7 +57,7 @@ class Watch:
         return None
 
     def silent(self, running: Iterable[RunningTrial], unplaced: Container[int]) -> list[tuple[RunningTrial, str]]:
-        """Trials that are over a limit and do not report, with the limit of each; looks once a second.
+        """Trials that are over a limit and do not report, with the limit of each; checked once per second.
 
         Args:
             running: the trials that run.
