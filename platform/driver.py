@@ -1,7 +1,7 @@
 """One run of a sweep's driver: its trials, then its results, then the end of its tracking.
 
 A signal is an exception that may come anywhere. Each of the three verbs therefore says itself where signals are
-deferred. Whatever ends the run, no trial and no run in MLflow is left RUNNING.
+deferred. Whatever ends the run, no trial is left as if it ran, and no run in MLflow is left RUNNING.
 """
 
 from __future__ import annotations

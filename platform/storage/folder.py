@@ -62,10 +62,10 @@ def open_folder(spec: SweepSpec) -> Path:
 
 @contextlib.contextmanager
 def shared(folder: Path) -> Iterator[None]:
-    """Download the files of earlier drivers, and in the end upload those of this driver.
+    """Download the files of earlier drivers from a bucket, and in the end upload those of this driver.
 
     Call it only while holding the sweep's lease. Trials' files are in the bucket as soon as they are written. In the
-    end, no file stays on this machine.
+    end, no copy stays on this machine.
     """
     mirror.pull(folder, lambda name: not set(name.split("/")) & {*_OF_WORKERS, "lease"})
     try:
