@@ -101,23 +101,23 @@ class Signals:
                 signal.signal(each, self._interrupt)
 
     def defer(self) -> None:
-        """Only note a signal from here on, for `check` to raise: compiled code that runs now must not be cut.
+        """Note signals from here on, for `check` to raise: compiled code that runs now must not be cut.
 
-        A second signal is raised at once. One that was raised before counts as heard.
+        A second signal is raised at once. A signal that was raised before counts as handled.
         """
         self._deferred = True
         self._raised = None
 
     def resume(self) -> None:
-        """Raise signals at once again; now the one that was noted, if one was."""
+        """Raise signals at once again, now the one that was noted, if there is one."""
         self._deferred = False
         self.check()
 
     def check(self) -> None:
-        """Raise the signal that was noted, if one was, or that was raised where it could not be heard.
+        """Raise the signal that was noted, or that was raised where no code could catch it, if there is one.
 
-        What is raised inside a callback of compiled code, such as a write of `torch.save`, may be turned into another
-        exception there, or into none.
+        A callback of compiled code, such as a write of `torch.save`, may turn the exception into another one, or into
+        none.
         """
         signum, self._noted, self._raised = self._noted or self._raised, None, None
         if signum is not None:

@@ -1,6 +1,6 @@
 """One run of a sweep's driver: its trials, then its results, then the end of its tracking.
 
-A signal is an exception that may come anywhere, so that each of the three verbs says for itself where signals are
+A signal is an exception that may come anywhere. Each of the three verbs therefore says itself where signals are
 deferred. Whatever ends the run, no trial is left as if it ran, and no run in MLflow is left RUNNING.
 """
 
@@ -106,7 +106,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
 
 
 def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
-    """Run the trials that are left; an interrupt is an outcome, and signals are heard at once again."""
+    """Run the trials that are left; an interrupt is an outcome, and signals are raised at once again."""
     stages = run.folder.parent / "stages"
     ledger = Ledger(
         run.spec, study, run.folder, stages, run.tracker, run.progress.ended, run.lease.check, run.progress.notify
@@ -173,7 +173,7 @@ def parent_end(spec: SweepSpec, outcome: Outcome, results: Results) -> ParentEnd
 
 
 def _end_without_head(run: Drive, ledger: Ledger) -> None:
-    """Ray died, and the main thread may be stuck in it: end the run and the process from this thread."""
+    """End the run and the process from this thread, as Ray died and the main thread may be stuck in it."""
     why = f"Ray must answer while a sweep runs, but it is gone; start it again with: {run.command}"
     run.lease.abandon(why)
     time.sleep(_REPORT_S)  # a report that the main thread is taking comes first

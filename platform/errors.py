@@ -38,7 +38,7 @@ _LONGEST = 60
 
 
 class SweepError(Exception):
-    """A sweep that cannot go on, told to the user as one message (rule, value, remedy), without a traceback."""
+    """A sweep that cannot go on; the user sees one message (rule, value, remedy), without a traceback."""
 
     exit_code = 1
 

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detach", action="store_true", help="return once the sweep is sent")
     what.add_argument("--status", action="store_true", help="say how the sweep stands")
-    what.add_argument("--stop", action="store_true", help="end the sweep so that it can be carried on")
+    what.add_argument("--stop", action="store_true", help="end the sweep so that it can be resumed")
     options = parser.parse_args(arguments)
     again = shlex.join(["python", "-m", "platform.submit", *(sys.argv[1:] if arguments is None else arguments)])
     try:
@@ -140,7 +140,7 @@ def _status(client: JobSubmissionClient, name: str) -> int:
 
 
 def _stop(client: JobSubmissionClient, name: str) -> int:
-    """End the running job of a sweep and say the last line that it said, which tells how to carry on."""
+    """End the running job of a sweep and print its last line, which tells how to carry on."""
     running = [job for job in jobs.of_sweep(client, name) if not jobs.is_over(job)]
     if not running:
         _say(f"{name}: nothing of this sweep runs on the cluster")

@@ -78,7 +78,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class PrintedCell:
-    """A line that a paper printed and of which there is no trial here."""
+    """A line that a paper printed and for which the sweep has no trial."""
 
     sweep: str
     by: Mapping[str, Any]
@@ -156,7 +156,7 @@ def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
 
 
 def write(comparison: Comparison, folder: Path) -> Path:
-    """Write the table as `comparison.csv`, a column for each thing; differences in percent of what was published."""
+    """Write the table as `comparison.csv`, with differences in percent of the published values."""
     published = bool(comparison.printed) or any(cell.published for cell in comparison.cells)
     parts = ["mean", "sd", *(["published", "difference_percent"] if published else [])]
     head = ["sweep", *comparison.by, "setting", "settings", "seeds", "trials"]

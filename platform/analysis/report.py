@@ -32,7 +32,7 @@ _PAIRS_SHOWN = 60
 
 
 class Progress:
-    """The live line of a sweep: redrawn on a terminal, one plain line a trial elsewhere.
+    """The live line of a sweep: redrawn on a terminal, one plain line per trial elsewhere.
 
     Args:
         console: where to.
@@ -147,7 +147,7 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
 
 
 def comparison(console: Console, table: Comparison) -> None:
-    """Print one line a cell: its best setting on validation, and that setting's test values beside published ones."""
+    """Print one line per cell: its best setting on validation, its test values beside published ones."""
     shared = {} if len(table.cells) + len(table.printed) < 2 else _shared(table)
     if table.cells:
         console.print(_comparison_table(table, [name for name in table.by if name not in shared]))
@@ -178,7 +178,7 @@ def files(console: Console, paths: Sequence[Path]) -> None:
 
 
 def plan(console: Console, lines: Sequence[tuple[str, str]]) -> None:
-    """Print what a sweep would do, one aspect a line."""
+    """Print the plan of a sweep, one aspect per line."""
     grid = Table.grid(padding=(0, 2))
     for name, value in lines:
         grid.add_row(Text(name, style="bold"), Text(value))

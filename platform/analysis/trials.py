@@ -45,7 +45,7 @@ def rows(study: Study, folder: Path) -> list[Row]:
 
 
 def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Path:
-    """Write the table with one column a swept parameter, objective and test metric."""
+    """Write the table with one column per swept parameter, objective and test metric."""
     swept = sorted({name for row in table for name in row.swept})
     test = sorted({name for row in table for name in row.test})
     lines: list[list[Any]] = [["trial", "state", "reason", *objective, *swept, *test, "seconds"]]

@@ -46,7 +46,7 @@ class Bridge:
         return task.to_dict()
 
     def check(self) -> None:
-        """Raise the driver's own error, if one was met where Tune would take it for that of a trial."""
+        """Raise the driver's own error, if there was one where Tune would take it for a trial's error."""
         if self._error:
             raise self._error
 
@@ -73,7 +73,7 @@ class Bridge:
         return Decision.STOP
 
     def known(self, trial: Any) -> None:
-        """Tune made its trial of a task."""
+        """Note that Tune made its trial of a task."""
         self._trials[trial.trial_id] = trial
 
     def end_silent(self) -> None:
@@ -89,7 +89,7 @@ class Bridge:
                 ray.kill(actor)
 
     def lost(self, tune_id: str, text: str, error: BaseException | None = None) -> None:
-        """Tune's trial ended without a last word: its worker is lost, unless `error` says that memory ran out."""
+        """Note that Tune's trial ended without a last message: its worker is lost, or `error` says out of memory."""
         number = self._forget(tune_id)
         if number is not None:
             reason = classify(error) if error else EXCEPTION
@@ -105,7 +105,7 @@ class Bridge:
             self._error = self._error or error
 
     def _forget(self, tune_id: str) -> int | None:
-        """Tune's trial has ended; the number of the sweep's that stood behind it, if one still did."""
+        """Drop Tune's trial, which has ended; returns the number of the sweep's trial, if it still had one."""
         self._trials.pop(tune_id, None)
         return self._numbers.pop(tune_id, None)
 
@@ -153,11 +153,11 @@ class LedgerScheduler(FIFOScheduler):
         return self._bridge.take(trial.trial_id, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """The trial ended by itself: the ledger knows, unless there was no last word."""
+        """Handle a trial that ended by itself: the ledger knows its end, unless there was no last message."""
         self._bridge.lost(trial.trial_id, "it ended without a last word")
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """The worker is gone."""
+        """Handle a trial whose worker is lost."""
         error = trial.get_error()
         self._bridge.lost(trial.trial_id, str(error).strip().splitlines()[-1] if error else "no message", error)
 
@@ -174,7 +174,7 @@ class SweepStopper(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """True if nothing is left; asked after each event, so here the run may be ended by an exception."""
+        """True if nothing is left; Tune asks after each event, so that an exception here may end the run."""
         self._check()
         self._bridge.check()
         self._bridge.end_silent()

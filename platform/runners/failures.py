@@ -1,14 +1,14 @@
 """Retries: a trial whose worker ended with an error is started again, or it has failed.
 
 worker lost, worker retired
-    Started again; it is not the trial's fault, unless no start gets any further.
+    Started again, as the trial has no fault, unless no start gets any further.
 out of memory
     Started again once with half the micro-batch where the trainable says that its loss stays the same; else as an
     exception.
 exception
     Started again while `max_failures_per_trial` allows, but not to meet the same one at the same report a third time.
 disk full, non-finite objective
-    Failed: it would end alike.
+    Failed: a retry would end alike.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Attempts:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Attempts:
-        """As another driver left it; fields that it did not know start anew."""
+        """Read the counters that another driver left; fields that it did not know start anew."""
         return cls(**{name: value for name, value in record.items() if name in cls.__dataclass_fields__})
 
     @property

@@ -26,7 +26,7 @@ def run(ledger: Ledger, check: Callable[[], None] = lambda: None) -> None:
 
 
 def _run(ledger: Ledger, task: Task, check: Callable[[], None]) -> None:
-    """Run one trial; an error of the driver's own in a report ends it as it is, and is raised."""
+    """Run one trial; an error of the driver itself in a report ends the trial, and is raised."""
     number = task.number
     own: list[Exception] = []
 

@@ -1,7 +1,7 @@
-"""The ledger that every runner keeps: which trial comes next, what was reported, how each trial ended.
+"""The ledger that every runner keeps: the next trial, the reports, the end of each trial.
 
 A report is in the trial's journal before it is acknowledged, then in the study, then on its way to MLflow. Search and
-early stopping therefore see the same truth, and a crash at any point loses nothing that was acknowledged.
+early stopping therefore see the same reports, and a crash at any point loses no acknowledged report.
 
 The life of a trial, with the method that makes each step:
 
@@ -59,7 +59,7 @@ class Decision(StrEnum):
 
 
 class Ledger:
-    """Everything that must be known about a sweep while it runs. One thread calls it.
+    """The state of a sweep while it runs. One thread calls it.
 
     Args:
         spec: the sweep.
@@ -159,7 +159,7 @@ class Ledger:
         return Decision.CONTINUE
 
     def finish(self, number: int, metrics: Mapping[str, float]) -> None:
-        """The trial ran to its end; `metrics` are the platform's own (`trial/*`)."""
+        """Finish a trial that ran to its end; `metrics` are the platform's own (`trial/*`)."""
         self._check()
         trial = self.running.get(number)
         if trial is None:
@@ -173,7 +173,7 @@ class Ledger:
             self._end(trial, TrialEnd.now(State.COMPLETE, FINISHED))
 
     def fail(self, number: int, reason: str, text: str) -> None:
-        """The trial's worker ended with an error; `failures.py` says whether it is started again."""
+        """Note that a trial's worker ended with an error; `failures.py` decides on a retry."""
         self._check()
         trial = self.running.get(number)
         if trial is None:
@@ -213,7 +213,7 @@ class Ledger:
         return [trial.asked.number for trial, _ in silent]
 
     def interrupt(self) -> None:
-        """The driver ends while trials run: they stay in the study to be taken up, and no run is left RUNNING."""
+        """Interrupt running trials as the driver ends: the study keeps them to be resumed, no run is left RUNNING."""
         for trial in [*self.running.values(), *self._queue.waiting]:
             self._interrupt(trial)
         self._queue.waiting.clear()
@@ -230,7 +230,7 @@ class Ledger:
 
     @property
     def is_full(self) -> bool:
-        """True if trials wait for room on the disk."""
+        """True if trials wait for free disk space."""
         return bool(self.left) and self._disk_space.is_full
 
     @property

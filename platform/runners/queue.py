@@ -10,7 +10,7 @@ from platform.study.study import Asked, Study
 
 
 class TrialQueue:
-    """Trials in the order in which they are started, and how many more the budget allows.
+    """Trials in the order in which they are started, and the number that the budget still allows.
 
     Args:
         study: new trials are asked of it; those that a dead driver left running must be resumed before.
@@ -41,7 +41,7 @@ class TrialQueue:
         return self.waiting.popleft() if self.waiting else None
 
     def _ask(self, is_idle: bool) -> None:
-        """Have a trial wait to be started, if there is one to ask for.
+        """Enqueue a trial, if the study has one to ask for.
 
         A deterministic sweep asks for a whole batch, once every trial before it has ended: what the study knows then
         does not depend on which trial was quicker. A batch that a crash cut short is filled up first.

@@ -11,7 +11,7 @@ from platform.study.study import Study
 
 
 def recover(trial: RunningTrial, study: Study) -> TrialEnd | None:
-    """Bring a trial and its study to where the trial's files are; its end, if the study is still to be told of one."""
+    """Bring a trial and its study to the state of the trial's files; returns its end, if the study lacks it."""
     trial.attempts = Attempts.read(trial.files.read("attempts.json"))
     trial.attempts.attempt += 1  # the start that the dead driver made
     newest: tuple[float, ...] | None = None

@@ -1,8 +1,8 @@
 """Retention of checkpoints once their trials have ended, so that a sweep does not fill its disk.
 
-`tracking.checkpoints` best: the newest checkpoint and the weights of the best trials overall, and the newest checkpoint
-of as many trials that failed last; last: the newest one of every trial; none: none. A trial that may be carried on
-keeps its own, whatever is said here.
+`tracking.checkpoints: best` keeps the newest checkpoint and the weights of the best trials overall. It also keeps the
+newest checkpoint of as many trials that failed last. `last` keeps the newest checkpoint of every trial, `none` keeps
+none. A trial that may be resumed keeps its checkpoints in any case.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Retention:
             list(threads.map(self._apply, [trial.number for trial in past]))
 
     def ended(self, trial: EndedTrial) -> None:
-        """A trial ended; remove what is not kept any more."""
+        """Delete the checkpoints that are no longer kept once this trial has ended."""
         self._note(trial)
         before, self._kept = self._kept, self._best()
         self._apply(trial.number)
@@ -74,7 +74,7 @@ class Retention:
         return best
 
     def _apply(self, number: int) -> bool:
-        """Bring a trial's folder to what is kept of it; True if something went."""
+        """Delete the files in a trial's folder that are not kept; True if it deleted any."""
         folder = self._folder / "trials" / str(number)
         if self._rule == "last" or (self._rule == "best" and number in self._kept):
             return _keep_newest(folder / "checkpoints")

@@ -38,7 +38,7 @@ class RunningTrial:
     def add_report(
         self, step: int, metrics: Mapping[str, float], objective: Sequence[Metric]
     ) -> tuple[float, ...] | None:
-        """Take in a report; its objective values, where it has them all."""
+        """Add a report; returns its objective values, where it has them all."""
         self.seen.add((step, frozenset(metrics)))
         self.step = step
         if not all(metric.name in metrics for metric in objective):

@@ -1,7 +1,7 @@
 """Runs the trials of a sweep on Ray: one object stands behind Tune's searcher and scheduler and asks the ledger.
 
-Tune starts trials, reuses their actors and carries reports; it is given no metric, and nothing of its own state is
-relied on. A trial that must be started again comes back through the ledger under its own number.
+Tune starts trials, reuses their actors and carries reports. It gets no metric, and nothing relies on its state. A trial
+that must be started again comes back through the ledger under its own number.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 def connect(address: str | None) -> None:
-    """Start Ray on this machine, or join the cluster at `address`; its own messages go to the log.
+    """Start Ray on this machine, or join the cluster at `address`; Ray's own messages are logged.
 
     Raises:
         SweepError: the address cannot be joined, or is a Ray Client one.

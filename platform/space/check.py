@@ -25,7 +25,7 @@ _DATA = "data."
 
 
 def check(spec: SweepSpec) -> Space:
-    """The space of a sweep, once everything about it has been tried.
+    """Check everything about the space of a sweep and return it.
 
     Raises:
         InvalidSweep: with every problem at once.
@@ -39,7 +39,7 @@ def check(spec: SweepSpec) -> Space:
 def open_sweep(
     path: str | os.PathLike[str], overrides: Sequence[str] = (), *, outside: bool = True
 ) -> tuple[SweepSpec, Space]:
-    """A sweep file, read and checked; what is wrong with the file and with the space is told together.
+    """Read and check a sweep file; problems of the file and of the space are told together.
 
     Args:
         path: the file.

@@ -36,7 +36,7 @@ class DiskSpace:
         sizes = mirror.sizes(self._folder / "trials")
         largest = max((size for path, size in sizes.items() if path.suffix == ".pt"), default=0)
         self._lacking = max(2 * largest, _LEAST)
-        self._notify(f"{self._folder} has no room for {self._lacking / 2**20:.1f} MiB; the sweep waits for it")
+        self._notify(f"{self._folder} has no room for {self._lacking / 2**20:.1f} MiB; free some, the sweep waits")
 
     @property
     def is_full(self) -> bool:
@@ -69,7 +69,7 @@ def retry_while_full(write: Callable[[], None], folder: Path, notify: Callable[[
             if not is_full(error):
                 raise
             if not told:
-                notify(f"{folder} has no room: {error.strerror}; the sweep waits for it")
+                notify(f"{folder} has no room: {error.strerror}; free some, the sweep waits")
             told = True
             time.sleep(_PAUSE_S)
     if told:

@@ -62,10 +62,10 @@ def open_folder(spec: SweepSpec) -> Path:
 
 @contextlib.contextmanager
 def shared(folder: Path) -> Iterator[None]:
-    """Have what earlier drivers wrote of the sweep here, and in the end what this one wrote where others see it.
+    """Download the files of earlier drivers from a bucket, and in the end upload those of this driver.
 
-    Call it only while holding the sweep's lease. Trials' files are in the bucket as soon as they are written; at the
-    end nothing of it stays here.
+    Call it only while holding the sweep's lease. Trials' files are in the bucket as soon as they are written. In the
+    end, no copy stays on this machine.
     """
     mirror.pull(folder, lambda name: not set(name.split("/")) & {*_OF_WORKERS, "lease"})
     try:
@@ -77,7 +77,7 @@ def shared(folder: Path) -> Iterator[None]:
 
 
 def bring_tables(folder: Path) -> None:
-    """Have here all that tables are made of: how trials ended, what they reported, ranks of their test rows."""
+    """Download the files that tables need: ends and reports of trials, ranks of their test rows."""
     mirror.pull(folder, lambda name: name.rpartition("/")[2] in _OF_TABLES or "/journal/" in name)
 
 

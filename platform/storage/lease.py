@@ -63,15 +63,15 @@ class Lease:
         if self._lost is None and silent > self._stale_s:
             self._lost = SweepError(
                 f"storage: must answer while a sweep runs, but did not for {silent:.0f} seconds; "
-                "the same command carries on when it is back"
+                "run the same command when it answers again"
             )
         if self._lost is not None:
             raise self._lost
 
     def _taken_over(self) -> Busy:
         return Busy(
-            f"a sweep must have one driver, but {self._name!r} was taken over{self._by()}, as this one had given no "
-            "sign of life; leave it to that one"
+            f"a sweep must have one driver, but {self._name!r} was taken over{self._by()}, as this driver sent no "
+            "heartbeat; leave the sweep to the other driver"
         )
 
     def _by(self) -> str:

@@ -82,7 +82,7 @@ def _repeated(operation: Callable[..., Any], *arguments: Any, **named: Any) -> A
             if time.monotonic() + pause > deadline:
                 raise SweepError(
                     f"study: must answer while a sweep runs, but its database did not for {PATIENCE_S:.0f} seconds: "
-                    f"{first_line(error.__cause__ or error)}; the same command carries on when it is back"
+                    f"{first_line(error.__cause__ or error)}; run the same command when it answers again"
                 ) from error
             logger.warning("the study's database does not answer, tried again in %.1f s: %s", pause, error.__cause__)
         time.sleep(pause)

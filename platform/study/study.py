@@ -103,7 +103,7 @@ class Study:
                 self._enqueue_drawn(point)
 
     def ask(self) -> Asked | None:
-        """The next feasible point, or None where a grid is used up. An infeasible one is told and never seen again."""
+        """The next feasible point, or None where a grid is used up. An infeasible one is told as pruned and dropped."""
         while True:
             waiting = self._waiting()
             if self.spec.method == "grid" and not waiting and not (waiting := self._enqueue_grid()):
@@ -115,7 +115,7 @@ class Study:
                 return asked
 
     def resume_running(self) -> list[Asked]:
-        """Trials that a dead driver left running, to be carried on under their own numbers."""
+        """Resume trials that a dead driver left running, under their own numbers."""
         left = []
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if STARTED not in frozen.user_attrs:  # died between ask and start
@@ -216,7 +216,7 @@ class Study:
             self._study._storage.set_trial_system_attr(self._open[number]._trial_id, key, value)
 
     def _settle(self, trial: Trial) -> Asked | None:
-        """Fill in a trial's values; None where a constraint forbids them: it is told and never seen again."""
+        """Fill in a trial's values; None where a constraint forbids them: the trial is then told as pruned."""
         values = self.space.suggest(trial)
         violations = self.space.violations(values)
         for expression, amount in violations.items():

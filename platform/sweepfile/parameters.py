@@ -19,7 +19,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of `values` (scalars or lists); `when` holds parameters that exist under one value only: value -> name."""
+    """One of `values` (scalars or lists); `when` maps a value to the parameters that exist only under it."""
 
     values: tuple[Any, ...]
     when: Mapping[Any, Mapping[str, Parameter]] = field(default_factory=dict)

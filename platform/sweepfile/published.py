@@ -99,7 +99,7 @@ def _read_lines(
         fields = dict(zip(head, line, strict=True))
         cell = tuple(as_text(fields[name]) for name in by)
         if cell in values:
-            told.append(f"must have one line a cell, but {where} has {' / '.join(cell)} again; remove one")
+            told.append(f"must have one line per cell, but {where} has {' / '.join(cell)} again; remove one")
             continue
         printed = {name: fields[name].strip() for name in metrics if fields[name].strip()}
         told += [

@@ -187,7 +187,7 @@ class Runs:
             known |= refusals.keys()
             self._client.log_batch(run_id, tags=[RunTag(REFUSED_TAG, ", ".join(sorted(known)))])
             shown = "; ".join(f"{name!r} ({text})" for name, text in sorted(refusals.items()))
-            self._notify(f"MLflow refuses {shown} of trial {number}; what was reported stays in its journal")
+            self._notify(f"MLflow refuses {shown} of trial {number}; the trial's journal keeps the reports")
 
     def _refusals(self, run_id: str, request: Mapping[str, list[Any]]) -> dict[str, str]:
         """Send a batch, in halves where the store refuses it; returns the names that it refuses alone, with reasons."""

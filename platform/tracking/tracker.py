@@ -140,7 +140,7 @@ class Tracker:
             self._deaths += 1
             logger.warning("tracking: the process that ships to MLflow has died; it is started again")
             if self._deaths == _DEATHS:
-                self._notify(f"what ships to MLflow at {self.destination} dies again and again; the sweep goes on")
+                self._notify(f"the process that ships to MLflow at {self.destination} keeps dying; the sweep goes on")
             pause = _PAUSE_S if self._deaths == 1 else min(2 * pause, _LONGEST_PAUSE_S)
             self._closed.wait(pause)
 

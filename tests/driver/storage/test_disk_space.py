@@ -33,7 +33,7 @@ def test_room_for_two_of_the_largest_checkpoint_is_waited_for_while_workers_chan
     finally:
         worker.kill()
         worker.join()
-    assert set(said) == {f"{tmp_path} has no room for 6.0 MiB; the sweep waits for it"}
+    assert set(said) == {f"{tmp_path} has no room for 6.0 MiB; free some, the sweep waits"}
 
 
 def test_the_user_is_told_that_a_report_waits_for_room_and_when_it_goes_on(small_disk, fill):
@@ -44,7 +44,7 @@ def test_the_user_is_told_that_a_report_waits_for_room_and_when_it_goes_on(small
     later.start()
     assert files.append(1, {"valid/ndcg_10": 0.5})["report"] == 1
     later.join()
-    waits = f"{files.folder} has no room: No space left on device; the sweep waits for it"
+    waits = f"{files.folder} has no room: No space left on device; free some, the sweep waits"
     assert said == [waits, f"{files.folder} has room again; the sweep goes on"]
 
 
@@ -57,7 +57,7 @@ def test_the_user_is_told_that_the_study_waits_for_room_and_when_it_goes_on(smal
     while not said:  # what is left is the rest of the journal's last page
         study.ask()
     later.join()
-    waits = f"{here.folder} has no room: No space left on device; the sweep waits for it"
+    waits = f"{here.folder} has no room: No space left on device; free some, the sweep waits"
     assert said == [waits, f"{here.folder} has room again; the sweep goes on"]
 
 

@@ -98,7 +98,7 @@ def test_a_database_that_stays_away_ends_the_sweep_with_the_rule_and_leaves_its_
             study.judge(number, 1, 0.5)
     assert str(away.value) == (
         "study: must answer while a sweep runs, but its database did not for 1 seconds: (sqlite3.OperationalError) "
-        "database is locked; the same command carries on when it is back"
+        "database is locked; run the same command when it answers again"
     )
     assert [asked.number for asked in opened(here).resume_running()] == [number]
 

@@ -44,7 +44,7 @@ def test_other_columns_of_parameters_are_left_alone(tmp_path):
         ("data.name,dim,dim,test/hr_10\n", "must name each column once, but p.csv has 'dim' again; remove one"),
         (f"{HEAD}toys,128,.1,.2\n", "must have 5 fields a line, but line 2 of p.csv has 4; one for each column"),
         (f"{HEAD}toys,128,.1,.2,\ntoys,128.0,.1,.2,\n",
-         "must have one line a cell, but line 3 of p.csv has toys / 128 again; remove one"),
+         "must have one line per cell, but line 3 of p.csv has toys / 128 again; remove one"),
         (f"{HEAD}toys,128,9.6M,.2,\n",
          "must have numbers under test/hr_10, but line 2 of p.csv has '9.6M'; write a plain number, or nothing"),
         (f"{HEAD}toys,128,.1,nan,\n",

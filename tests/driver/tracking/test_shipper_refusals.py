@@ -36,7 +36,7 @@ def test_a_metric_that_mlflow_refuses_is_named_and_costs_nothing_else(tracked):
     assert children[0].info.status == children[1].info.status == "FINISHED"
     (said,) = here.said
     assert said.startswith("MLflow refuses 'valid/ndcg@10' (Invalid value \"valid/ndcg@10\" for parameter")
-    assert said.endswith(" of trial 0; what was reported stays in its journal")
+    assert said.endswith(" of trial 0; the trial's journal keeps the reports")
 
 
 def test_a_trial_that_cannot_be_shipped_keeps_neither_the_others_nor_the_end_waiting(tracked):
