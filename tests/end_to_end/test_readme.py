@@ -27,6 +27,7 @@ ELSEWHERE = {
     ),
     "tests/contract/test_imports.py": ("python -m tests.house platform", "python -m tests.house trainables"),
     "tests/driver/sweepfile/test_schema.py": ("python -m platform.sweepfile.schema > sweeps/schema.json",),
+    "tests/end_to_end/test_wheel.py": ("pip wheel --no-deps -w dist .",),
     "tests/end_to_end/test_submit.py": tuple(line for line in COMMANDS if "platform.submit" in line),
     "by hand": ("pip install pre-commit", "pre-commit install"),
 }  # fmt: skip
