@@ -160,9 +160,10 @@ def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exce
     )
     # Tune looks for its own tables of every trial in the end and names each that has none; none has, ours are journals
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    failures: tuple[type[Exception], ...] = (TuneError, RayError)
     try:
         tuner.fit()
-    except (TuneError, RayError) as error:
+    except failures as error:
         return error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -133,7 +133,7 @@ def contains(parameter: Parameter, value: Any) -> bool:
         case FloatRange():
             if type(value) not in (int, float) or not parameter.min <= value <= parameter.max:
                 return False
-            steps = (value - parameter.min) / parameter.step if parameter.step else 0.0
+            steps: float = (value - parameter.min) / parameter.step if parameter.step else 0.0
             return abs(steps - round(steps)) < 1e-6
 
 

@@ -31,8 +31,9 @@ def ours(folder: Path, trials: int, reports: int) -> dict[str, float]:
     from platform.space.check import open_sweep
     from platform.storage.folder import open_folder
     from platform.study.study import Study
+    from platform.tracking.destination import Destination
     from platform.tracking.messages import ParentEnd
-    from platform.tracking.tracker import Destination, Tracker
+    from platform.tracking.tracker import Tracker
 
     file = folder / "overhead.yaml"
     file.write_text(
@@ -118,8 +119,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.side:
         with tempfile.TemporaryDirectory() as name:
-            side = ours if options.side == "ours" else stock
-            sys.stdout.write("\n" + json.dumps(side(Path(name), options.trials, options.reports)) + "\n")
+            measure = ours if options.side == "ours" else stock
+            sys.stdout.write("\n" + json.dumps(measure(Path(name), options.trials, options.reports)) + "\n")
         return
     seconds = {}
     for side in ("ours", "stock"):

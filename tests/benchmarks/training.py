@@ -94,11 +94,13 @@ class Clock:
 
     def install(self) -> None:
         """Wrap batching, the optimiser's step, evaluation and checkpoints."""
+        from trainables.data.batches import batches
         from trainables.seqrec import fit
+        from trainables.seqrec.evaluate import rank_rows
         from trainables.spectran import run
         from trainables.trial import LocalTrial
 
-        adam, batches, rank, save = fit.adam, fit.batches, run.rank_rows, LocalTrial.save
+        adam, save = fit.adam, LocalTrial.save
 
         def timed_batches(*args: Any) -> Iterator[Any]:
             source = iter(batches(*args))
@@ -117,19 +119,20 @@ class Clock:
                 with self.time("optimiser"):
                     step()
 
-            optimiser.step = timed_step  # type: ignore[assignment, method-assign]
+            optimiser.step = timed_step  # type: ignore[assignment]
             return optimiser
 
         def timed_rank(*args: Any, **settings: Any) -> Any:
             with self.time("evaluation"):
-                return rank(*args, **settings)
+                return rank_rows(*args, **settings)
 
         def timed_save(trial: LocalTrial, state: dict[str, Any]) -> None:
             with self.time("checkpoint"):
                 save(trial, state)
 
-        fit.adam, fit.batches, run.rank_rows = timed_adam, timed_batches, timed_rank  # type: ignore[assignment]
-        LocalTrial.save = timed_save  # type: ignore[method-assign]
+        vars(fit).update(adam=timed_adam, batches=timed_batches)
+        vars(run).update(rank_rows=timed_rank)
+        LocalTrial.save = timed_save  # type: ignore[assignment]
 
 
 def main() -> None:

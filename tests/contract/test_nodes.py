@@ -19,7 +19,7 @@ from platform.space.check import space_of
 from platform.storage.folder import open_folder
 from platform.study.study import Study
 from platform.sweepfile.spec import load
-from tests.worker.hatllm.test_run import SMALL
+from tests.worker.small import SMALL_HATLLM
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +114,7 @@ def test_two_nodes_train_as_two_ranks_on_one_do(play):
 
 def test_a_language_model_under_deepspeed_has_the_same_losses_on_two_nodes_as_on_one(play):
     values = {
-        **SMALL,
+        **SMALL_HATLLM,
         "llm.name": "tiny",
         "engine.name": "deepspeed",
         "fit.steps": 4,

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,9 +64,10 @@ def _rank(folder: Path, sent: Sent, stop_at: int) -> Trial:
 
     def report(step: int, metrics: dict[str, float]) -> None:
         taken = from_line(to_line(Report(step=step, metrics=metrics)))
+        assert isinstance(taken, Report)
         worker.report(taken.step, taken.metrics)
 
-    place = {"device": "cpu", "interface": "lo", "address": "127.0.0.1", "port": 0}
+    place: dict[str, Any] = {"device": "cpu", "interface": "lo", "address": "127.0.0.1", "port": 0}
     return rank.trial_of(RankTask(task=_task(folder, ranks=2), rank=0, local_rank=0, **place), report)
 
 

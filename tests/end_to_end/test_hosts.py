@@ -22,7 +22,7 @@ import pytest
 from platform.submit import main
 from tests.clusters import RayCluster
 from tests.servers import Line, MlflowServer
-from tests.worker.hatllm.test_run import SMALL
+from tests.worker.small import SMALL_HATLLM
 from trainables.storage.objects import Bucket, parse
 
 pytestmark = [
@@ -51,7 +51,7 @@ OVER = json.dumps(
         "early_stopping": "none",
         "resources": {"cpu": 0.5, "gpu": 0, "workers": 2},
         "parameters": {
-            **SMALL, "llm.name": "tiny", "engine.name": "deepspeed",
+            **SMALL_HATLLM, "llm.name": "tiny", "engine.name": "deepspeed",
             "fit.steps": 4, "fit.evaluate_every": 1, "fit.patience": 9,
         },
     }
@@ -143,7 +143,7 @@ class InBucket:
         name, prefix = parse(self.where)
         bucket = Bucket(name)
         keys = [found.key for found in bucket.list(f"{prefix}/") if fnmatch(found.key, f"{prefix}/{pattern}")]
-        return [bucket.read(key).data.decode() for key in sorted(keys)]
+        return [content.data.decode() for key in sorted(keys) if (content := bucket.read(key))]
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -133,7 +133,8 @@ class Block(nn.Module):
         place_M = layout.index_T if read_M is None else layout.index_T[read_M]
         context_MD = self._attend(self.query(x_MD), place_M, self.key_value(x_TD), layout)
         x_MD = self.norm_attention(x_MD + self.dropout(self.out(context_MD)))
-        return self.norm_feed(x_MD + self.dropout(self.outer(functional.gelu(self.inner(x_MD)))))
+        state_MD: torch.Tensor = self.norm_feed(x_MD + self.dropout(self.outer(functional.gelu(self.inner(x_MD)))))
+        return state_MD
 
     def _attend(
         self, q_MD: torch.Tensor, place_M: torch.Tensor, key_value_TD: torch.Tensor, layout: Layout

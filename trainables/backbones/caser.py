@@ -142,7 +142,7 @@ class Caser(nn.Module):
 
     def _leave(self, strongest_NF: torch.Tensor, sums_NE: torch.Tensor) -> torch.Tensor:
         strongest_NF = functional.relu(strongest_NF + self.bias_F)  # both keep the order, so the maximum came first
-        state_ND = self.dense(self.dropout(torch.cat([strongest_NF, sums_NE], dim=1)))
+        state_ND: torch.Tensor = self.dense(self.dropout(torch.cat([strongest_NF, sums_NE], dim=1)))
         state_ND = self.norm(functional.relu(state_ND) if self.final_relu else state_ND)
         return state_ND
 
@@ -175,7 +175,7 @@ class _ShiftedSum(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, row_BLG: torch.Tensor, rows_at_age: list[int]
     ) -> torch.Tensor:
         ctx.rows_at_age = rows_at_age  # type: ignore[attr-defined]
-        newest_BLF, *older = row_BLG.split(rows_at_age, dim=2)
+        newest_BLF, *older = torch.split(row_BLG, rows_at_age, dim=2)
         answer_BLF = newest_BLF.clone(memory_format=torch.contiguous_format)
         for age, row_BLF in enumerate(older[: row_BLG.shape[1] - 1], start=1):
             answer_BLF[:, age:, : row_BLF.shape[2]] += row_BLF[:, :-age]

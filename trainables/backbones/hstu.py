@@ -137,7 +137,8 @@ class Block(nn.Module):
         return x_BLD.view(-1, length, self.heads, width).transpose(1, 2).reshape(-1, length, width)
 
     def _leave(self, x_ND: torch.Tensor, u_ND: torch.Tensor, context_ND: torch.Tensor) -> torch.Tensor:
-        return x_ND + self.out(self.dropout(u_ND * self._norm(context_ND)))
+        out_ND: torch.Tensor = self.out(self.dropout(u_ND * self._norm(context_ND)))
+        return x_ND + out_ND
 
     def _norm(self, x_ND: torch.Tensor) -> torch.Tensor:
         return functional.layer_norm(x_ND, (self.dim,), eps=NORM_EPS)

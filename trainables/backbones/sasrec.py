@@ -143,4 +143,5 @@ class Block(nn.Module):
 
     def _feed(self, x_ND: torch.Tensor) -> torch.Tensor:
         inner_ND = self.dropout(functional.relu(self.inner(self.norm_feed(x_ND))))
-        return x_ND + self.dropout(self.outer(inner_ND))
+        outer_ND: torch.Tensor = self.dropout(self.outer(inner_ND))
+        return x_ND + outer_ND

@@ -58,7 +58,7 @@ class Slots:
     def spread(self, x_TD: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The tokens' heads at their slots, (S, C) in groups; a slot without a token holds some token's numbers."""
         x_SC: torch.Tensor = _Spread.apply(x_TD.view(len(x_TD) * self.heads, -1), self._token_S, self._slot_N)
-        return x_SC.split(self.sizes)
+        return torch.split(x_SC, self.sizes)
 
     def gather(self, groups: list[torch.Tensor]) -> torch.Tensor:
         """The slots (S, C) of all groups back at their tokens, (T, D)."""

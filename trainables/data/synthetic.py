@@ -116,4 +116,5 @@ def _pull(random: np.random.Generator) -> np.ndarray:
 def _draw(weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """One column a row, with chances proportional to ``weights``."""
     sums = np.cumsum(weights, axis=1)
-    return (sums <= random.random((len(weights), 1)) * sums[:, -1:]).sum(axis=1)
+    column_N: np.ndarray = (sums <= random.random((len(weights), 1)) * sums[:, -1:]).sum(axis=1)
+    return column_N

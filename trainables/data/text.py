@@ -137,7 +137,7 @@ def read_vectors(path: Path, items: int) -> np.ndarray:
         DataError: it cannot be read, has another shape, or holds a value that is not finite.
     """
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
             f"{path}: text vectors must be a .npy array of numbers, but it cannot be read ({error}); "

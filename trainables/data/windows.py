@@ -48,7 +48,8 @@ def windows_by_time(sequences: Sequences, data: Data) -> Splits:
 
 def first_targets(start: np.ndarray, end: np.ndarray, max_history: int) -> np.ndarray:
     """Where the first window's target of each user stands; no earlier than the second interaction, if there is one."""
-    return np.minimum(start + max_history, np.maximum(end - 1, start + 1))
+    place_U: np.ndarray = np.minimum(start + max_history, np.maximum(end - 1, start + 1))
+    return place_U
 
 
 def untimed(missing: str) -> str:

@@ -74,4 +74,5 @@ def transition_scores(counts: Counts, history_BL: np.ndarray, window: int, decay
     history_BI = sparse.csr_array((weight_BW.ravel(), (np.repeat(np.arange(rows), width), newest_BW.ravel())), shape)
     smallest = max(counts.follows_II.data.min(initial=1.0) * decay ** (width - 1), _LEAST)
     fill_I = counts.taken_I * (smallest / 2 / max(counts.taken_I.max(), 1))
-    return (history_BI @ counts.follows_II).toarray() + fill_I
+    score_BI: np.ndarray = (history_BI @ counts.follows_II).toarray() + fill_I
+    return score_BI

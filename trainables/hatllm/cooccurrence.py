@@ -42,11 +42,13 @@ def cooccurrence(prompts: Prompts, rows: Rows) -> np.ndarray:
     twice = len(np.unique(held[times > 1] % len(vocabulary)))  # tokens that meet themselves inside an item
     apart, alike = _met(token_IT, _neighbours(place_NL, len(items)), len(vocabulary))
     distinct = np.array([(within - itself) // 2 + twice, (apart - alike) // 2 + alike])
-    return np.divide([inside, across], distinct, out=np.full(2, np.nan), where=distinct > 0)
+    times_2: np.ndarray = np.divide([inside, across], distinct, out=np.full(2, np.nan), where=distinct > 0)
+    return times_2
 
 
 def _pairs(count: np.ndarray) -> np.ndarray:
-    return count * (count - 1) // 2
+    pairs: np.ndarray = count * (count - 1) // 2
+    return pairs
 
 
 def _tokens(prompts: Prompts, items: np.ndarray) -> list[np.ndarray]:
@@ -79,7 +81,8 @@ def _neighbours(place_NL: np.ndarray, items: int) -> list[np.ndarray]:
 def _distinct(number: np.ndarray) -> np.ndarray:
     """As ``np.unique``, which takes many times as long for numbers of this kind."""
     ordered = np.sort(number)
-    return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    distinct: np.ndarray = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    return distinct
 
 
 def _met(token_IT: np.ndarray, neighbours: list[np.ndarray], num_tokens: int) -> tuple[int, int]:

@@ -87,7 +87,8 @@ def distance(prompts: Prompts, rows: Rows) -> np.ndarray:
         at_T = torch.arange(kinds_2BTT.shape[-1])
         total_2 += (kinds_2BTT * (at_T[:, None] - at_T[None, :])).sum(dim=(1, 2, 3)).numpy()
         pairs_2 += kinds_2BTT.sum(dim=(1, 2, 3)).numpy()
-    return np.divide(total_2, pairs_2, out=np.full(2, np.nan), where=pairs_2 > 0)
+    mean_2: np.ndarray = np.divide(total_2, pairs_2, out=np.full(2, np.nan), where=pairs_2 > 0)
+    return mean_2
 
 
 def _kinds(spans: Spans) -> torch.Tensor:

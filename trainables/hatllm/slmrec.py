@@ -79,8 +79,8 @@ class Distilled(nn.Module):
         loss, student_KBH = self.student.with_blocks(prompt, target_B, self.blocks)
         with torch.no_grad():
             _, teacher_KBH = self.teacher.with_blocks(prompt, target_B, self.blocks)
-        turned = 1 - functional.cosine_similarity(student_KBH, teacher_KBH, dim=-1)
-        apart = (student_KBH - teacher_KBH).norm(dim=-1)
+        turned: torch.Tensor = 1 - functional.cosine_similarity(student_KBH, teacher_KBH, dim=-1)
+        apart: torch.Tensor = (student_KBH - teacher_KBH).norm(dim=-1)
         return loss + self.direction * turned.mean() + self.length * apart.mean()
 
     def states(self, prompt: Prompt, observe: AttentionObserver | None = None) -> torch.Tensor:

@@ -111,7 +111,7 @@ def target_groups(group_I: np.ndarray, rows: Rows, split: str) -> np.ndarray:
     Raises:
         DataError: no target is warm, or median, or cold.
     """
-    group_N = group_I[rows.target_N]
+    group_N: np.ndarray = group_I[rows.target_N]
     for number, name in enumerate(GROUPS, start=1):
         if not np.any(group_N == number):
             raise DataError(

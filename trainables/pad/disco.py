@@ -97,12 +97,12 @@ class CLUB(nn.Module):
         mean_ND, log_variance_ND = torch.func.functional_call(self, fixed, (x_ND,))
         own_ND = (y_ND - mean_ND).square()
         every_ND = y_ND.var(dim=0, correction=0) + (y_ND.mean(dim=0) - mean_ND).square()  # no pair is formed
-        return ((every_ND - own_ND) / (2 * log_variance_ND.exp())).sum(dim=1).mean()
+        return torch.mean(((every_ND - own_ND) / (2 * log_variance_ND.exp())).sum(dim=1))
 
     def unlikelihood(self, x_ND: torch.Tensor, y_ND: torch.Tensor) -> torch.Tensor:
         """Mean of -2 log q(y | x), a constant aside, which trains the network; no gradient reaches x and y."""
         mean_ND, log_variance_ND = self(x_ND.detach())
-        return ((y_ND.detach() - mean_ND).square() / log_variance_ND.exp() + log_variance_ND).sum(dim=1).mean()
+        return torch.mean(((y_ND.detach() - mean_ND).square() / log_variance_ND.exp() + log_variance_ND).sum(dim=1))
 
 
 class Discriminator(nn.Module):

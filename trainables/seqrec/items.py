@@ -176,8 +176,10 @@ class _CandidateDots(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(state_NW, table_IW, candidate_NS)
         flat, start_N, row = _bags(candidate_NS)
-        dots = torch.ops.aten._embedding_bag_per_sample_weights_backward(state_NW, table_IW, flat, start_N, row, 0)
-        return dots.view_as(candidate_NS)
+        dots_B: torch.Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            state_NW, table_IW, flat, start_N, row, 0
+        )
+        return dots_B.view_as(candidate_NS)
 
     @staticmethod
     def backward(

@@ -23,7 +23,7 @@ def normal(*shape: int, generator: torch.Generator, std: float = INIT_STD) -> nn
 
 def linear(width_in: int, width_out: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer with weights from N(0, .02^2) and no bias at the start."""
-    layer = nn.utils.skip_init(nn.Linear, width_in, width_out)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, width_in, width_out)
     with torch.no_grad():
         layer.weight.normal_(std=INIT_STD, generator=generator)
         layer.bias.zero_()

@@ -85,7 +85,8 @@ class TextItems(nn.Module, Items):
 
     def rows(self, index_N: torch.Tensor | None = None) -> torch.Tensor:
         """See :meth:`Items.rows`."""
-        return self.project(self.text_IV if index_N is None else self.text_IV[index_N])
+        vector_ND: torch.Tensor = self.project(self.text_IV if index_N is None else self.text_IV[index_N])
+        return vector_ND
 
 
 def scaled_linear(text_NV: torch.Tensor, layer: nn.Linear, scale: float) -> torch.Tensor:

@@ -100,7 +100,7 @@ def vanishing(width: int) -> float:
     Rounding to float32 leaves well below ``eps * sqrt(width)`` (1e-8 of MiniLM's 384 columns), and a Gram matrix in
     float64 adds nothing to it. The share does not grow with the number of items: a weak direction of many is text.
     """
-    return max(1e-6, float(np.finfo(np.float32).eps) * width**0.5)
+    return max(1e-6, float(np.finfo(np.float32).eps) * float(width**0.5))
 
 
 def mean_text(vectors_IV: np.ndarray, held_N: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import io
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -25,10 +26,11 @@ def terminal() -> Console:
 
 
 def text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def ledger(left: int = 0, running: dict | None = None) -> SimpleNamespace:
+def ledger(left: int = 0, running: dict | None = None) -> Any:
     return SimpleNamespace(left=left, running=running or {})
 
 
@@ -202,7 +204,7 @@ def test_a_comparison_is_a_line_a_cell_with_published_values_and_the_difference_
 
 def test_what_all_cells_share_stands_in_a_line_of_its_own():
     console = plain()
-    toys = [Cell("s", {"data": "toys", "way": way}, {}, 1, 0, Spread(0.5, None), {}, {}, "", (0,)) for way in "ab"]
+    toys = [Cell("s", {"data": "toys", "way": way}, {}, 1, 0, Spread(0.5, None), {}, {}, "", ()) for way in "ab"]
     report.comparison(console, Comparison("valid/x", ("data", "way"), (), tuple(toys), ()))
     assert cells(console) == [["a", "1", "1", "0.5000"], ["b", "1", "1", "0.5000"]]
     assert text(console).splitlines()[-1] == "all cells: data toys"
@@ -210,7 +212,7 @@ def test_what_all_cells_share_stands_in_a_line_of_its_own():
 
 def test_cells_of_two_sweeps_that_are_named_alike_are_told_apart_by_the_sweep():
     console = plain()
-    alike = [Cell(sweep, {"way": "a"}, {}, 1, 0, Spread(0.5, None), {}, {}, "", (0,)) for sweep in ("one", "two")]
+    alike = [Cell(sweep, {"way": "a"}, {}, 1, 0, Spread(0.5, None), {}, {}, "", ()) for sweep in ("one", "two")]
     report.comparison(console, Comparison("valid/x", ("way",), (), tuple(alike), ()))
     assert cells(console) == [["one", "1", "1", "0.5000"], ["two", "1", "1", "0.5000"]]
 

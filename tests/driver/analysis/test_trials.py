@@ -81,6 +81,7 @@ def test_a_row_says_what_was_swept_why_it_ended_and_the_test_values_of_complete_
     assert rows[3].reason == "non-finite objective: valid/ndcg_10 = nan at step 2"
     assert rows[4].reason == ""
     assert rows[4].seconds is None
+    assert rows[0].seconds is not None
     assert 0 <= rows[0].seconds < 60
 
 
@@ -103,9 +104,10 @@ def test_a_test_value_that_is_not_finite_is_left_out_of_the_table_the_result_and
     here.ledger.finish(0, {})
     table = trials.rows(here.study, here.folder)
     assert table[0].test == {"test/ndcg_10": 0.25}
-    console = Console(file=io.StringIO(), width=160)
+    output = io.StringIO()
+    console = Console(file=output, width=160)
     report.result(console, here.study.spec, table, None, "")
-    assert "trial 0: test/ndcg_10 0.2500\n" in console.file.getvalue()
+    assert "trial 0: test/ndcg_10 0.2500\n" in output.getvalue()
     end = parent_end(here.study.spec, Outcome("FINISHED", None, 0), Results(table, None, ()))
     assert end.metrics == {"best/valid/ndcg_10": 0.5, "best/test/ndcg_10": 0.25}
 

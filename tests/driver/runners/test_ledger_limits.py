@@ -1,9 +1,10 @@
 """The ledger: limits of a trial and of the sweep, and a search that is used up."""
 
-from platform.runners import ledger as ledgers
+import time
+
 from platform.storage import disk_space
 from platform.tracking.journal import TrialFiles
-from tests.driver.ledgers import Ended, report, start
+from tests.driver.ledgers import Ended, report, start, starts_nothing
 
 
 def test_too_many_failed_trials_close_the_sweep(begin):
@@ -11,7 +12,7 @@ def test_too_many_failed_trials_close_the_sweep(begin):
     for number in range(2):
         start(here.ledger)
         here.ledger.fail(number, "exception", "no")
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
     assert here.ledger.closing == "limits.max_failed_trials 1 is exceeded"
     assert here.ledger.left == 0
 
@@ -34,19 +35,19 @@ def test_a_closing_sweep_ends_what_runs_and_leaves_what_waits_to_be_taken_up(beg
 def test_the_hours_of_a_sweep_end_what_runs_and_start_nothing_more(begin, monkeypatch):
     here = begin("limits.max_hours=1")
     start(here.ledger)
-    now = ledgers.time.monotonic()
-    monkeypatch.setattr(ledgers.time, "monotonic", lambda: now + 3601)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 3601)
     assert not report(here.ledger, 0, 1, 0.5)
     assert here.ended == [Ended(0, "PRUNED", "limits.max_hours 1 is reached", (0.5,))]
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
 
 
 def test_the_minutes_of_a_trial_end_it_and_not_the_sweep(begin, monkeypatch):
     here = begin("limits.max_minutes_per_trial=2")
     start(here.ledger)
     assert report(here.ledger, 0, 1, 0.5)
-    now = ledgers.time.monotonic()
-    monkeypatch.setattr(ledgers.time, "monotonic", lambda: now + 121)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 121)
     assert not report(here.ledger, 0, 2, 0.6)
     assert here.ended == [Ended(0, "PRUNED", "time limit (max_minutes_per_trial 2)", (0.6,))]
     assert here.study.trials()[0].intermediate_values == {1: 0.5, 2: 0.6}
@@ -57,8 +58,8 @@ class Clock:
     """In place of the clock: `pass_` lets it go on."""
 
     def __init__(self, monkeypatch) -> None:
-        self._now = ledgers.time.monotonic()
-        monkeypatch.setattr(ledgers.time, "monotonic", lambda: self._now)
+        self._now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: self._now)
 
     def pass_(self, seconds: float) -> None:
         self._now += seconds
@@ -112,7 +113,7 @@ def used_up(begin, *overrides):
     here = begin(*GRID, *overrides)
     for _ in range(3):
         start(here.ledger)
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
     assert here.ledger.is_exhausted
     return here
 
@@ -133,7 +134,7 @@ def test_failed_trials_close_a_sweep_after_its_grid_is_used_up_too(begin):
     here = used_up(begin, "limits.max_failed_trials=0", "limits.max_failures_per_trial=0")
     here.ledger.fail(0, "exception", "no")
     here.ledger.fail(1, "worker retired", "")  # waits
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
     assert here.ledger.closing == "limits.max_failed_trials 0 is exceeded"
     assert here.ledger.left == 0
 
@@ -146,7 +147,7 @@ def test_a_trial_that_comes_back_after_a_grid_is_used_up_waits_for_room_and_no_t
     here.ledger.fail(0, "worker lost", "")
     here.ledger.fail(1, "disk full", "OSError")
     assert here.ledger.is_full
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
     monkeypatch.setattr(disk_space, "_has_room", lambda folder, size: True)
     monkeypatch.setattr(disk_space, "_PAUSE_S", 0.0)
     assert start(here.ledger).number == 0
@@ -161,6 +162,6 @@ def test_the_budget_counts_trials_of_earlier_drivers_and_may_grow(begin):
         start(first.ledger)
         report(first.ledger, number, 1, 0.5)
         first.ledger.finish(number, {})
-    assert start(first.ledger) is None
+    assert starts_nothing(first.ledger)
     assert begin("num_trials=2").ledger.left == 0
     assert begin("num_trials=3").ledger.left == 1

@@ -21,7 +21,7 @@ from platform.runners.placement import (
     readable,
     trials_over,
 )
-from platform.sweepfile.fields import Resources
+from platform.sweepfile.resources import Resources
 
 HEAD = Nodes(1, {"CPU": 4.0}, {"ray.io/node-group": "head"})
 GPUS = Nodes(2, {"CPU": 8.0, "GPU": 4.0, "memory": 2**36}, {"zone": "a"})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from platform.runners.retention import Retention
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.sweepfile.fields import Metric, Tracking
 from platform.tracking.journal import TrialFiles
+from tests.driver.conftest import Driver
 
 UP, DOWN = Metric(name="valid/hr_10", goal="maximize"), Metric(name="valid/loss", goal="minimize")
 
@@ -24,7 +26,7 @@ class Disk:
         self.folder = folder
         self.changed: list[int] = []
 
-    def kept(self, *metrics: Metric, **tracking: object) -> Retention:
+    def kept(self, *metrics: Metric, **tracking: Any) -> Retention:
         return Retention(
             self.folder, metrics or (UP,), Tracking(**tracking), lambda trial: self.changed.append(trial.number)
         )
@@ -100,9 +102,9 @@ def test_another_driver_goes_on_with_the_best_of_all(disk):
     assert disk.changed == [1]
 
 
-def test_a_trial_that_goes_on_keeps_its_checkpoints(begin: Callable[..., object]) -> None:
+def test_a_trial_that_goes_on_keeps_its_checkpoints(begin: Callable[..., Driver]) -> None:
     here = begin("limits.max_failures_per_trial=1", "tracking.checkpoints=none")
-    task = here.ledger.next_task(cpus=1.0, gpus=0.0)
+    task = start(here.ledger)
     (Path(task.folder) / "checkpoints").mkdir()
     here.ledger.fail(0, "exception", "once")
     here.ledger.interrupt()

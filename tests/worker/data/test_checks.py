@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trainables.config import ConfigError, build
-from trainables.data import checks
+from trainables.data import atomic
 from trainables.data.checks import check
 from trainables.data.config import Data
 
@@ -63,7 +63,7 @@ def test_a_corrected_file_is_read_again_and_an_unchanged_one_is_not(
     assert check(data_set(tmp_path, INTER + "u\t3\n"))
     data = data_set(tmp_path)
     assert check(data) == []
-    monkeypatch.setattr(checks.atomic, "read_items", lambda path: pytest.fail("read twice"))
+    monkeypatch.setattr(atomic, "read_items", lambda path: pytest.fail("read twice"))
     assert check(data) == []
 
 

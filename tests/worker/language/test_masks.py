@@ -1,13 +1,15 @@
 """The masks are the paper's equations, on random prompts."""
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.language.masks import Spans, block_masks, closed, masks, original, rule
+from trainables.language.masks import Kind, Spans, block_masks, closed, masks, original, rule
 
-KINDS = ("in", "or", "cr", "cr_pre")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @st.composite

@@ -12,10 +12,13 @@ from tests.worker.small import SMALL_PAD
 from trainables.config import build, flatten, settings_of
 from trainables.data.batches import Batch
 from trainables.pad import ctrl
+from trainables.pad.alignment import step_items
 from trainables.pad.compose import compose
 from trainables.pad.config import CTRL, Config
 from trainables.pad.experts import FusedItems
+from trainables.pad.phases import id_expert
 from trainables.pad.run import run
+from trainables.pad.training import Training
 from trainables.seqrec.items import IdItems
 from trainables.seqrec.text import TextItems
 from trainables.storage.stages import Stages
@@ -56,7 +59,7 @@ def loop(source: torch.Tensor, target: torch.Tensor, items: list[int], temperatu
 
 def test_matching_looks_both_ways_and_no_item_is_its_own_negative() -> None:
     ids, text = towers()
-    index_N = ctrl.step_items(batch(), ITEMS, 100, seeded(5))
+    index_N = step_items(batch(), ITEMS, 100, seeded(5))
     assert len(set(index_N.tolist())) < len(index_N) == 14
     with torch.no_grad():
         text_ND, id_ND = text.rows(index_N), ids.rows(index_N)
@@ -73,7 +76,7 @@ def test_matching_looks_both_ways_and_no_item_is_its_own_negative() -> None:
 def test_the_released_loss_is_a_hundredth_of_one_direction_with_repeats_as_negatives() -> None:
     ids, text = towers()
     fused = FusedItems(ids, text, dropout=0.0, generator=seeded(4))
-    index_N = ctrl.step_items(batch(), ITEMS, 100, seeded(5))
+    index_N = step_items(batch(), ITEMS, 100, seeded(5))
     with torch.no_grad():
         expected = 0.01 * loop(text.rows(index_N), ids.rows(index_N), list(range(len(index_N))), 0.1)
     penalty = ctrl.beside(fused, CTRL(joint=True, rows=100))
@@ -100,13 +103,13 @@ def test_trials_share_the_matching_and_then_train_the_ids_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = []
-    original = ctrl.Training.fit
+    original = Training.fit
 
-    def counted(self: ctrl.Training, *arguments: Any, **named: Any) -> Any:
+    def counted(self: Training, *arguments: Any, **named: Any) -> Any:
         trained.append(self.trial)
         return original(self, *arguments, **named)
 
-    monkeypatch.setattr(ctrl.Training, "fit", counted)
+    monkeypatch.setattr(Training, "fit", counted)
     shared = Stages(tmp_path / "stages")
     trials = []
     for dropout in (0.1, 0.3):
@@ -126,7 +129,7 @@ def test_trials_share_the_matching_and_then_train_the_ids_from_it(
 def test_the_last_phase_starts_from_matched_ids_a_fresh_backbone_and_no_text(tmp_path: Path, stages: Stages) -> None:
     given = ingredients(build(Config, SMALL), tmp_path, stages)
     made = compose(given)
-    (items, backbone), fresh = made.experts["id"], ctrl.id_expert(given.config, given.sequences.num_items)
+    (items, backbone), fresh = made.experts["id"], id_expert(given.config, given.sequences.num_items)
     assert isinstance(items, IdItems)
     assert made.first is not None
     np.testing.assert_array_equal(items.table_ID.detach(), made.first["item.table_ID"])

@@ -153,7 +153,7 @@ def numbers(trial: LocalTrial) -> list[tuple[int, dict[str, float]]]:
 
 
 def test_gamma_zero_equals_smem_exactly(tmp_path: Path, stages: Stages) -> None:
-    results = []
+    results: list[Any] = []
     for values in ({"method.name": "smem"}, {"method.name": "pad", "method.gamma": 0.0}):
         trial = LocalTrial(tmp_path / str(len(results)), stages=Stages(tmp_path / f"stages{len(results)}"))
         run(build(Config, SMALL | values), trial)
@@ -168,13 +168,13 @@ def test_a_shared_phase_is_trained_once_and_reported_by_every_trial(
     tmp_path: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = []
-    original = phases.Training.run
+    original = Training.run
 
-    def counted(self: phases.Training, *arguments: Any, **named: Any) -> Any:
+    def counted(self: Training, *arguments: Any, **named: Any) -> Any:
         trained.append(self.phase)
         return original(self, *arguments, **named)
 
-    monkeypatch.setattr(phases.Training, "run", counted)
+    monkeypatch.setattr(Training, "run", counted)
     shared = Stages(tmp_path / "stages")
     trials = []
     for gamma in (0.1, 0.3):

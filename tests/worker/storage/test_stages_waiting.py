@@ -1,15 +1,19 @@
 """Who waits for a shared result: told whom it waits for, takes over from the dead, computes nothing a second time."""
 
 import contextlib
+import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +123,7 @@ def test_when_who_computes_is_killed_exactly_one_of_those_who_wait_carries_on_wh
     until(lambda: f"step {HELD - 1}" in events(tmp_path))
     waiting = {number: start(tmp_path, number) for number in (1, 2)}
     for number in waiting:
-        until(lambda number=number: said(tmp_path, number))
+        until(partial(said, tmp_path, number))
         assert said(tmp_path, number) == [f"waits for counted, computed by {owner(first, 0)}"]
         assert (tmp_path / str(number) / "status").read_text() == said(tmp_path, number)[0]
     first.kill()
@@ -168,21 +172,23 @@ def test_a_kill_while_the_result_is_written_leaves_none_or_a_whole_one_and_no_st
 
 def _die_at(place: Path, number: int, moment: str) -> None:
     """Ask, and be killed between two arrays, before the manifest, before the rename or once there is a result."""
-    from trainables.storage import stages
 
     def die(*args: object, **kwargs: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    saved: list[object] = []
+    saved: list[bool] = []
 
-    def save(*args: object, **kwargs: object) -> None:
-        saved.append(np.lib.format.write_array(args[0], args[1]) if not saved else die())
+    def save(*args: Any, **kwargs: object) -> None:
+        if saved:
+            die()
+        np.lib.format.write_array(args[0], args[1])
+        saved.append(True)
 
     home, name, patch = {
-        "arrays": (stages.np, "save", save),
-        "manifest": (stages.json, "dump", die),
-        "rename": (stages.Path, "rename", die),
-        "cleaning": (stages.shutil, "rmtree", die),
+        "arrays": (np, "save", save),
+        "manifest": (json, "dump", die),
+        "rename": (Path, "rename", die),
+        "cleaning": (shutil, "rmtree", die),
     }[moment]
     setattr(home, name, patch)
     ask(place, number)

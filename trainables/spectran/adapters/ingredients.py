@@ -45,7 +45,8 @@ class Ingredients:
         result = self.stages.get(spectrum, {"text": self.text, "center": True, "normalise": False})
         left_IC = first_columns(result["left_IR"], columns)
         if not whitened:
-            return left_IC * result["singular_R"][:columns]
+            scaled_IC: np.ndarray = left_IC * result["singular_R"][:columns]
+            return scaled_IC
         return left_IC * np.float32(np.sqrt(has_text(self.text["vectors"]).sum()))
 
 
@@ -67,7 +68,8 @@ def last_rows(train: Rows) -> np.ndarray:
     """The row of each user that ends last, in the users' order: it has the longest history."""
     order = np.lexsort((train.stop_N, train.user_N))
     user_N = train.user_N[order]
-    return order[np.append(user_N[1:] != user_N[:-1], np.ones(min(len(order), 1), bool))]
+    last_U: np.ndarray = order[np.append(user_N[1:] != user_N[:-1], np.ones(min(len(order), 1), bool))]
+    return last_U
 
 
 def item_counts(sequences: Sequences, train: Rows) -> np.ndarray:

@@ -176,7 +176,8 @@ class CrossAttention(nn.Module):
         score_BHLL = (q_BHLC @ k_BHLC.transpose(2, 3)) / math.sqrt(dim // HEADS)
         weight_BHLL = score_BHLL.masked_fill(~key_B11L, -1e9).softmax(dim=3).masked_fill(~key_B11L, 0)
         context_BHLC = weight_BHLL @ v_BHLC
-        return self.out(context_BHLC.transpose(1, 2).flatten(2))
+        out_BLD: torch.Tensor = self.out(context_BHLC.transpose(1, 2).flatten(2))
+        return out_BLD
 
 
 def alignment(text_ND: torch.Tensor, id_ND: torch.Tensor) -> torch.Tensor:

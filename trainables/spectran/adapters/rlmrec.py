@@ -96,7 +96,8 @@ class RLMRecItems(nn.Module, Items):
         return self._map(self.table_ID[chosen], 1.0), self.text_IV[chosen]
 
     def _map(self, x: torch.Tensor, scale: float) -> torch.Tensor:
-        return self.outer(functional.leaky_relu(scaled_linear(x, self.inner, scale)))
+        mapped: torch.Tensor = self.outer(functional.leaky_relu(scaled_linear(x, self.inner, scale)))
+        return mapped
 
 
 def make(settings: config.RLMRec, on: Ingredients) -> RLMRecItems:

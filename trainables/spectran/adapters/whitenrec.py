@@ -57,7 +57,8 @@ class WhitenRecItems(nn.Module, Items):
     def rows(self, index_N: torch.Tensor | None = None) -> torch.Tensor:
         """See :meth:`Items.rows`."""
         whitenings = [x_IV for x_IV in (self.whitened_IV, self.grouped_IV) if x_IV is not None]
-        projected = [self.project(x_IV if index_N is None else x_IV[index_N]) for x_IV in whitenings]
+        read = [x_IV if index_N is None else x_IV[index_N] for x_IV in whitenings]
+        projected: list[torch.Tensor] = [self.project(x_IV) for x_IV in read]
         return projected[0] if len(projected) == 1 else (projected[0] + projected[1]) / 2
 
 
