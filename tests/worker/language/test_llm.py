@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from trainables.data.config import Data
 from trainables.hatllm.config import Config
 from trainables.language import llm, pretrained
 from trainables.language.llm import adapted, borrowed, first_layers, pieces
-from trainables.language.llm_config import LLM, Lora
+from trainables.language.llm_config import Lora
 from trainables.language.pretrained import SourceError
 from trainables.language.prompt_config import PromptConfig
 from trainables.language.title_states import states_of
@@ -28,7 +29,7 @@ def nothing_kept():
     llm._kept.clear()
 
 
-def language(config: Config) -> tuple[LLM, Data, PromptConfig]:
+def language(config: Config) -> tuple[Any, Data, PromptConfig]:
     """The settings that a language model depends on."""
     return config.llm, config.data, config.prompt
 
