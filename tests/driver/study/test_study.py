@@ -1,6 +1,7 @@
 """The durable study: every method with every early stopping, and what survives a dead driver."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -136,7 +137,7 @@ def test_a_narrow_region_is_found_where_the_sampler_alone_would_search_long(swee
 
 def test_constraints_that_nothing_meets_end_the_sweep_with_the_rule(sweep, opened):
     here = sweep("constraints=['x > 2']")
-    here.space = Space.of(here.spec)
+    here = replace(here, space=Space.of(here.spec))
     with pytest.raises(SweepError, match=r"constraints: must leave some point to run, but none was found among 20000"):
         opened(here).ask()
 
