@@ -1,7 +1,5 @@
 """The masks are the paper's equations, on random prompts."""
 
-from typing import get_args
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 
 from trainables.language.masks import Kind, Spans, block_masks, closed, masks, original, rule
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[Kind, ...] = ("in", "or", "cr", "cr_pre")
 
 
 @st.composite
