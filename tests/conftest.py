@@ -10,12 +10,16 @@ import tempfile
 import textwrap
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from platform.space.space import Space
+    from platform.sweepfile.spec import SweepSpec
 
 settings.register_profile("sweeps", deadline=None)  # how long an example takes says what the machine else does
 settings.load_profile("sweeps")
@@ -128,16 +132,26 @@ def real_data() -> Path:
     pytest.skip("no real data: set SWEEP_DATA to a folder that holds amazon-office-2014")
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenSweep:
+    """A sweep that a driver opened."""
+
+    spec: "SweepSpec"
+    space: "Space"
+    folder: Path
+    file: Path
+
+
 @pytest.fixture
-def sweep(curve_file: Path) -> Callable[..., Any]:
+def sweep(curve_file: Path) -> Callable[..., OpenSweep]:
     """Call with overrides (`num_trials=3`) for the spec, the space and the storage folder of the sweep `curve`."""
     from platform.space.check import space_of
     from platform.storage.folder import open_folder
     from platform.sweepfile.spec import load
 
-    def make(*overrides: str) -> SimpleNamespace:
+    def make(*overrides: str) -> OpenSweep:
         spec = load(curve_file, overrides)
-        return SimpleNamespace(spec=spec, space=space_of(spec), folder=open_folder(spec), file=curve_file)
+        return OpenSweep(spec=spec, space=space_of(spec), folder=open_folder(spec), file=curve_file)
 
     return make
 

@@ -108,7 +108,8 @@ def imports(source: str) -> Iterator[tuple[str, int]]:
 
 def picture(package: str) -> str:
     """The house as text: a line per room with what it holds and the rooms of the package that it imports."""
-    modules, lines = sources(), []
+    modules = sources()
+    lines: list[str] = []
     arrows = room_arrows(modules)
     for level in LEVELS[package]:
         lines += ["  |"] if lines else []

@@ -87,7 +87,7 @@ class Postgres:
         """The SQLAlchemy URL of a new, empty database."""
         name = f"d{uuid.uuid4().hex}"
         with psycopg.connect(self._dsn(), autocommit=True) as connection:
-            connection.execute(f"create database {name}")  # type: ignore[arg-type]
+            connection.execute(f"create database {name}")
         return f"postgresql+psycopg://sweeps@127.0.0.1:{self.port}/{name}"
 
     def _signal(self, signum: int) -> None:

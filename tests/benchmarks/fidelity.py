@@ -44,7 +44,8 @@ def record() -> np.ndarray:
     targets = (teacher + random.normal(scale=1.5, size=teacher.shape)).argmax(1)
     curves = np.empty((*SIZES.values(), EPOCHS))
     for place in np.ndindex(*SIZES.values()):
-        rate, decay = np.geomspace(1e-3, 3, SIZES["rate"])[place[0]], (0, 1e-4, 1e-3, 1e-2, 1e-1)[place[1]]
+        rate = float(np.geomspace(1e-3, 3, SIZES["rate"])[place[0]])
+        decay = (0, 1e-4, 1e-3, 1e-2, 1e-1)[place[1]]
         curves[place] = _train(inputs, targets, rate, decay, (0, 0.5, 0.9, 0.97)[place[2]])
     return curves
 

@@ -119,8 +119,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.side:
         with tempfile.TemporaryDirectory() as name:
-            side = ours if options.side == "ours" else stock
-            sys.stdout.write("\n" + json.dumps(side(Path(name), options.trials, options.reports)) + "\n")
+            measure = ours if options.side == "ours" else stock
+            sys.stdout.write("\n" + json.dumps(measure(Path(name), options.trials, options.reports)) + "\n")
         return
     seconds = {}
     for side in ("ours", "stock"):

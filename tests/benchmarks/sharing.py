@@ -123,7 +123,7 @@ def main() -> None:
         if options.items:
             return
         training = {**values, "data.train_rows": "all", "fit.epochs": options.epochs, "fit.patience": options.epochs}
-        speeds = {}
+        speeds: dict[int, float] = {}
         for count in (1, 2, 2, 1):  # the better of two runs each
             trials = [(training, folder / f"{count}-{i}-{len(speeds)}", folder / "stages") for i in range(count)]
             speeds[count] = max(speeds.get(count, 0.0), sum(together(train, trials)))

@@ -119,7 +119,7 @@ class Clock:
                 with self.time("optimiser"):
                     step()
 
-            optimiser.step = timed_step  # type: ignore[assignment, method-assign]
+            optimiser.step = timed_step  # type: ignore[assignment]
             return optimiser
 
         def timed_rank(*args: Any, **settings: Any) -> Any:

@@ -266,7 +266,7 @@ def test_a_study_that_stays_away_ends_the_sweep_and_is_not_held_against_the_tria
         with pytest.raises(SweepError, match="study: must answer while a sweep runs, but its database did not"):
             play(runner, f"storage={tmp_path}", f"study={url}", "num_trials=1", at_report=at_report)
     (trial,) = optuna.load_study(study_name="wrong", storage=url).trials
-    assert (trial.state.name, trial.intermediate_values.keys()) == ("RUNNING", {1, 2})
+    assert (trial.state.name, set(trial.intermediate_values)) == ("RUNNING", {1, 2})
     files = TrialFiles(tmp_path / "wrong", 0)
     assert (files.read("attempts.json"), files.read("end.json"), len(files.lines())) == ({}, {}, 3)
 

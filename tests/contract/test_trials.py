@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def _rank(folder: Path, sent: Sent, stop_at: int) -> Trial:
         taken = from_line(to_line(Report(step=step, metrics=metrics, last=last)))
         worker.report(taken.step, taken.metrics, taken.last)
 
-    place = {"device": "cpu", "interface": "lo", "address": "127.0.0.1", "port": 0}
+    place: dict[str, Any] = {"device": "cpu", "interface": "lo", "address": "127.0.0.1", "port": 0}
     return rank.trial_of(RankTask(task=_task(folder, ranks=2), rank=0, local_rank=0, **place), report)
 
 

@@ -5,9 +5,9 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from platform.tracking.journal import TrialFiles
 from platform.tracking.messages import Order
 from platform.tracking.shipper import Shipper
 from platform.tracking.tracker import Tracker
+from tests.conftest import OpenSweep
 from tests.driver.ledgers import Ended
 from tests.servers import Line, MlflowServer
 
@@ -239,26 +240,37 @@ class Shipped:
 
 
 @pytest.fixture(scope="session")
-def opened() -> Callable[[SimpleNamespace], Study]:
+def opened() -> Callable[[OpenSweep], Study]:
     """Call with what `sweep` gives for its study, as a new driver opens it."""
 
-    def opened(sweep: SimpleNamespace) -> Study:
+    def opened(sweep: OpenSweep) -> Study:
         return Study(sweep.spec, sweep.space, sweep.folder)
 
     return opened
 
 
+@dataclass(frozen=True, kw_only=True)
+class Driver:
+    """A driver without a runner: its ledger, and what the ledger wrote, ended and tracked."""
+
+    ledger: Ledger
+    study: Study
+    folder: Path
+    ended: list[Ended]
+    shipped: Shipped
+
+
 @pytest.fixture
-def begin(sweep):
+def begin(sweep: Callable[..., OpenSweep]) -> Callable[..., Driver]:
     """Call with overrides for a new driver's ledger over the same sweep; `ended` collects what ended."""
 
-    def make(*overrides: str) -> SimpleNamespace:
+    def make(*overrides: str) -> Driver:
         here = sweep(*NO_STOPPING, *overrides)
         study = Study(here.spec, here.space, here.folder)
         ended: list[Ended] = []
-        shipped = Shipped()
+        shipped: Any = Shipped()
         end = lambda trial: ended.append(Ended.of(trial))  # noqa: E731
         ledger = Ledger(here.spec, study, here.folder, here.folder.parent / "stages", shipped, end)
-        return SimpleNamespace(ledger=ledger, study=study, folder=here.folder, ended=ended, shipped=shipped)
+        return Driver(ledger=ledger, study=study, folder=here.folder, ended=ended, shipped=shipped)
 
     return make

@@ -20,8 +20,14 @@ class Ended(NamedTuple):
         return cls(trial.number, trial.end.state, trial.end.reason, trial.values)
 
 
-def start(ledger: Ledger) -> Task | None:
-    return ledger.next_task(cpus=1.0, gpus=0.0)
+def start(ledger: Ledger) -> Task:
+    task = ledger.next_task(cpus=1.0, gpus=0.0)
+    assert task is not None
+    return task
+
+
+def starts_nothing(ledger: Ledger) -> bool:
+    return ledger.next_task(cpus=1.0, gpus=0.0) is None
 
 
 def goes_on(ledger: Ledger, number: int, step: int, metrics: dict[str, float], last: bool = False) -> bool:

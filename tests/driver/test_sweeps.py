@@ -11,7 +11,8 @@ import pytest
 
 from platform.errors import InvalidSweep
 from platform.space.check import open_sweep, space_of
-from platform.sweepfile.published import as_text
+from platform.sweepfile.parameters import Constant
+from platform.sweepfile.published import Published, as_text
 from platform.sweepfile.spec import load
 from trainables.config import build
 from trainables.floors.config import Config as Floors
@@ -39,6 +40,12 @@ points = [build(Config, point) for point in json.load(sys.stdin)]
 for read in (lambda point: settings_of(point, PRETRAIN_READS), align_settings):
     print(len({json.dumps(read(point), sort_keys=True) for point in points}))
 """
+
+
+def published(file: str) -> Published:
+    found = load(SWEEPS / file).published()
+    assert found is not None
+    return found
 
 
 def told(file):
@@ -71,7 +78,7 @@ def test_a_shipped_sweep_has_nothing_against_it_but_data_and_models_that_are_not
         others = [text for text in error.problems if not any(start in text for start in absent)]
         assert others == []
     else:
-        assert load(SWEEPS / file).parameters["data.name"].value == "synthetic"
+        assert load(SWEEPS / file).parameters["data.name"] == Constant("synthetic")
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if load(SWEEPS / file).method == "grid"])
@@ -107,7 +114,7 @@ def test_the_real_commands_of_pad_have_nothing_against_them(file, real_data, mon
     monkeypatch.setenv("SWEEP_DATA", str(real_data))
     _, overrides = commands(file)
     spec, _ = open_sweep(SWEEPS / file, overrides)
-    assert spec.parameters["data.name"].value == "amazon-prime-pantry-2018"
+    assert spec.parameters["data.name"] == Constant("amazon-prime-pantry-2018")
 
 
 @pytest.mark.parametrize("file", PAD)
@@ -126,6 +133,7 @@ def test_pads_tables_and_figures_have_its_protocol(file):
 )
 def test_every_cell_of_pads_tables_and_figures_has_the_same_number_of_trials(file, trials):
     spec = load(SWEEPS / "paper" / f"{file}.yaml")
+    assert spec.compare
     cells = Counter(tuple(as_text(point.get(name)) for name in spec.compare.by) for point in space_of(spec).grid())
     assert set(cells.values()) == {trials}
 
@@ -152,9 +160,11 @@ def test_trials_share_the_phases_that_a_file_says_they_share(file, pretrainings,
 @pytest.mark.parametrize("file", TABLES)
 def test_the_cells_of_a_papers_table_are_those_it_printed(file):
     spec = load(SWEEPS / file)
+    assert spec.compare is not None
+    assert spec.compare.published is not None
     assert spec.path.stem == Path(spec.compare.published).stem
     trials = Counter(tuple(as_text(point.get(name)) for name in spec.compare.by) for point in space_of(spec).grid())
-    printed = {cell for cell in spec.published().values if not set(cell) & ELSEWHERE.get(spec.name, set())}
+    printed = {cell for cell in published(file).values if not set(cell) & ELSEWHERE.get(spec.name, set())}
     assert set(trials) == printed
     assert len(printed) >= 2
 
@@ -203,11 +213,11 @@ def test_alphafuse_alone_has_the_patience_that_it_needs(file):
     ],
 )
 def test_what_was_printed_is_found_under_our_names(file, cell, metric, printed):
-    assert load(SWEEPS / "paper" / f"{file}.yaml").published().values[cell][metric] == printed
+    assert published(f"paper/{file}.yaml").values[cell][metric] == printed
 
 
 def test_the_papers_own_slip_is_noted():
-    notes = load(SWEEPS / "paper" / "spectran_table4.yaml").published().notes
+    notes = published("paper/spectran_table4.yaml").notes
     assert list(notes) == [(name, "sasrec", "rlmrec", "128") for name in ("amazon-toys-2014", "amazon-beauty-2014")]
 
 
@@ -248,15 +258,17 @@ def test_the_real_commands_of_hatllm_have_nothing_against_them(file, real_data, 
     _, *others = commands(file)
     for overrides in others:
         spec, _ = open_sweep(SWEEPS / file, overrides)
-        assert str(spec.parameters["data.name"].value).startswith("amazon-")
+        name = spec.parameters["data.name"]
+        assert isinstance(name, Constant)
+        assert str(name.value).startswith("amazon-")
 
 
 @pytest.mark.parametrize("file", ["pad_figure4", "pad_figure5"])
 def test_a_cell_without_a_printed_number_says_why(file):
-    published = load(SWEEPS / "paper" / f"{file}.yaml").published()
-    silent = [cell for cell, values in published.values.items() if not values]
+    found = published(f"paper/{file}.yaml")
+    silent = [cell for cell, values in found.values.items() if not values]
     assert silent
-    assert all("bar" in published.notes[cell] for cell in silent)
+    assert all("bar" in found.notes[cell] for cell in silent)
 
 
 def test_every_published_number_is_a_share_a_size_or_nothing():
@@ -269,6 +281,7 @@ def test_every_published_number_is_a_share_a_size_or_nothing():
         by = [name for name in file.read_text().splitlines()[0].split(",") if "/" not in name and name != "note"]
         found = read(file, by, told.append)
         assert told == []
+        assert found is not None
         for values in found.values.values():
             assert all(0 < value < 1 for name, value in values.items() if name.startswith("test/"))
             assert all(value > 0 for value in values.values())

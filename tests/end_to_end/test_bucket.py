@@ -60,7 +60,9 @@ def journals(store: Bucket) -> dict[int, list[dict]]:
     for found in store.list("runs/bucket/trials/"):
         number, _, part = found.key.removeprefix("runs/bucket/trials/").partition("/")
         if part.startswith("journal/"):
-            lines.setdefault(int(number), []).extend(map(json.loads, store.read(found.key).data.splitlines()))
+            content = store.read(found.key)
+            assert content is not None
+            lines.setdefault(int(number), []).extend(map(json.loads, content.data.splitlines()))
     return lines
 
 

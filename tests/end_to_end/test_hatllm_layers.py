@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_other_splits_differ_under_one_seed_equal_ones_are_equal_and_mlflow_show
 
     environment = {**os.environ, "SWEEP_STORAGE": str(tmp_path)}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    found = {}
+    found: dict[int, dict[str, Any]] = {}
     for name in ("first", "second"):
         words = [word for key, value in {"name": name, **SHORT}.items() for word in ("--set", f"{key}={value}")]
         command = [sys.executable, "-m", "platform.sweep", "sweeps/hatllm_layers.yaml", "--address", "inline", *words]

@@ -143,7 +143,9 @@ class InBucket:
         name, prefix = parse(self.where)
         bucket = Bucket(name)
         keys = [found.key for found in bucket.list(f"{prefix}/") if fnmatch(found.key, f"{prefix}/{pattern}")]
-        return [bucket.read(key).data.decode() for key in sorted(keys)]
+        contents = {key: bucket.read(key) for key in sorted(keys)}
+        assert None not in contents.values()
+        return [content.data.decode() for content in contents.values() if content]
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -1,5 +1,7 @@
 """The MLflow server (on PostgreSQL) goes away in the middle of a sweep: all is there in the end, and once."""
 
+from typing import Any
+
 import pytest
 
 from tests.outages import Outage, differences, gaps, play, servers
@@ -13,7 +15,7 @@ def test_a_sweep_through_two_outages_loses_nothing_and_sends_nothing_twice(serve
             Outage("the server is frozen", mlflow.freeze, mlflow.thaw),
             Outage("the database is killed", database.kill, database.begin),
         ]
-        how = {"trials": 3, "steps": 30, "sleep": 0.3, "arguments": ("--address", "inline")}
+        how: dict[str, Any] = {"trials": 3, "steps": 30, "sleep": 0.3, "arguments": ("--address", "inline")}
         played = play(folder, mlflow.uri, outages, seconds=6, pause=3, **how)
         assert differences(played, url) == []
     assert len(played.spans) == 2

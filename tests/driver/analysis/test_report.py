@@ -1,7 +1,9 @@
 """Output for a person: plain lines, the live line, the result."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,7 +14,9 @@ from platform.analysis.pairs import Pair, PairedTests
 from platform.analysis.report import Progress
 from platform.analysis.trials import Row
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
+from platform.tracking.journal import TrialFiles
 
+TRIALS = (TrialFiles(Path("runs"), 0),)
 LOOK = "mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
 
 
@@ -29,7 +33,7 @@ def text(console: Console) -> str:
     return console.file.getvalue()
 
 
-def ledger(left: int = 0, running: dict | None = None) -> SimpleNamespace:
+def ledger(left: int = 0, running: dict | None = None) -> Any:
     return SimpleNamespace(left=left, running=running or {})
 
 
@@ -203,7 +207,7 @@ def test_a_comparison_is_a_line_a_cell_with_published_values_and_the_difference_
 
 def test_what_all_cells_share_stands_in_a_line_of_its_own():
     console = plain()
-    toys = [Cell("s", {"data": "toys", "way": way}, {}, 1, 0, Spread(0.5, None), {}, {}, "", (0,)) for way in "ab"]
+    toys = [Cell("s", {"data": "toys", "way": way}, {}, 1, 0, Spread(0.5, None), {}, {}, "", TRIALS) for way in "ab"]
     report.comparison(console, Comparison("valid/x", ("data", "way"), (), tuple(toys), ()))
     assert cells(console) == [["a", "1", "1", "0.5000"], ["b", "1", "1", "0.5000"]]
     assert text(console).splitlines()[-1] == "all cells: data toys"
@@ -211,7 +215,7 @@ def test_what_all_cells_share_stands_in_a_line_of_its_own():
 
 def test_cells_of_two_sweeps_that_are_named_alike_are_told_apart_by_the_sweep():
     console = plain()
-    alike = [Cell(sweep, {"way": "a"}, {}, 1, 0, Spread(0.5, None), {}, {}, "", (0,)) for sweep in ("one", "two")]
+    alike = [Cell(sweep, {"way": "a"}, {}, 1, 0, Spread(0.5, None), {}, {}, "", TRIALS) for sweep in ("one", "two")]
     report.comparison(console, Comparison("valid/x", ("way",), (), tuple(alike), ()))
     assert cells(console) == [["one", "1", "1", "0.5000"], ["two", "1", "1", "0.5000"]]
 

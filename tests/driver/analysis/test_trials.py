@@ -81,6 +81,7 @@ def test_a_row_says_what_was_swept_why_it_ended_and_the_test_values_of_complete_
     assert rows[3].reason == "non-finite objective: valid/ndcg_10 = nan at step 2"
     assert rows[4].reason == ""
     assert rows[4].seconds is None
+    assert rows[0].seconds is not None
     assert 0 <= rows[0].seconds < 60
 
 

@@ -49,7 +49,7 @@ class JobServer:
             self.silent -= 1
             assert request.transport is not None
             request.transport.abort()
-        job = {"type": "SUBMISSION", "submission_id": "curve-1", "status": self.status, "entrypoint": "sweep"}
+        job: Any = {"type": "SUBMISSION", "submission_id": "curve-1", "status": self.status, "entrypoint": "sweep"}
         job |= {"metadata": {"sweep": "curve"}, "driver_exit_code": 0}
         answers = {"/api/version": {"ray_version": ray.__version__}, "/api/jobs/": [job], "/api/jobs/curve-1": job}
         return web.json_response(answers.get(request.path, {"logs": SAID}))

@@ -35,7 +35,8 @@ class Workers:
 
     def run(self) -> dict[int, tuple[Any, ...]]:
         """The trials as the study has them when nothing is left."""
-        here, tasks = self._begin(*self._overrides), {}
+        here = self._begin(*self._overrides)
+        tasks: dict[int, Any] = {}
         while here.ledger.left or here.ledger.running:
             if self._chance.random() < self._deaths:
                 here, tasks = self._begin(*self._overrides), {}
@@ -60,7 +61,7 @@ class Workers:
 
 
 def overrides(method: str, stopping: str, trials: int) -> tuple[str, ...]:
-    batch = ("deterministic=true", f"max_concurrent_trials={BATCH}", f"num_trials={trials}")
+    batch: tuple[str, ...] = ("deterministic=true", f"max_concurrent_trials={BATCH}", f"num_trials={trials}")
     if method == "nsga2":
         batch = (*batch, "metric=[{name: valid/ndcg_10, goal: maximize}, {name: valid/hr_10, goal: maximize}]")
     if method == "grid":

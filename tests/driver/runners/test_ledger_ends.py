@@ -7,7 +7,7 @@ import pytest
 
 from platform.storage.trial_end import State, TrialEnd
 from platform.tracking.journal import TrialFiles
-from tests.driver.ledgers import Ended, report, start
+from tests.driver.ledgers import Ended, report, start, starts_nothing
 
 
 def test_a_report_that_was_journalled_but_not_told_to_the_study_is_told_by_the_next_driver(begin):
@@ -28,7 +28,7 @@ def test_an_end_that_was_written_but_not_told_is_only_told(begin):
     (trial,) = here.study.trials()
     assert (trial.state.name, trial.value) == ("COMPLETE", 0.4)
     assert here.ledger.left == 0
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
 
 
 def test_a_trial_that_is_taken_up_with_nothing_left_to_report_ends_with_what_it_reported_before(begin):
@@ -47,7 +47,7 @@ def test_a_trial_that_was_asked_for_and_not_started_when_its_driver_died_is_one_
     here = begin("num_trials=2")
     assert here.ledger.left == 2
     assert [start(here.ledger).number for _ in range(2)] == [0, 1]
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
 
 
 def test_a_trial_whose_last_journalled_objective_is_not_finite_fails_when_it_is_taken_up(begin):
@@ -184,7 +184,7 @@ def test_a_trial_that_waits_is_still_run_when_the_grid_is_used_up(begin):
     grid = ("method=grid", "parameters.x={values: [0.1, 0.2]}", "parameters.width=32")
     here = begin(*grid, "parameters.part.name=plain")
     assert [start(here.ledger).number for _ in range(2)] == [0, 1]
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
     assert here.ledger.is_exhausted
     assert here.ledger.closing is None
     assert here.ledger.left == 0

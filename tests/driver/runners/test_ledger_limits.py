@@ -4,7 +4,7 @@ import time
 
 from platform.storage import disk_space
 from platform.tracking.journal import TrialFiles
-from tests.driver.ledgers import Ended, report, start
+from tests.driver.ledgers import Ended, report, start, starts_nothing
 
 
 def test_too_many_failed_trials_close_the_sweep(begin):
@@ -12,7 +12,7 @@ def test_too_many_failed_trials_close_the_sweep(begin):
     for number in range(2):
         start(here.ledger)
         here.ledger.fail(number, "exception", "no")
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
     assert here.ledger.closing == "limits.max_failed_trials 1 is exceeded"
     assert here.ledger.left == 0
 
@@ -116,7 +116,7 @@ def used_up(begin, *overrides):
     here = begin(*GRID, *overrides)
     for _ in range(3):
         start(here.ledger)
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
     assert here.ledger.is_exhausted
     return here
 
@@ -142,7 +142,7 @@ def test_failed_trials_close_a_sweep_after_its_grid_is_used_up_too(begin):
     here = used_up(begin, "limits.max_failed_trials=0", "limits.max_failures_per_trial=0")
     here.ledger.fail(0, "exception", "no")
     here.ledger.fail(1, "worker retired", "")  # waits
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
     assert here.ledger.closing == "limits.max_failed_trials 0 is exceeded"
     assert here.ledger.left == 0
 
@@ -155,7 +155,7 @@ def test_a_trial_that_comes_back_after_a_grid_is_used_up_waits_for_room_and_no_t
     here.ledger.fail(0, "worker lost", "")
     here.ledger.fail(1, "disk full", "OSError")
     assert here.ledger.is_full
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
     monkeypatch.setattr(disk_space, "_has_room", lambda folder, size: True)
     monkeypatch.setattr(disk_space, "_PAUSE_S", 0.0)
     assert start(here.ledger).number == 0
@@ -170,6 +170,6 @@ def test_the_budget_counts_trials_of_earlier_drivers_and_may_grow(begin):
         start(first.ledger)
         report(first.ledger, number, 1, 0.5)
         first.ledger.finish(number, {})
-    assert start(first.ledger) is None
+    assert starts_nothing(first.ledger)
     assert begin("num_trials=2").ledger.left == 0
     assert begin("num_trials=3").ledger.left == 1

@@ -10,6 +10,8 @@ from platform.runners.retention import Retention
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.sweepfile.fields import Metric, Tracking
 from platform.tracking.journal import TrialFiles
+from tests.driver.conftest import Driver
+from tests.driver.ledgers import start
 
 UP, DOWN = Metric(name="valid/hr_10", goal="maximize"), Metric(name="valid/loss", goal="minimize")
 
@@ -25,7 +27,7 @@ class Disk:
         self.folder = folder
         self.changed: list[int] = []
 
-    def kept(self, *metrics: Metric, **tracking: object) -> Retention:
+    def kept(self, *metrics: Metric, **tracking: Any) -> Retention:
         return Retention(
             self.folder, metrics or (UP,), Tracking(**tracking), lambda trial: self.changed.append(trial.number)
         )
@@ -103,7 +105,7 @@ def test_another_driver_goes_on_with_the_best_of_all(disk):
 
 def test_a_trial_that_goes_on_keeps_its_checkpoints(begin: Callable[..., Any]) -> None:
     here = begin("limits.max_failures_per_trial=1", "tracking.checkpoints=none")
-    task = here.ledger.next_task(cpus=1.0, gpus=0.0)
+    task = start(here.ledger)
     (Path(task.folder) / "checkpoints").mkdir()
     here.ledger.fail(0, "exception", "once")
     here.ledger.interrupt()

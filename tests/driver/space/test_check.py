@@ -183,7 +183,7 @@ def test_shipped_sweeps_pass(name: str) -> None:
     assert space.feasible(space.suggest(_first()))
 
 
-def _first():  # type: ignore[no-untyped-def]
+def _first():
     import optuna
 
     return optuna.create_study(sampler=optuna.samplers.RandomSampler(0)).ask()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from platform.space import points
 from platform.space.space import Space
 from platform.study.study import Study
-from platform.sweepfile.parameters import FloatRange, IntRange, Parameter, nth, size, steps
+from platform.sweepfile.parameters import FloatRange, IntRange, nth, size, steps
 
 RARE = [
     ("{n: {min: 1, max: 100}, m: {min: 1, max: 100}}", "n == 37 and m == 12"),
@@ -83,7 +83,9 @@ def test_fixed_values_are_counted_once() -> None:
 @settings(max_examples=60)
 def test_each_step_is_where_its_number_says(low: int, count: int, step: int, is_whole: bool) -> None:
     high = low + count * step
-    parameter: Parameter = IntRange(low, high, step) if is_whole else FloatRange(low / 10, high / 10, step / 10)
+    parameter: IntRange | FloatRange = FloatRange(low / 10, high / 10, step / 10)
+    if is_whole:
+        parameter = IntRange(low, high, step)
     listed = list(steps(parameter))
     assert len(listed) == size(parameter) == count + 1
     assert listed == [nth(parameter, index) for index in range(count + 1)]

@@ -37,7 +37,8 @@ def test_room_for_two_of_the_largest_checkpoint_is_waited_for_while_workers_chan
 
 
 def test_the_user_is_told_that_a_report_waits_for_room_and_when_it_goes_on(small_disk, fill):
-    disk, said = small_disk(1), []
+    disk = small_disk(1)
+    said: list[str] = []
     files = TrialFiles(disk, 0, said.append)
     files.begin({})
     later = threading.Timer(0.5, fill(disk).unlink)
@@ -49,7 +50,8 @@ def test_the_user_is_told_that_a_report_waits_for_room_and_when_it_goes_on(small
 
 
 def test_the_user_is_told_that_the_study_waits_for_room_and_when_it_goes_on(small_disk, fill, sweep):
-    disk, said = small_disk(1), []
+    disk = small_disk(1)
+    said: list[str] = []
     here = sweep(f"storage={disk}")
     study = Study(here.spec, here.space, here.folder, said.append)
     later = threading.Timer(0.5, fill(disk).unlink)

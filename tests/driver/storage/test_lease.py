@@ -196,7 +196,10 @@ def test_a_driver_that_was_taken_over_is_told_so_before_it_writes(held, sweep, m
         with pytest.raises(Busy, match=r"'curve' was taken over by process \d+ on far since 0 minutes"):
             lease.check()
         assert lease.is_lost
-    assert other.newest().owner.host == "far"
+    newest = other.newest()
+    assert newest is not None
+    assert newest.owner is not None
+    assert newest.owner.host == "far"
 
 
 def test_a_storage_that_is_silent_for_too_long_ends_the_driver(held, monkeypatch):

@@ -19,6 +19,7 @@ from platform.study.study import Study
 def finish_one(study: Study) -> None:
     """Run the next trial to its end, with three rising reports."""
     asked = study.ask()
+    assert asked is not None
     for report in range(1, 4):
         study.judge(asked.number, report, 0.1 * report)
     study.tell(EndedTrial(asked.number, TrialEnd(State.COMPLETE, "finished", 1.0), (0.3,)))

@@ -1,6 +1,7 @@
 """The durable study: every method with every early stopping, and what survives a dead driver."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -24,6 +25,14 @@ def height(values: dict[str, Any]) -> float:
     return 1 - (values["x"] - 0.7) ** 2 - ((values["width"] - 32) / 100) ** 2
 
 
+def level(value: float) -> Callable[[int], float]:
+    return lambda _: value
+
+
+def peaked(top: float) -> Callable[[int], float]:
+    return lambda number: top * (1 - 0.05 * abs(number - 4))
+
+
 def finish(study: Study, asked: Asked, curve: Callable[[int], float], reports: int = REPORTS) -> Pruned | None:
     """Run one trial to its end, whichever that is."""
     for report in range(1, reports + 1):
@@ -37,8 +46,7 @@ def finish(study: Study, asked: Asked, curve: Callable[[int], float], reports: i
 def play(study: Study) -> None:
     """Run what is left of a sweep; curves rise for four reports and sink from there, so that patience ends."""
     while len(study.trials()) < study.spec.num_trials and (asked := study.ask()):
-        top = height(asked.values)
-        finish(study, asked, lambda n, top=top: top * (1 - 0.05 * abs(n - 4)))
+        finish(study, asked, peaked(height(asked.values)))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +137,7 @@ def test_a_narrow_region_is_found_where_the_sampler_alone_would_search_long(swee
 
 def test_constraints_that_nothing_meets_end_the_sweep_with_the_rule(sweep, opened):
     here = sweep("constraints=['x > 2']")
-    here.space = Space.of(here.spec)
+    here = replace(here, space=Space.of(here.spec))
     with pytest.raises(SweepError, match=r"constraints: must leave some point to run, but none was found among 20000"):
         opened(here).ask()
 
@@ -181,7 +189,7 @@ def test_rungs_survive_reopening(sweep, opened):
     here = sweep("early_stopping={type: asha, min_reports: 1, reduction_factor: 3}")
     study = opened(here)
     for value in (0.9, 0.8, 0.7):
-        finish(study, study.ask(), lambda _, value=value: value, reports=1)
+        finish(study, study.ask(), level(value), reports=1)
     again = opened(here)
     assert again.judge(again.ask().number, 1, 0.1) == Pruned(1, 0, 0.9)
     fresh = opened(sweep("early_stopping={type: asha, min_reports: 1, reduction_factor: 3}", "name=fresh"))
@@ -192,7 +200,7 @@ def test_smaller_is_better_for_a_metric_to_minimize(sweep, opened):
     minimize = "metric={name: valid/hr_10, goal: minimize}"
     study = opened(sweep(minimize, "early_stopping={type: asha, min_reports: 1, reduction_factor: 3}"))
     for value in (0.1, 0.2, 0.3):
-        finish(study, study.ask(), lambda _, value=value: value, reports=1)
+        finish(study, study.ask(), level(value), reports=1)
     assert study.judge(study.ask().number, 1, 0.9) == Pruned(1, 0, 0.1)
     (best,) = study.best()
     assert best.value == 0.1
@@ -259,7 +267,7 @@ def test_a_verdict_over_which_the_driver_died_is_the_same_when_it_is_given_again
     here = sweep("early_stopping={type: asha, min_reports: 1, reduction_factor: 3}")
     study = opened(here)
     for value in (0.9, 0.8, 0.7):
-        finish(study, study.ask(), lambda _, value=value: value, reports=1)
+        finish(study, study.ask(), level(value), reports=1)
     late = study.ask()
     verdict = study.judge(late.number, 1, 0.1)  # the driver dies before it tells
     again = opened(here)

@@ -24,7 +24,8 @@ def test_published_numbers_lie_relative_to_the_sweep_file(good, tmp_path, monkey
     (tmp_path / "paper" / "t.csv").write_text("fusion,test/hr_10\nadd,0.5\n")
     monkeypatch.chdir("/")
     spec = load(good.write(tmp_path, text(good, "{by: [fusion], published: paper/t.csv}")))
-    assert spec.published().values == {("add",): {"test/hr_10": 0.5}}
+    assert (published := spec.published())
+    assert published.values == {("add",): {"test/hr_10": 0.5}}
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,8 @@ def test_in_a_bucket_a_report_is_there_before_it_is_acknowledged_in_segments(buc
     for step in range(1, 8):
         line = files.append(step, {"valid/ndcg_10": 0.5})
         [*_, newest] = Bucket(bucket.removeprefix("s3://")).list("runs/curve/trials/0/journal/")
-        stored = Bucket(bucket.removeprefix("s3://")).read(newest.key).data.splitlines()
-        assert json.loads(stored[-1]) == line
+        assert (stored := Bucket(bucket.removeprefix("s3://")).read(newest.key))
+        assert json.loads(stored.data.splitlines()[-1]) == line
     assert newest.key == "runs/curve/trials/0/journal/000002.jsonl"
     assert [line["step"] for line in files.lines(2)] == [3, 4, 5, 6, 7]
 

@@ -1,6 +1,7 @@
 """MLflow, for real: a SQLite store and a server on the loopback, with each report once in its trial's child run."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_a_sweep_is_a_parent_run_with_a_child_a_trial_and_every_report_once(trac
     table.write_text("trial\n0\n")
     for files in (done, pruned, failed):
         shipper.changed(files)
-    best = {"metrics": {"best/valid/ndcg_10": 0.5}, "tags": {"best.trial": "0"}}
+    best: dict[str, Any] = {"metrics": {"best/valid/ndcg_10": 0.5}, "tags": {"best.trial": "0"}}
     end = ParentEnd(status="FINISHED", **best, files=(table,))
     assert shipper.finish(end, patience_s=120)  # on a busy machine
     assert here.said == []

@@ -143,7 +143,8 @@ def test_the_same_request_twice_is_one_point(tracked, monkeypatch):
     """As when the answer to the first was lost."""
     from mlflow import MlflowClient
 
-    real, lost = MlflowClient.log_batch, []
+    real = MlflowClient.log_batch
+    lost: list[Any] = []
 
     def log_batch(self: Any, *args: Any, **kwargs: Any) -> None:
         real(self, *args, **kwargs)

@@ -1,6 +1,7 @@
 """BERT4Rec: against torch's own encoder, and what masks, padding and reading only the masked positions must not do."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.worker.histories import DIM, LENGTH, ROWS, shaken
-from trainables.backbones.bert4rec import BERT4Rec
+from trainables.backbones.bert4rec import BERT4Rec, Block
 
 
 def backbone(heads: int = 1, dropout: float = 0.0, blocks: int = 2) -> BERT4Rec:
@@ -35,7 +36,8 @@ def test_equals_torchs_post_norm_encoder_with_the_same_weights(heads: int) -> No
     ours = backbone(heads).eval()
     layers = []
     for block in ours.blocks:
-        layer = nn.TransformerEncoderLayer(DIM, heads, 4 * DIM, dropout=0.0, activation="gelu", batch_first=True)
+        assert isinstance(block, Block)
+        layer: Any = nn.TransformerEncoderLayer(DIM, heads, 4 * DIM, dropout=0.0, activation="gelu", batch_first=True)
         with torch.no_grad():
             layer.self_attn.in_proj_weight.copy_(torch.cat([block.query.weight, block.key_value.weight]))
             layer.self_attn.in_proj_bias.copy_(torch.cat([block.query.bias, block.key_value.bias]))

@@ -64,6 +64,7 @@ def test_equals_the_layer_written_as_loops(heads: int, final_norm: bool) -> None
             held_L = mask_BL[row]
             x_TD = vectors_BLD[row, held_L] * math.sqrt(DIM) + model.position_LD[held_L]
             for block in model.blocks:
+                assert isinstance(block, Block)
                 x_TD = one_block_by_loops(block, x_TD, heads)
             expected_TD = model.norm(x_TD)
             torch.testing.assert_close(states_BLD[row, held_L], expected_TD, atol=1e-5, rtol=1e-5)

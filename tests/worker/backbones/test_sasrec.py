@@ -1,6 +1,7 @@
 """SASRec: against torch's own encoder; what all causal backbones must do is in test_backbones.py."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,8 @@ def test_equals_torchs_pre_norm_encoder_with_the_same_weights(heads: int) -> Non
     ours = backbone(heads).eval()
     layers = []
     for block in ours.blocks:
-        layer = nn.TransformerEncoderLayer(DIM, heads, DIM, dropout=0.0, batch_first=True, norm_first=True)
+        assert isinstance(block, Block)
+        layer: Any = nn.TransformerEncoderLayer(DIM, heads, DIM, dropout=0.0, batch_first=True, norm_first=True)
         layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias = block.project.weight, block.project.bias
         layer.self_attn.out_proj, layer.linear1, layer.linear2 = block.out, block.inner, block.outer
         layer.norm1, layer.norm2 = block.norm_attention, block.norm_feed
@@ -75,7 +77,8 @@ def test_initial_weights_are_small_and_follow_the_generator_alone() -> None:
     before = torch.get_rng_state()
     first, again, other = made(0), made(0), made(1)
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(first.blocks[0].project.weight, again.blocks[0].project.weight)
-    assert not torch.equal(first.blocks[0].project.weight, other.blocks[0].project.weight)
+    drawn, redrawn, otherwise = (model.get_parameter("blocks.0.project.weight") for model in (first, again, other))
+    assert torch.equal(drawn, redrawn)
+    assert not torch.equal(drawn, otherwise)
     assert first.blocks[1].outer.weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert not first.blocks[0].project.bias.any()

@@ -1,5 +1,7 @@
 """Slots of attention: every token in its own, rows of like length together, nothing lost on the way back."""
 
+from typing import Any
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ def test_tokens_come_back_as_they_went_and_so_do_gradients(held_BL: torch.Tensor
     assert torch.equal(back_TD, x_TD)
     weight_TD = torch.randn_like(x_TD)
     (back_TD * weight_TD).sum().backward()
+    assert x_TD.grad is not None
     assert torch.equal(x_TD.grad, weight_TD)
 
 
@@ -35,7 +38,7 @@ def test_a_position_sees_held_positions_up_to_its_own_in_its_row(held_BL: torch.
     slots, tokens = Slots(held_BL, heads), int(held_BL.sum())
     place = torch.stack(torch.where(held_BL), dim=1)  # of each token: row, position
     named_TD = torch.arange(tokens, dtype=torch.float64)[:, None].expand(-1, heads).contiguous()
-    seen = []
+    seen: list[Any] = []
     for group, token_S1 in zip(slots.groups, slots.spread(named_TD), strict=True):
         token_GHL = token_S1.view(group.rows, heads, group.length).long()
         open_GLL = ~group.hidden_G1LL[:, 0]

@@ -54,7 +54,7 @@ def test_a_loaded_data_set_says_what_it_holds(tmp_path: Path) -> None:
     loaded = load(data_set(tmp_path, UNTIMED + "u\ti1\nu\ti1\nv\ti3\n"), Stages(tmp_path / "stages"))
     assert (loaded.name, loaded.num_users, loaded.num_items) == ("toy", 2, 4)
     assert list(loaded.titles) == ["", "Alpha", "Beta & Co", "Gamma"]
-    assert (loaded.items.dtype, loaded.offsets.dtype) == (np.int32, np.int64)
+    assert (loaded.items.dtype, loaded.offsets.dtype) == (np.dtype(np.int32), np.dtype(np.int64))
     assert loaded.offsets.tolist() == [0, 2, 3]
 
 

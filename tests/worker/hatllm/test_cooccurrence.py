@@ -14,7 +14,7 @@ from trainables.language.prompts import Prompts
 
 def counted(histories, tokens_of):
     """The mean number of meetings of a pair, inside an item and across items, by brute force."""
-    met = Counter(), Counter()
+    met: tuple[Counter, Counter] = Counter(), Counter()
     for history in histories:
         tokens = [(token, at) for at, item in enumerate(history) if item for token in tokens_of[item]]
         for (token1, at1), (token2, at2) in combinations(tokens, 2):

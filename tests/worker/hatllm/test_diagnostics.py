@@ -2,6 +2,7 @@
 
 import csv
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from trainables.trial import LocalTrial
 ITEMS = {1: [5, 6], 2: [7, 8, 5], 3: [9]}
 
 
-def prompts(history_BL):
+def _prompts(history_BL):
     """The history's items as their tokens, a separator (3) between two, 2 before and 4 after."""
     rows = []
     for history in history_BL.tolist():
@@ -31,6 +32,7 @@ def prompts(history_BL):
     return prompt_of(*rows)
 
 
+prompts: Any = _prompts
 HISTORIES = [[0, 1, 2], [3, 2, 1], [0, 0, 2], [1, 1, 3]]
 
 

@@ -1,5 +1,7 @@
 """The same trial under every engine and number format."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -63,7 +65,7 @@ def test_bf16_under_deepspeed_is_that_of_torch_for_every_method_and_stage(in_bf1
     ],
 )
 def test_twenty_steps_have_the_same_losses_under_every_engine_and_the_base_stays(settings, tmp_path, stages):
-    engines = [{"engine.name": "torch"}]
+    engines: list[dict[str, Any]] = [{"engine.name": "torch"}]
     engines += [{"engine.name": "deepspeed", "engine.zero_stage": stage} for stage in range(4)]
     first, *others = [
         losses_of(METHOD | {"fit.steps": 20} | settings | engine, tmp_path / str(number), stages)

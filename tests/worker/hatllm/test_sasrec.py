@@ -1,5 +1,7 @@
 """The item table: which settings it depends on."""
 
+from typing import Any
+
 import pytest
 
 from tests.worker.small import SMALL_HATLLM
@@ -22,7 +24,7 @@ from trainables.trial import LocalTrial
     ],
 )
 def test_the_table_depends_on_the_rows_the_seed_and_its_own_settings_alone(values, same):
-    plain, other = (settings_of(build(Config, told), READS) for told in ({}, values))
+    plain, other = (settings_of(build(Config, told), READS) for told in (dict[str, Any](), values))
     assert (plain == other) is same
 
 

@@ -1,6 +1,7 @@
 """SLMRec's teacher: which settings it has, and who trains it."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 from torch import nn
@@ -42,7 +43,8 @@ def ingredients_of(config, trial, sequences, base):
 
 
 def teacher_of(config):
-    return as_teacher(Ingredients(config, None, None, None, None, None), config.method).config
+    unread: Any = None
+    return as_teacher(Ingredients(config, unread, unread, unread, unread, unread), config.method).config
 
 
 def test_the_teacher_has_the_trials_engine_but_for_deepspeeds_own_settings():
@@ -72,7 +74,7 @@ def test_the_teachers_learning_rate_is_its_own_where_there_is_one(rate, taught):
     ],
 )
 def test_a_teacher_is_shared_by_trials_that_differ_in_what_it_does_not_read(values, same):
-    plain, other = (teacher_settings(teacher_of(config_of(**told))) for told in ({}, values))
+    plain, other = (teacher_settings(teacher_of(config_of(**told))) for told in (dict[str, Any](), values))
     assert (plain == other) is same
 
 

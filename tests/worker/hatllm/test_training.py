@@ -1,5 +1,7 @@
 """The loop by optimiser steps."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,7 @@ def test_a_trial_that_was_cut_off_reports_what_it_would_have_reported(tmp_path):
     again.run()
     assert [step for step, _ in again.trial.reports] == [8, 12]  # saved at 4; 8 was reported and not saved
     assert lines(again.trial) == lines(whole.trial)[1:]
-    assert again.model[1].weight.equal(whole.model[1].weight)
+    assert again.model[1].weight.equal(whole.model.get_parameter("1.weight"))
 
 
 def test_a_trial_with_nothing_left_reports_nothing_and_has_its_best_parameters(tmp_path):
@@ -105,7 +107,8 @@ def test_micro_batches_change_memory_and_not_the_step(tmp_path):
     weights = []
     for accumulation in (1, 2, 3, 5):
         job = Job(LocalTrial(tmp_path / str(accumulation)), accumulation=accumulation, batch_size=8)
-        job.model[0].p = 0.0
+        dropout: Any = job.model[0]
+        dropout.p = 0.0
         job.run()
         weights.append(job.model[1].weight.detach())
     for each in weights[1:]:

@@ -9,7 +9,7 @@ from trainables.hatllm.plan import layer_plan, unmasked
 from trainables.hatllm.reader import LastToken
 from trainables.hatllm.recommender import Recommender
 from trainables.language.attention import use_layered
-from trainables.language.masks import masks
+from trainables.language.masks import Kind, masks
 
 FAMILIES = ["llama", "qwen2", "qwen3"]
 ROW = [(3, 0), (4, 0), (5, 1), (6, 1), (7, 0), (8, 2), (9, 2), (10, 2), (11, 0), (12, 3), (13, 3), (14, 0), (15, 0)]
@@ -51,8 +51,9 @@ def test_with_every_layer_original_the_states_are_those_of_the_untouched_model(f
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_layer_gets_its_own_mask(family):
     """Against PyTorch's softmax under the mask of that layer, through the weights that an observer sees."""
-    plan = ("in", "or", "cr", "cr_pre")
-    model, prompt, seen = recommender(family, plan=plan), prompt_of(ROW), {}
+    plan: tuple[Kind, ...] = ("in", "or", "cr", "cr_pre")
+    model, prompt = recommender(family, plan=plan), prompt_of(ROW)
+    seen: dict[int, torch.Tensor] = {}
     with torch.inference_mode():
         model.states(prompt, observe=lambda layer, weight: seen.__setitem__(layer, weight))
     made = masks(prompt.spans, plan)

@@ -9,11 +9,13 @@ import torch
 
 from tests.worker.hatllm_models import model_config, random_model
 from trainables.config import build
+from trainables.data.config import Data
 from trainables.hatllm.config import Config
 from trainables.language import llm, pretrained
 from trainables.language.llm import adapted, borrowed, first_layers, pieces
 from trainables.language.llm_config import Lora
 from trainables.language.pretrained import SourceError
+from trainables.language.prompt_config import PromptConfig
 from trainables.language.title_states import states_of
 from trainables.trial import LocalTrial
 
@@ -55,7 +57,7 @@ def test_a_tiny_model_is_made_once_and_kept_by_the_process(tmp_path, stages):
     other = build(Config, {**TINY, "llm.made_with": 1})
     with borrowed(*language(other), trial_of(tmp_path / "3", stages)) as third:
         assert third is not first
-        assert not third.embed_tokens.weight.equal(first.embed_tokens.weight)
+        assert not third.embed_tokens.weight.equal(first.get_parameter("embed_tokens.weight"))
     assert len(llm._kept) == 1
 
 
@@ -110,7 +112,7 @@ def test_adapters_are_all_that_is_trained_and_change_nothing_at_first(targets):
 
 
 def test_adapters_depend_on_the_seed_alone():
-    draws = []
+    draws: list[torch.Tensor] = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(draws))
         made = adapted(random_model(layers=1), Lora(), seed=seed)

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.language.masks import Spans, block_masks, closed, masks, original, rule
+from trainables.language.masks import Kind, Spans, block_masks, closed, masks, original, rule
 
-KINDS = ("in", "or", "cr", "cr_pre")
+KINDS: tuple[Kind, ...] = ("in", "or", "cr", "cr_pre")
 
 
 @st.composite

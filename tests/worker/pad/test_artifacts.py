@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from trainables.pad.config import Config
 from trainables.pad.experts import FusedItems, JoinedItems
 from trainables.pad.gate import FrequencyGate
 from trainables.pad.run import run
-from trainables.seqrec.items import IdItems, Items
+from trainables.seqrec.items import IdItems
 from trainables.seqrec.text import TextItems
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
@@ -70,7 +71,7 @@ def text(items: int, seed: int) -> TextItems:
 
 def composition(items: int, first: IdItems, gate: nn.Module | None = None) -> tuple[Method, JoinedItems]:
     fused = FusedItems(ids(items, 2), text(items, 3), dropout=0, generator=torch.Generator().manual_seed(4))
-    experts: dict[str, Items] = {"id": ids(items, 1), "aligned": fused, "text": text(items, 5)}
+    experts: dict[str, Any] = {"id": ids(items, 1), "aligned": fused, "text": text(items, 5)}
     made = Method(
         {name: (expert, nn.Identity()) for name, expert in experts.items()},
         gate,

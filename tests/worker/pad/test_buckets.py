@@ -81,7 +81,7 @@ def test_a_bucket_without_items_is_refused() -> None:
 def test_frequency_counts_training_parts_however_many_rows_a_user_has(sequences_of: MakeSequences) -> None:
     sequences = sequences_of([[1, 2, 1, 3, 4, 5], [2, 3, 6, 7], [8, 9], [9, 9, 9]])
     for train_rows in ("last", "all"):
-        data = Data(train_rows=train_rows, max_history=2, keep_last=None)  # type: ignore[arg-type]
+        data = Data(train_rows=train_rows, max_history=2, keep_last=None)
         frequency_I = item_frequency(sequences, leave_one_out(sequences, data).train)
         assert frequency_I.tolist() == [0, 2, 2, 2, 0, 0, 0, 0, 0, 0]
 

@@ -146,7 +146,7 @@ def test_too_few_items_for_a_pair_in_each_tail_are_refused() -> None:
 def test_gate_weights_are_means_over_each_buckets_items() -> None:
     weight_IE = np.array([[9, 9], [0.2, 0.8], [0.4, 0.6], [1, 0]])
     found = gate_weights(weight_IE, np.array([0, 1, 1, 3]))
-    np.testing.assert_allclose(found[[0, 2]], [[0.3, 0.7], [1, 0]])
+    np.testing.assert_allclose(found[[0, 2]], np.array([[0.3, 0.7], [1, 0]]))
     assert np.isnan(found[1]).all()
 
 

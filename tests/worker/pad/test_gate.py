@@ -1,6 +1,7 @@
 """Gates: weights that sum to 1, the released starting values, one expert alone, where gradients go."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -26,11 +27,11 @@ def shaken(gate: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in gate.parameters():
-            parameter += torch.randn(parameter.shape, generator=generator)
+            parameter.add_(torch.randn(parameter.shape, generator=generator))
     return gate
 
 
-GATES = {
+GATES: dict[str, Callable[[], nn.Module]] = {
     "frequency": lambda: FrequencyGate(EXPERTS, 10),
     "network": network,
     "global": lambda: GlobalGate(EXPERTS),
@@ -80,7 +81,7 @@ def test_a_gate_forced_to_one_expert_weighs_exactly_that_one(expert: int) -> Non
         for other in {0, 1, 2} - {expert}:
             frequency.scalar_EB[other] = -torch.inf
             everywhere.scalar_E[other] = -torch.inf
-            net.output[other].bias.fill_(-torch.inf)  # type: ignore[index,union-attr,operator]
+            net.output[other].bias.fill_(-torch.inf)
     for gate in (frequency, everywhere, net):
         assert torch.equal(gate(vectors(), BUCKETS), one_hot)
 

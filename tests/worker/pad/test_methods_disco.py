@@ -120,10 +120,9 @@ def by_hand(items: DisCoItems, rows: Batch, negatives: int, seed: int) -> tuple[
     negative = draw_negatives(ITEMS, negatives, met, seeded(seed))
     parts = [part.detach() for part in items.parts()]
     distinct = sorted(set(met.flatten().tolist()) - {0})
-    bound = sum(
-        max(0.0, float(club.bound(parts[a][distinct], parts[b][distinct])))
-        for (a, b), club in zip([(0, 2), (1, 3), (0, 1), (2, 3)], items.bounds, strict=True)
-    )
+    bound = 0.0
+    for (a, b), club in zip([(0, 2), (1, 3), (0, 1), (2, 3)], items.bounds, strict=True):
+        bound += max(0.0, float(club.bound(parts[a][distinct], parts[b][distinct])))
     telling = 0.0
     for part, teller in zip(parts, items.tellers, strict=True):
         right, wrong = [], []

@@ -95,10 +95,10 @@ def test_equal_samples_are_zero_apart_up_to_each_vectors_pair_with_itself(kernel
     same = sample(20, 4, 0)
     assert mmd(same, same.clone(), kernel=kernel, biased=True).item() == pytest.approx(0, abs=1e-12)
     if kernel in ("gaussian", "laplacian"):
-        off = [mmd(same, same.clone(), kernel=kernel, exponents=(k,)).item() for k in EXPONENTS]
-        assert all(-2 / 20 < value < 0 for value in off)
+        offs = [mmd(same, same.clone(), kernel=kernel, exponents=(k,)).item() for k in EXPONENTS]
+        assert all(-2 / 20 < value < 0 for value in offs)
         value = mmd(same, same.clone(), kernel=kernel).item()
-        assert value == pytest.approx(sum(off))
+        assert value == pytest.approx(sum(offs))
         far = mmd(same, same + 1e6, kernel=kernel, bandwidths=(1.5,)).item()  # twice the mean within, nothing across
         off = mmd(same, same.clone(), kernel=kernel, bandwidths=(1.5,)).item()
         assert off == pytest.approx(-2 / 20 * (1 - far / 2))

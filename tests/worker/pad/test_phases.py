@@ -153,7 +153,7 @@ def numbers(trial: LocalTrial) -> list[tuple[int, dict[str, float]]]:
 
 
 def test_gamma_zero_equals_smem_exactly(tmp_path: Path, stages: Stages) -> None:
-    results = []
+    results: list[Any] = []
     for values in ({"method.name": "smem"}, {"method.name": "pad", "method.gamma": 0.0}):
         trial = LocalTrial(tmp_path / str(len(results)), stages=Stages(tmp_path / f"stages{len(results)}"))
         run(build(Config, SMALL | values), trial)

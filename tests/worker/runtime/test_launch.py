@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ RANKED = "tests.trainables.ranked"
 
 
 def task(folder: Path, ranks: int, attempt: int = 0, gpus: float = 0.0, **values) -> Task:
-    where = {"folder": str(folder), "stages": str(folder / "stages"), "number": 0, "attempt": attempt}
+    where: dict[str, Any] = {"folder": str(folder), "stages": str(folder / "stages"), "number": 0, "attempt": attempt}
     return Task(trainable=RANKED, values=values, ranks=ranks, cpus=float(ranks), gpus=gpus, **where)
 
 
@@ -139,7 +140,8 @@ class Elsewhere:
     """Ranks that run elsewhere: their last word at the second look, and the one that a check on them gives."""
 
     def __init__(self, name: str, end: RankEnd | None, if_checked: RankEnd | None = None) -> None:
-        self.name, self.end = name, None
+        self.name = name
+        self.end: RankEnd | None = None
         self._end, self._if_checked, self._looks = end, if_checked, 0
 
     def poll(self) -> None:

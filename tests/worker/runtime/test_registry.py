@@ -40,6 +40,7 @@ def test_a_package_of_ones_own_is_named_by_its_path():
 def test_a_contract_holds_what_config_py_says_and_defaults_for_the_rest():
     curve, heavy = registry.load("tests.trainables.curve"), registry.load("tests.trainables.heavy")
     assert (curve.constraints, curve.several_ranks) == (("width <= 48 or x <= 0.9",), True)
+    assert curve.micro_batches is not None
     assert curve.micro_batches(curve.config(divisible=True))
     assert (heavy.constraints, heavy.several_ranks, heavy.check, heavy.micro_batches) == ((), False, None, None)
 

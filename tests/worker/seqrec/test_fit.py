@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,11 +44,11 @@ class Task:
         return {"valid/ndcg_20": float(scores_NI.softmax(1).diagonal().mean().detach())}
 
     def fit(self, trial: LocalTrial, **changed: object) -> EpochProgress:
-        fields = {"epochs": 8, "patience": 8, "batch_size": 16, "learning_rate": 0.05}
-        named = {"rows": rows(), "evaluate": self.evaluate, "loss": self.loss}
+        fields: dict[str, Any] = {"epochs": 8, "patience": 8, "batch_size": 16, "learning_rate": 0.05}
+        named: dict[str, Any] = {"rows": rows(), "evaluate": self.evaluate, "loss": self.loss}
         for name, value in changed.items():
             (fields if name in vars(Fit()) else named)[name] = value
-        return fit(self.model, Fit(**fields), trial=trial, **named)  # type: ignore[arg-type]
+        return fit(self.model, Fit(**fields), trial=trial, **named)
 
 
 def numbers(lines: Lines) -> Lines:
@@ -138,8 +139,8 @@ def test_ends_after_patience_and_leaves_the_best_epochs_weights(tmp_path: Path) 
 
     done = task.fit(trial, evaluate=evaluate, patience=3)
     assert (done.best_epoch, done.best_value, done.epoch) == (2, 0.5, 5)
-    assert torch.equal(task.model[0].weight, weights[1])
-    assert not torch.equal(task.model[0].weight, weights[4])
+    assert torch.equal(task.model.get_parameter("0.weight"), weights[1])
+    assert not torch.equal(task.model.get_parameter("0.weight"), weights[4])
 
 
 def test_the_numbers_follow_the_trials_seed_alone(tmp_path: Path) -> None:
@@ -184,7 +185,12 @@ def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
         task = Task(dropout=0.0)
         loss = loss_of(task)
         trial = LocalTrial(tmp_path / str(divisor), micro_batch_divisor=divisor)
-        task.fit(trial, epochs=3, loss=lambda b, g, loss=loss: (sizes.append(len(b)), loss(b, g))[1])
+
+        def counted(batch, generator, loss=loss):
+            sizes.append(len(batch))
+            return loss(batch, generator)
+
+        task.fit(trial, epochs=3, loss=counted)
         lines.append([line["train/loss"] for _, line in trial.reports])
     assert lines[0] == pytest.approx(lines[1], rel=1e-4)
     assert sizes[:4] == [16, 16, 16, 2]

@@ -33,6 +33,7 @@ def test_dropout_passes_gradients_of_the_kept_units_only() -> None:
     x = torch.ones(50, 7, requires_grad=True)
     out = Dropout(0.3)(x)
     out.sum().backward()
+    assert x.grad is not None
     assert torch.equal(x.grad, out.detach())
 
 

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,12 @@ def read(path: Path) -> tuple[list[str], np.ndarray]:
     return header, np.array(lines, dtype=float)
 
 
-def spectral(**settings: object) -> SpectralItems:
+def spectral(**settings: Any) -> SpectralItems:
     generator = torch.Generator().manual_seed(0)
     left_IR = torch.randn(30, 12, generator=generator)
     return SpectralItems(
         left_IR, torch.linspace(5, 1, 12), dim=4, inner_width=3, id_width=4, generator=generator, **settings
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_shares_are_those_of_the_covariances_singular_values() -> None:

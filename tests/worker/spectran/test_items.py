@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,17 +21,18 @@ from trainables.seqrec.objectives import after, sampled_loss
 from trainables.seqrec.text import mapped, mean_length
 from trainables.spectran.adapters.config import Adapter, AlphaFuse, problems
 from trainables.spectran.adapters.ingredients import item_counts, last_rows
+from trainables.spectran.adapters.spectran import SpectralItems
 from trainables.spectran.config import Config
 from trainables.spectran.items import Made, make_items
 from trainables.storage.stages import Stages
 from trainables.trial import LocalTrial
 
 SMALL = SMALL_SPECTRAN | {"data.text_width": 48, "fit.batch_size": 256, "fit.dropout": 0.1}
-NULL = {"adapter.null_width": 6}
+NULL: dict[str, Any] = {"adapter.null_width": 6}
 DEFAULTS: list[dict[str, object]] = [
     {"adapter.name": settings().name} | (NULL if settings is AlphaFuse else {}) for settings in get_args(Adapter)
 ]
-CHOICES: list[dict[str, object]] = [
+CHOICES: list[dict[str, Any]] = [
     *DEFAULTS,
     {"adapter.name": "morec", "adapter.layers": 2, "adapter.dropout": 0.1},
     {"adapter.name": "unisrec", "adapter.ids": True, "adapter.experts": 2},
@@ -86,7 +87,7 @@ def test_training_lowers_the_loss(values: dict[str, object], backbone: str, stag
     config, _, train, items = prepare(values | {"backbone.name": backbone}, stages, tmp_path)
     generator = torch.Generator().manual_seed(0)
     encoder, read = make_backbone(config.backbone, dim=16, max_history=10, dropout=0.1, generator=generator)
-    loss = sampled_loss(items, encoder, read, negatives=8, exclude="target", cosine=False, temperature=1.0)  # type: ignore[arg-type]
+    loss = sampled_loss(items, encoder, read, negatives=8, exclude="target", cosine=False, temperature=1.0)
     model = nn.ModuleDict({"item": items, "backbone": encoder}).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
     batch = next(batches(train, 128))
@@ -113,7 +114,7 @@ def test_padding_changes_no_state(values: dict[str, object], stages: Stages, tmp
     padded_BL = torch.tensor([[0, 0, 7, 8]])
     with torch.inference_mode():
         lookup = items.lookup()
-        states = [after(items, encoder, lookup, history_BL) for history_BL in (short_BL, padded_BL)]  # type: ignore[arg-type]
+        states = [after(items, encoder, lookup, history_BL) for history_BL in (short_BL, padded_BL)]
     torch.testing.assert_close(states[1], states[0], atol=1e-5, rtol=1e-5)
 
 
@@ -146,7 +147,7 @@ def test_the_text_is_mapped_from_the_stage_and_no_weight(stages: Stages, tmp_pat
 
 @pytest.mark.parametrize("name", ["llminit", "llm_esr"])
 def test_pca_starts_are_the_texts_principal_coordinates(name: str, stages: Stages, tmp_path: Path) -> None:
-    extra = {"adapter.select": "pca", "adapter.std": None} if name == "llminit" else {}
+    extra: dict[str, Any] = {"adapter.select": "pca", "adapter.std": None} if name == "llminit" else {}
     config, sequences, _, items = prepare({"adapter.name": name} | extra, stages, tmp_path)
     vectors = text_stage(sequences, config.data, stages)["vectors"][1:].astype(np.float64)
     left, singular, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
@@ -185,6 +186,7 @@ def test_spectrans_init_fusion_starts_ids_from_its_mixture(stages: Stages, tmp_p
     *_, whole = prepare({"adapter.name": "spectran"}, stages, tmp_path)
     *_, items = prepare({"adapter.name": "spectran", "adapter.fusion": "init"}, stages, tmp_path)
     assert isinstance(items, IdItems)
+    assert isinstance(whole, SpectralItems)
     torch.testing.assert_close(items.table_ID, whole.semantic(whole.left_IR))
 
 

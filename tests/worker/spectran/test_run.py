@@ -5,7 +5,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -135,8 +135,8 @@ BACKBONES = [settings().name for settings in get_args(Backbone)]
     ],
 )
 def test_every_adapter_learns_under_every_backbone(tmp_path: Path, stages: Stages, adapter: str, backbone: str) -> None:
-    values = {"dim": 16, "data.text_width": 32, "fit.batch_size": 64, "fit.dropout": 0.1, "fit.epochs": 2}
-    values |= {"adapter.name": adapter, "backbone.name": backbone}
+    values: dict[str, Any] = {"adapter.name": adapter, "backbone.name": backbone}
+    values |= {"dim": 16, "data.text_width": 32, "fit.batch_size": 64, "fit.dropout": 0.1, "fit.epochs": 2}
     values |= {"adapter.null_width": 8} if adapter == "alphafuse" else {}
     trial = LocalTrial(tmp_path, stages=stages)
     run(build(Config, values), trial)

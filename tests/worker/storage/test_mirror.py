@@ -89,9 +89,12 @@ def test_only_what_changed_travels(node, monkeypatch: pytest.MonkeyPatch) -> Non
     assert written[2:] == ["b"]
     fetched: list[str] = []
     real_fetch = objects.Bucket.fetch
-    monkeypatch.setattr(
-        objects.Bucket, "fetch", lambda self, key, path: (fetched.append(path.name), real_fetch(self, key, path))[1]
-    )
+
+    def fetch(self, key, path):
+        fetched.append(path.name)
+        return real_fetch(self, key, path)
+
+    monkeypatch.setattr(objects.Bucket, "fetch", fetch)
     mirror.pull(folder)
     assert fetched == []
     other = node("second")

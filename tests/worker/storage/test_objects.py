@@ -60,6 +60,7 @@ def test_a_creation_whose_answer_was_lost_is_known_again(store: Bucket) -> None:
 
 def test_an_object_is_replaced_only_while_it_is_the_one_that_was_seen(store: Bucket) -> None:
     seen = store.create("lease", b"first")
+    assert seen is not None
     newer = store.replace("lease", b"second", seen)
     assert newer
     assert store.replace("lease", b"third", seen) is None
@@ -89,7 +90,7 @@ def test_a_large_file_goes_in_parts_and_comes_back_whole(store: Bucket, parts: P
 
 
 def test_a_large_file_is_sent_again_where_the_store_is_busy(store: Bucket, parts: Path) -> None:
-    refusals = []
+    refusals: list[str] = []
 
     def refuse(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
         if len(refusals) == 2:  # boto3 itself asks twice, up to a second apart

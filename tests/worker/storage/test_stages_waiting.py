@@ -10,8 +10,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,7 +123,7 @@ def test_when_who_computes_is_killed_exactly_one_of_those_who_wait_carries_on_wh
     until(lambda: f"step {HELD - 1}" in events(tmp_path))
     waiting = {number: start(tmp_path, number) for number in (1, 2)}
     for number in waiting:
-        until(lambda number=number: said(tmp_path, number))
+        until(partial(said, tmp_path, number))
         assert said(tmp_path, number) == [f"waits for counted, computed by {owner(first, 0)}"]
         assert (tmp_path / str(number) / "status").read_text() == said(tmp_path, number)[0]
     first.kill()
@@ -174,10 +176,13 @@ def _die_at(place: Path, number: int, moment: str) -> None:
     def die(*args: object, **kwargs: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    saved: list[object] = []
+    saved: list[bool] = []
 
-    def save(*args: object, **kwargs: object) -> None:
-        saved.append(np.lib.format.write_array(args[0], args[1]) if not saved else die())
+    def save(*args: Any, **kwargs: object) -> None:
+        if saved:
+            die()
+        np.lib.format.write_array(args[0], args[1])
+        saved.append(True)
 
     home, name, patch = {
         "arrays": (np, "save", save),

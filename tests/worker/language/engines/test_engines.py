@@ -40,7 +40,7 @@ TINY = {
 
 
 def train(folder: Path, stages: Stages, ranks: int, values: dict[str, Any]) -> LocalTrial:
-    where = {"folder": str(folder), "stages": str(stages.folder), "number": 0}
+    where: dict[str, Any] = {"folder": str(folder), "stages": str(stages.folder), "number": 0}
     trial = LocalTrial(folder, stages=stages)
     run_on_node(Task(trainable="hatllm", values=values, ranks=ranks, cpus=float(ranks), **where), trial)
     return trial

@@ -1,11 +1,13 @@
 """The learning rate of each optimiser step."""
 
+from typing import Literal
+
 import pytest
 
 from trainables.language.engines.schedule import learning_rate_at
 
 
-def rates(schedule: str, steps: int = 6, warm_up: int = 2) -> list[float]:
+def rates(schedule: Literal["linear", "cosine", "constant"], steps: int = 6, warm_up: int = 2) -> list[float]:
     return [learning_rate_at(s, peak=1.0, steps=steps, warm_up=warm_up, schedule=schedule) for s in range(steps)]
 
 

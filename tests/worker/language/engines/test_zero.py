@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from trainables.trial import LocalTrial
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[4]
-STAGES = [
+STAGES: list[dict[str, Any]] = [
     {"name": "torch"},
     {"zero_stage": 0},
     {"zero_stage": 1},
@@ -39,6 +40,7 @@ class Layered(nn.Module):
         self.first, self.frozen, self.head = nn.Linear(6, 16), nn.Linear(16, 16), nn.Linear(16, 5)
         self.unused = nn.Linear(3, 3)
         self.frozen.requires_grad_(False)
+        self.scale: torch.Tensor
         self.register_buffer("scale", torch.tensor(0.3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -79,7 +81,8 @@ def test_twenty_steps_give_the_losses_of_the_engine_without_it(tmp_path, plain_l
 
 def test_a_state_of_any_engine_and_stage_is_carried_on_under_any_other(tmp_path, plain_losses):
     """On one module, as in a worker that keeps its base model between trials."""
-    module, states = Layered(), []
+    module = Layered()
+    states: list[Any] = []
     for settings in STAGES:
         module.load_state_dict(Layered().state_dict())
         engine = engine_of(module, tmp_path, **settings)

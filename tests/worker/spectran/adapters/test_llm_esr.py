@@ -43,7 +43,8 @@ class Mean(nn.Module):
 
     def __init__(self, held_BL: Tensor) -> None:
         super().__init__()
-        self.held_BL, self.read = held_BL, []
+        self.held_BL = held_BL
+        self.read: list[Tensor] = []
 
     def forward(self, vectors_BLD: Tensor) -> Tensor:
         self.read.append(vectors_BLD)

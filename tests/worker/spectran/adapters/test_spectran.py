@@ -76,7 +76,7 @@ def test_gradients_reach_every_part_from_the_start() -> None:
     for name in ("query_DK", "key_RK", "taylor_N", "id_IC"):
         assert (getattr(made, name).grad.flatten() != 0).any(), name
     assert (made.taylor_N.grad != 0).all()
-    made.threshold.grad = None
+    made.zero_grad()
     (-made.rows()[1:].square().sum()).backward()  # the sign that a larger threshold would serve
     assert made.threshold.item() == 0
     assert float(made.threshold.grad) < 0

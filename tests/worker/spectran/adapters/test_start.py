@@ -45,7 +45,7 @@ def test_even_columns_reach_from_the_first_to_the_last_and_random_ones_are_disti
     column_IV = np.tile(np.arange(WIDTH, dtype=np.float32), (3, 1))
     count_I = np.zeros(3, np.int64)
     even, random, again = (
-        start_table(column_IV, dim=DIM, select=select, count_I=count_I, generator=generator())[1].tolist()  # type: ignore[arg-type]
+        start_table(column_IV, dim=DIM, select=select, count_I=count_I, generator=generator())[1].tolist()
         for select in ("even", "random", "random")
     )
     assert even == [0, 3, 6, 9]
@@ -123,7 +123,8 @@ def test_an_item_without_text_has_no_weight_and_stays_zero() -> None:
 
 
 def test_a_weak_direction_has_coordinates_however_many_items_there_are() -> None:
-    vectors_IV = np.random.default_rng(0).normal(size=(300_000, 3)).astype(np.float32) * np.float32([1, 0.01, 0])
+    vectors_IV = np.random.default_rng(0).normal(size=(300_000, 3)).astype(np.float32)
+    vectors_IV *= np.array([1, 0.01, 0], np.float32)
     assert standardise(vectors_IV, np.ones(len(vectors_IV))).shape == (300_000, 2)
 
 

@@ -90,7 +90,7 @@ def test_unisrec_drops_text_in_training_and_adds_ids_where_asked() -> None:
     assert not with_ids.id_ID[0].any()
     torch.testing.assert_close(with_ids.rows() - with_ids.id_ID, without.rows())
     dropping = UniSRecItems(tensor(), dim=DIM, dropout=0.9, generator=generator())
-    dropping.gate = lambda text_NV: torch.full((len(text_NV), 8), 1 / 8)  # type: ignore[method-assign]
+    dropping.gate = lambda text_NV: torch.full((len(text_NV), 8), 1 / 8)
     dropping.train()
     assert not torch.allclose(dropping.rows(), dropping.rows())
 
@@ -192,7 +192,7 @@ def test_groups_are_whitened_each_apart() -> None:
 
 def test_fewer_items_than_dimensions_leave_directions_without_variance_at_zero() -> None:
     for rotation in ("pca", "zca"):
-        whitened_IV = whiten(text(items=5), rotation=rotation, floor=1e-5)  # type: ignore[arg-type]
+        whitened_IV = whiten(text(items=5), rotation=rotation, floor=1e-5)
         assert np.isfinite(whitened_IV).all()
         singular = np.linalg.svd(whitened_IV[1:] / np.sqrt(5), compute_uv=False)
         np.testing.assert_allclose(singular, [1, 1, 1, 1, 0], atol=1e-3)
