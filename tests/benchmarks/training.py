@@ -130,9 +130,9 @@ class Clock:
             with self.time("checkpoint"):
                 save(trial, state)
 
-        fit.adam = timed_adam
-        vars(fit)["batches"], vars(run)["rank_rows"] = timed_batches, timed_rank
-        LocalTrial.save = timed_save  # type: ignore[method-assign]
+        vars(fit).update(adam=timed_adam, batches=timed_batches)
+        vars(run)["rank_rows"] = timed_rank
+        LocalTrial.save = timed_save  # type: ignore[assignment]
 
 
 def main() -> None:
@@ -177,7 +177,7 @@ def main() -> None:
         write_peer_data(folder, sequences, config.data.keep_last or 0)
         peer = Peer(folder, arguments.threads, arguments.dropout)
 
-        def after_epoch(step: int, metrics: dict[str, float]) -> None:
+        def after_epoch(step: int, metrics: dict[str, float], last: bool) -> None:
             if "train/loss" not in metrics:
                 return
             answer = peer.ask("train")

@@ -67,7 +67,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
         ledger = Ledger(spec, study, folder, folder.parent / "stages", None, ended.append)
         report = ledger.report
 
-        def counted(number: int, step: int, metrics: Any, last: bool) -> Decision:
+        def counted(number: int, step: int, metrics: Any, last: bool = False) -> Decision:
             calls.append((number, step))
             at_report(step)
             return report(number, step, metrics, last)

@@ -64,6 +64,7 @@ def _rank(folder: Path, sent: Sent, stop_at: int) -> Trial:
 
     def report(step: int, metrics: dict[str, float], last: bool) -> None:
         taken = from_line(to_line(Report(step=step, metrics=metrics, last=last)))
+        assert isinstance(taken, Report)
         worker.report(taken.step, taken.metrics, taken.last)
 
     place: dict[str, Any] = {"device": "cpu", "interface": "lo", "address": "127.0.0.1", "port": 0}

@@ -10,7 +10,6 @@ from platform.runners.retention import Retention
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.sweepfile.fields import Metric, Tracking
 from platform.tracking.journal import TrialFiles
-from tests.driver.conftest import Driver
 from tests.driver.ledgers import start
 
 UP, DOWN = Metric(name="valid/hr_10", goal="maximize"), Metric(name="valid/loss", goal="minimize")

@@ -9,13 +9,11 @@ import torch
 
 from tests.worker.hatllm_models import model_config, random_model
 from trainables.config import build
-from trainables.data.config import Data
 from trainables.hatllm.config import Config
 from trainables.language import llm, pretrained
 from trainables.language.llm import adapted, borrowed, first_layers, pieces
 from trainables.language.llm_config import Lora
 from trainables.language.pretrained import SourceError
-from trainables.language.prompt_config import PromptConfig
 from trainables.language.title_states import states_of
 from trainables.trial import LocalTrial
 

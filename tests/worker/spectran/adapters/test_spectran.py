@@ -79,7 +79,8 @@ def test_gradients_reach_every_part_from_the_start() -> None:
     made.zero_grad()
     (-made.rows()[1:].square().sum()).backward()  # the sign that a larger threshold would serve
     assert made.threshold.item() == 0
-    assert float(made.threshold.grad) < 0
+    assert made.threshold.grad is not None
+    assert made.threshold.grad.item() < 0
 
 
 def test_queries_and_keys_start_at_std_one_tenth_and_coefficients_at_one() -> None:
