@@ -43,7 +43,7 @@ def test_the_hours_of_a_sweep_interrupt_what_runs_and_start_nothing_more(begin, 
     assert here.ledger.closing == "limits.max_hours 1 is reached"
     assert (here.ended, here.ledger.running) == ([], {})
     assert TrialFiles(here.folder, 0).read("end.json")["state"] == "INTERRUPTED"
-    assert start(here.ledger) is None
+    assert starts_nothing(here.ledger)
 
 
 def test_the_minutes_of_a_trial_end_it_and_not_the_sweep(begin, monkeypatch):
