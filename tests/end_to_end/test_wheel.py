@@ -82,8 +82,9 @@ def test_a_sweep_runs_on_ray_from_an_empty_folder(python: Path, tmp_path: Path) 
     assert (tmp_path / "runs" / "first" / "results.csv").is_file()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("notebook", [False, True])
+@pytest.mark.parametrize(
+    "notebook", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.by_hand)]
+)
 def test_our_modules_are_imported(notebook: bool, python: Path, site: Path, tmp_path: Path) -> None:
     if notebook:
         pytest.importorskip("ipykernel", reason="no notebook kernel: pip install ipykernel")
