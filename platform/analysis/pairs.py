@@ -141,25 +141,30 @@ def _tested(couples: Sequence[tuple[_Scores, _Scores]]) -> tuple[Pair, ...]:
         groups.setdefault(score.user_N.tobytes(), []).append(score)
     means: dict[_Scores, np.ndarray] = {}
     flipped: dict[_Scores, np.ndarray] = {}
+    per_user: dict[_Scores, np.ndarray] = {}
     for group in groups.values():
-        score_NC = np.stack([score.score_N for score in group], axis=1)
-        means |= dict(zip(group, resampling.resampled_means(score_NC, group[0].user_N).T, strict=True))
-        flipped |= dict(
-            zip(group, resampling.flipped_sums(resampling.totals(score_NC, group[0].user_N)).T, strict=True)
-        )
-    pairs = [_pair(one, other, means[one] - means[other], flipped[one] - flipped[other]) for one, other in couples]
+        user_N, score_NC = group[0].user_N, np.stack([score.score_N for score in group], axis=1)
+        total_UC = resampling.totals(score_NC, user_N)
+        size_U = np.unique(user_N, return_counts=True)[1]
+        means |= dict(zip(group, resampling.resampled_means(score_NC, user_N).T, strict=True))
+        flipped |= dict(zip(group, resampling.flipped_sums(total_UC).T, strict=True))
+        per_user |= dict(zip(group, total_UC.T / size_U, strict=True))
+    pairs = [
+        _pair(one, other, means[one] - means[other], flipped[one] - flipped[other], per_user[one] - per_user[other])
+        for one, other in couples
+    ]
     corrected = iter(resampling.holm([pair.p for pair in pairs if pair.p is not None]))
     return tuple(pair if pair.p is None else replace(pair, p_holm=next(corrected)) for pair in pairs)
 
 
-def _pair(one: _Scores, other: _Scores, resampled_S: np.ndarray, flipped_S: np.ndarray) -> Pair:
-    """One pair, before its p value is corrected."""
+def _pair(
+    one: _Scores, other: _Scores, resampled_S: np.ndarray, flipped_S: np.ndarray, difference_U: np.ndarray
+) -> Pair:
+    """One pair, before its p value is corrected; the arrays are differences of the two, the last of users' means."""
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(resampled_S, [tail, 100 - tail])
     difference_N = one.score_N - other.score_N
-    size_U = resampling.totals(np.ones((len(one.user_N), 1)), one.user_N)[:, 0]
-    is_tested = len(size_U) >= LEAST_USERS
-    difference_U = resampling.totals(difference_N[:, None], one.user_N)[:, 0] / size_U
+    is_tested = len(difference_U) >= LEAST_USERS
     return Pair(
         first=one.label,
         second=other.label,
@@ -172,7 +177,7 @@ def _pair(one: _Scores, other: _Scores, resampled_S: np.ndarray, flipped_S: np.n
         p_holm=None,
         p_wilcoxon=resampling.signed_rank(difference_U) if is_tested else None,
         rows=len(one.user_N),
-        users=len(size_U),
+        users=len(difference_U),
     )
 
 
