@@ -54,10 +54,9 @@ class Changed:
 
 @dataclass(frozen=True)
 class Finish:
-    """To the process, last: ship what is left within `patience_s` seconds and end the parent run."""
+    """To the process, last: ship what is left and end the parent run."""
 
     end: ParentEnd
-    patience_s: float
 
 
 @dataclass(frozen=True)

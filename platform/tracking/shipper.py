@@ -223,8 +223,8 @@ def _serve(messages: BinaryIO, answers: BinaryIO) -> None:
         match decode(line):  # None where the driver died within a line
             case Changed(number):
                 shipper.changed(TrialFiles(order.folder, number))
-            case Finish(end, patience_s):
-                answer(Finished(shipper.finish(end, patience_s)))
+            case Finish(end):  # the driver ends this process once it shows no sign of progress
+                answer(Finished(shipper.finish(end, threading.TIMEOUT_MAX)))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
+
 from platform.tracking.destination import Destination
 from platform.tracking.journal import TrialFiles, all_trials
 from platform.tracking.messages import (
@@ -38,6 +40,7 @@ _ROOT = Path(__file__).parents[2]
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 15.0
 _HEARS_S = 60.0  # within which a process that was just started reads what it is told
+_LOOKS_S, _WORKS_S = 0.5, 0.5  # pause between two looks for progress; CPU time that is a sign of it
 _DEATHS = 3  # in a row, without anything shipped, before the user is told
 
 logger = logging.getLogger(__name__)
@@ -68,7 +71,8 @@ class Tracker:
         self._unconfirmed: set[int] = set()  # trials that it has been told of and has not shipped yet
         self._ready = False  # whether the process has been told of all that was there when it started
         self._end: ParentEnd | None = None
-        self._deadline = 0.0
+        self._patience_s = _HEARS_S
+        self._messages = 0  # from the process, so far
         self._process: subprocess.Popen[bytes] | None = None
         self._deaths = 0
         self._finished: bool | None = None
@@ -93,16 +97,17 @@ class Tracker:
                 self._unsent.add(trial.number)
 
     def finish(self, end: ParentEnd, patience_s: float = 30.0) -> bool:
-        """Ship what is left and end the parent run; False if the store did not take all of it in `patience_s` seconds.
+        """Ship what is left and end the parent run; False if the store did not take all of it.
 
         No process is left, either way.
 
         Args:
             end: of the parent; its `time` and `step` are set here.
+            patience_s: seconds without a sign of progress: a message of the process, or half a second of its CPU time.
         """
         ended = sum(1 for trial in all_trials(self._folder) if trial.read("end.json"))
         with self._lock:
-            self._deadline = time.monotonic() + patience_s
+            self._patience_s = patience_s
             self._end = dataclasses.replace(end, time=time.time(), step=ended)
             if self._ready:
                 for number in sorted(self._unsent):
@@ -110,10 +115,29 @@ class Tracker:
                 self._write_end()
         try:
             if self._thread.ident is not None:  # it was started
-                self._thread.join(patience_s)
+                self._wait(patience_s)
         finally:
             self.close()
         return bool(self._finished)
+
+    def _wait(self, patience_s: float) -> None:
+        """Wait for the end, or until there was no sign of progress for so long."""
+        last, seen = time.monotonic(), self._signs()
+        while self._thread.is_alive() and time.monotonic() < last + patience_s:
+            self._thread.join(min(_LOOKS_S, patience_s))
+            if (signs := self._signs()) != seen:
+                last, seen = time.monotonic(), signs
+
+    def _signs(self) -> tuple[int, int]:
+        """Messages and half seconds of CPU time of the process; a process that keeps dying shows no signs."""
+        process = self._process
+        if process is None or self._deaths >= _DEATHS:
+            return self._messages, 0
+        try:
+            used = psutil.Process(process.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            return self._messages, 0
+        return self._messages, int((used.user + used.system) / _WORKS_S)
 
     def close(self) -> None:
         """End the process, whatever it does; the next driver ships the rest."""
@@ -191,6 +215,7 @@ class Tracker:
             return
         with process.stdout as answers:
             for line in answers:
+                self._messages += 1
                 match decode(line):  # None where the process died within a line
                     case Notify(text):
                         self._notify(text)
@@ -215,8 +240,7 @@ class Tracker:
 
     def _write_end(self) -> None:
         assert self._end is not None
-        left = max(self._deadline - time.monotonic(), 0.0)
-        self._write(Finish(self._end, left), left)
+        self._write(Finish(self._end), self._patience_s)
 
     def _write(self, message: Message, patience_s: float = 0.0) -> None:
         """Write a line to the process if there is one; a process that does not read it is ended and replaced."""

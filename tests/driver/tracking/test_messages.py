@@ -27,7 +27,7 @@ END = ParentEnd(status="KILLED", metrics={"best/x": 0.5}, tags={"best.trial": "0
     [
         Order(destination=TO, sweep="curve", sweep_id="7", folder=Path("runs"), tags={"a": "b"}, secrets=("key",)),
         Changed(3),
-        Finish(END, 29.5),
+        Finish(END),
         Notify("größe\nand a second line"),
         Shipped(3),
         Finished(True),

@@ -1,9 +1,11 @@
 """The process that ships a sweep: it takes nothing from the driver, dies with it, and is replaced when it dies."""
 
+import contextlib
 import random
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -152,3 +154,33 @@ def test_a_shipper_that_does_not_hear_is_replaced_and_the_driver_never_waits(sto
     tracker.changed(files)
     assert tracker.finish(ParentEnd(status="FINISHED"), patience_s=PATIENCE_S)
     assert here.history(0, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 4)]
+
+
+@pytest.mark.slow
+def test_the_patience_at_the_end_counts_from_the_last_sign_of_progress(tracked, wait_for):
+    """A process that gets a tenth of a processor starts for longer than the patience, and ships all the same."""
+    here = tracked()
+    tracker, files = here.tracker(), here.trial(0)
+    here.report(files, range(1, 4))
+    here.end(files)
+    tracker.start(here.id)
+    wait_for(lambda: bool(shippers()), "the process", PATIENCE_S)
+    (process,) = shippers()
+    held_up = threading.Thread(target=slow_down, args=(process, 10.0))
+    held_up.start()
+    started = time.monotonic()
+    assert tracker.finish(ParentEnd(status="FINISHED"), patience_s=4.0)
+    assert time.monotonic() - started > 4.0
+    held_up.join()
+    assert here.history(0, "valid/ndcg_10") == [(step, 0.5) for step in range(1, 4)]
+
+
+def slow_down(process: psutil.Process, seconds: float) -> None:
+    """Let a process run for a short while of each second."""
+    end = time.monotonic() + seconds
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while time.monotonic() < end:
+            process.suspend()
+            time.sleep(0.6)
+            process.resume()
+            time.sleep(0.4)
