@@ -7,6 +7,7 @@ the store recognises it. A run is found by its tags (`tags.py`).
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -142,11 +143,19 @@ class Runs:
         trial.write_shipped({**shipped, "ended": end.time if end else None, "files": sorted(files)})
 
     def end_parent(self, end: ParentEnd) -> None:
-        """Log the sweep's result, where it has changed, and end the parent run."""
+        """Log the sweep's result, where it has changed, and end the parent run.
+
+        Nothing of a former winner stays: its tags are deleted, and metrics that the winner lacks, which MLflow cannot
+        delete, become NaN.
+        """
         from mlflow.entities import Metric, RunTag
 
-        known = self._client.get_run(self._parent).data.metrics
-        changed = {name: value for name, value in end.metrics.items() if known.get(name) != value}
+        data = self._client.get_run(self._parent).data
+        former = {*data.metrics, *data.tags} - {*end.metrics, *end.tags} if end.metrics else set[str]()
+        for name in [name for name in former if name.startswith("best.")]:
+            self._client.delete_tag(self._parent, name)
+        gone = {name: math.nan for name in former if name.startswith("best/")}
+        changed = {n: v for n, v in {**gone, **end.metrics}.items() if str(data.metrics.get(n)) != str(v)}
         self._client.log_batch(
             self._parent,
             metrics=[Metric(name, value, int(1000 * end.time), end.step) for name, value in changed.items()],
@@ -163,10 +172,11 @@ class Runs:
         if number in self._runs:  # left by an earlier driver, or before an outage
             self._client.update_run(self._runs[number], status="RUNNING")
         else:
+            again = {"retries": str(identity["retries"])} if "retries" in identity else {}
             run = self._client.create_run(
                 self._experiment,
                 start_time=int(1000 * identity["started"]),
-                tags=self._run_tags({run_tags.TRIAL: str(number), run_tags.PARENT: self._parent}),
+                tags=self._run_tags({run_tags.TRIAL: str(number), run_tags.PARENT: self._parent, **again}),
                 run_name=f"{self._sweep}-{number}",
             )
             self._runs[number], self._sent[number] = str(run.info.run_id), 0

@@ -1,5 +1,6 @@
 """MLflow, for real: a SQLite store and a server on the loopback, with each report once in its trial's child run."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ def test_a_finished_sweep_that_is_run_again_adds_nothing(tracked):
     assert parent.info.status == "FINISHED"
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2]
     assert children[0].info.status == "FINISHED"
+
+
+def test_nothing_of_a_former_winner_stays_at_the_parent(tracked):
+    here = tracked()
+    first: dict[str, Any] = {"metrics": {"best/valid/hr_10": 0.5, "best/test/hr_10": 0.4}, "tags": {"best.x": "1"}}
+    second: dict[str, Any] = {"metrics": {"best/valid/hr_10": 0.6}, "tags": {"best.trial": "3", "best.width": "64"}}
+    for time, found in enumerate((first, second, {}, second)):
+        assert here.started().finish(ParentEnd(status="FINISHED", time=time, **found))
+    parent, _ = here.runs()
+    assert {name: tag for name, tag in parent.data.tags.items() if name.startswith("best.")} == second["tags"]
+    assert parent.data.metrics["best/valid/hr_10"] == 0.6
+    assert math.isnan(parent.data.metrics["best/test/hr_10"])
 
 
 def test_values_that_are_not_numbers_are_logged_as_nan(tracked):
