@@ -133,7 +133,7 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
     run.signals.resume()
     if interrupt:
         return Outcome("KILLED", f"{interrupt}; carry on with: {run.command}", interrupt.exit_code)
-    return Outcome("FINISHED", ledger.closing or ("the grid is used up" if ledger.is_exhausted else None), 0)
+    return Outcome("FINISHED", ledger.closing or (_exhausted(run.spec) if ledger.is_exhausted else None), 0)
 
 
 def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:
@@ -172,6 +172,10 @@ def parent_end(spec: SweepSpec, outcome: Outcome, results: Results) -> ParentEnd
     )
 
 
+def _exhausted(spec: SweepSpec) -> str:
+    return "the grid is used up" if spec.method == "grid" else "no setting is left that has not run"
+
+
 def _end_without_head(run: Drive, ledger: Ledger) -> None:
     """End the run and the process from this thread, as Ray died and the main thread may be stuck in it."""
     why = f"Ray must answer while a sweep runs, but it is gone; start it again with: {run.command}"
@@ -189,9 +193,15 @@ def _print(run: Drive, outcome: Outcome, results: Results) -> None:
     report.result(run.console, run.spec, results.table, outcome.closing, _look_further(run.tracker.destination))
     if results.compared:
         report.comparison(run.console, results.compared)
-        overrides = [word for override in run.spec.overrides for word in ("--set", override)]
-        command = redact(shlex.join(["python", "-m", "platform.results", str(run.spec.path), *overrides]))
-        run.progress.notify(f"paired tests of these cells: {command}")
+        run.progress.notify(f"paired tests of these cells: {_command('results', run.spec)}")
+    if failed := sum(row.state is State.FAIL for row in results.table):
+        again = f"{_command('sweep', run.spec)} --retry"
+        run.progress.notify(f"{failed} of {len(results.table)} trials failed; once the cause is mended: {again}")
+
+
+def _command(name: str, spec: SweepSpec) -> str:
+    overrides = [word for override in spec.overrides for word in ("--set", override)]
+    return redact(shlex.join(["python", "-m", f"platform.{name}", str(spec.path), *overrides]))
 
 
 def _tags(spec: SweepSpec) -> dict[str, str]:

@@ -38,6 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="check the file and the machine, start nothing")
     what.add_argument("--plan", action="store_true", help="say what would run, how many at once and on what")
+    what.add_argument(
+        "--retry",
+        nargs="?",
+        const="",
+        metavar="NUMBERS",
+        help="let failed trials run again when the command is next given: all, or some (3,7)",
+    )
     what.add_argument("--keys", action="store_true", help="print every key that a sweep file can have")
     options = parser.parse_args(arguments)
     if options.keys:
@@ -49,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_untracked(spec)
         if options.address == INLINE or not (options.address or options.check):
             _refuse_several_nodes(spec, options.address)
+        if options.retry is not None:
+            return _retry(spec, space, options.retry)
+        if options.check or options.plan:
+            _refuse_another(spec, space)
         if options.check:
             try_bucket(spec)
             sys.stdout.write(
@@ -97,6 +108,30 @@ def _refuse_several_nodes(spec: SweepSpec, address: str | None) -> None:
         where = "this process" if address == INLINE else "Ray on this machine"
         rule = f"must be 1 where a sweep runs on one node, which is {where}, but got {spec.resources.nodes}"
         raise InvalidSweep([spec.problem("resources.nodes", f"{rule}; leave it out, or name a cluster by --address")])
+
+
+def _refuse_another(spec: SweepSpec, space: Space) -> None:
+    from platform.storage.folder import folder_of
+    from platform.study.existing import refuse_another
+
+    refuse_another(spec, space, folder_of(spec))
+
+
+def _retry(spec: SweepSpec, space: Space, numbers: str) -> int:
+    from platform.storage.folder import open_folder, shared
+    from platform.storage.lease import hold
+    from platform.study.study import Study
+
+    words = [word.strip() for word in numbers.split(",")] if numbers else []
+    if wrong := [word for word in words if not word.isdigit()]:
+        rule = f"must be numbers of trials, such as 3,7, but got {wrong[0]!r}"
+        raise InvalidSweep([f"--retry: {rule}; write the file before --retry"])
+    folder = open_folder(spec)
+    with hold(spec, folder), shared(folder):
+        retried = Study(spec, space, folder).retry([int(word) for word in words] if words else None)
+    told = f"trials {', '.join(map(str, retried))} run again" if retried else "no trial has failed, none runs again"
+    sys.stdout.write(f"{spec.name}: {told}{' when the same command is given without --retry' if retried else ''}\n")
+    return 0
 
 
 def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:

@@ -54,7 +54,7 @@ HOMES = {
     "mlflow": {"platform.tracking.runs", "platform.tracking.batches", "platform.tracking.errors"},
     "optuna": {"platform.study", "platform.pictures"},
     "plotly": {"platform.pictures"},
-    "sqlalchemy": {"platform.storage.lease_stores", "platform.tracking.errors"},
+    "sqlalchemy": {"platform.storage.lease_stores", "platform.study.existing", "platform.tracking.errors"},
     "boto3": {"trainables.storage.objects", "platform.cluster.probe"},
     "botocore": {"trainables.storage.objects"},
     "deepspeed": {"trainables.language.engines"},

@@ -89,6 +89,8 @@ class Progress:
             self._live.stop()
 
     def _count(self, trial: EndedTrial) -> None:
+        if trial.end.state is State.RETRIED:
+            return
         self._counts[trial.end.state] += 1
         self._new += 1
         sign = self._spec.metrics[0].sign
@@ -275,4 +277,10 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
-_WORDS = {State.COMPLETE: "complete", State.PRUNED: "pruned", State.FAIL: "failed", State.RUNNING: "unfinished"}
+_WORDS = {
+    State.COMPLETE: "complete",
+    State.PRUNED: "pruned",
+    State.FAIL: "failed",
+    State.RETRIED: "retried",
+    State.RUNNING: "unfinished",
+}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from platform.analysis.compare import write_lines
-from platform.storage.trial_end import State
+from platform.storage.trial_end import State, TrialEnd
 from platform.study.study import Study
 from platform.tracking.journal import TrialFiles, last_values
 from trainables.redaction import redact_values
@@ -33,7 +33,11 @@ def rows(study: Study, folder: Path) -> list[Row]:
     """Every trial of the sweep in `folder`, best first: complete ones by objective, then the others by number."""
     sign = study.spec.metrics[0].sign
     best = {trial.number for trial in study.best()}
-    table = [replace(_row(study, folder, trial), best=trial.number in best) for trial in study.trials()]
+    ends = {trial.number: trial.end for trial in study.ended()}
+    table = [
+        replace(_row(study, folder, trial, ends.get(trial.number)), best=trial.number in best)
+        for trial in study.trials(retried=True)
+    ]
     return sorted(
         table,
         key=lambda row: (
@@ -56,9 +60,8 @@ def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Pat
     return write_lines(lines, path)
 
 
-def _row(study: Study, folder: Path, trial: Any) -> Row:
+def _row(study: Study, folder: Path, trial: Any, end: TrialEnd | None) -> Row:
     values = study.values(trial)
-    end = study.end_of(trial)
     state = end.state if end else State.RUNNING
     complete = state is State.COMPLETE
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None

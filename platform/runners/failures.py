@@ -1,13 +1,13 @@
 """Retries: a trial whose worker ended with an error is started again, or it has failed.
 
-worker lost, worker retired
-    Started again, as the trial has no fault, unless no start gets any further.
+worker lost, worker retired, disk full
+    Started again, as the trial has no fault, unless no start gets any further. After a full disk, once it has room.
 out of memory
     Started again once with half the micro-batch where the trainable says that its loss stays the same; else as an
     exception.
 exception
     Started again while `max_failures_per_trial` allows, but not to meet the same one at the same report a third time.
-disk full, non-finite objective
+non-finite objective
     Failed: a retry would end alike.
 """
 
@@ -80,14 +80,14 @@ class Attempts:
         self.reports, self.attempt = reports, self.attempt + 1
         if reason == RETIRED:
             return Retry()
-        if reason == WORKER_LOST:
+        if reason in (WORKER_LOST, DISK_FULL):
             self.losses = 1 if further else self.losses + 1
             return Failed(f"{detail} ({self.losses} times in a row)") if self.losses >= LOSSES_IN_A_ROW else Retry()
         self.failures, self.last = self.failures + 1, what
         if reason == OUT_OF_MEMORY and divides:
             self.micro_batch_divisor *= 2
             return Failed(detail) if self.micro_batch_divisor > _LARGEST_DIVISOR else Retry()
-        if reason in (DISK_FULL, NON_FINITE):
+        if reason == NON_FINITE:
             return Failed(detail)
         assert reason in (EXCEPTION, OUT_OF_MEMORY), reason
         return Failed(detail) if repeated or self.failures > allowed else Retry()

@@ -119,7 +119,7 @@ class Ledger:
             return None
         trial.started, trial.waited_s = time.monotonic(), 0.0
         self.running[trial.asked.number] = trial
-        trial.files.begin(trial.asked.values)
+        trial.files.begin(trial.asked.values, trial.asked.retries)
         self._ship(trial)
         return Task(
             trainable=self.spec.trainable,
@@ -186,10 +186,10 @@ class Ledger:
             allowed=self.spec.limits.max_failures_per_trial,
             divides=divides(self.spec.trainable, trial.asked.values),
         )
+        if reason == DISK_FULL:
+            self._disk_space.note_full()
         if isinstance(decision, Failed):
             self._end(trial, TrialEnd.now(State.FAIL, decision.text))
-            if reason == DISK_FULL:
-                self._disk_space.note_full()
             return
         trial.files.note_attempts(trial.attempts.record)
         logger.warning("trial %d is started again: %s", number, detail)

@@ -7,6 +7,7 @@ Only the parameters of the active branches exist in a point; constants are part 
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -189,6 +190,11 @@ class Space:
             for condition in conditions:
                 found[condition.text] = 0.0 if holds(condition, known) else 1.0
         return found
+
+    def setting(self, values: Mapping[str, Any]) -> str:
+        """The whole config of a feasible point as JSON: equal texts train alike, whatever the sweep names."""
+        resolved = dict(values) if self._resolve is None else self._resolve(values)
+        return json.dumps(resolved, sort_keys=True, default=str)
 
     def feasible(self, values: Mapping[str, Any]) -> bool:
         """True if a point breaks no condition; conditions over its own values are asked first, which is quick."""

@@ -13,7 +13,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """The state of a trial, in Optuna's words; INTERRUPTED is ours, for what the study calls RUNNING."""
+    """The state of a trial, in Optuna's words. INTERRUPTED and RETRIED are ours, for RUNNING and FAIL in the study."""
 
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
@@ -21,6 +21,9 @@ class State(StrEnum):
     FAIL = "FAIL"
     INTERRUPTED = "INTERRUPTED"
     """Its driver ended; the next driver starts the trial again."""
+
+    RETRIED = "RETRIED"
+    """It failed, and another trial runs its setting again."""
 
     @property
     def is_final(self) -> bool:

@@ -18,6 +18,8 @@ from platform.errors import SweepError
 from platform.storage.disk_space import retry_while_full
 from trainables.exceptions import first_line
 
+JOURNAL = "study.journal"
+
 PATIENCE_S = 45.0
 """Seconds for which a database may not answer while a sweep runs; the lease is lost only later."""
 
@@ -34,9 +36,16 @@ def open_storage(study: str | None, folder: Path, notify: Callable[[str], None] 
     """
     if study:
         return _patient(RDBStorage(study, engine_kwargs={"pool_pre_ping": True}))
-    path = folder / "study.journal"
+    path = folder / JOURNAL
     mend_journal(path)
     return JournalStorage(_Patient(path, notify))
+
+
+def unopened(error: Exception) -> SweepError:
+    """The error of a study whose storage does not open."""
+    return SweepError(
+        f"study: must be a storage that opens, but got {error.__cause__ or error!r}; see `study:` and `storage:`"
+    )
 
 
 class _Patient(JournalFileBackend):

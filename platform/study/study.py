@@ -6,13 +6,11 @@ Optuna's state as the user attribute `end`.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import random
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,23 +18,21 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from platform.errors import SweepError
-from platform.space import points
+from platform.errors import InvalidSweep
 from platform.space.space import Space
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study import identity, search
+from platform.study.proposals import Proposals, seed_of
 from platform.study.pruning import Pruned, judge
-from platform.study.storage import open_storage
+from platform.study.settings import RETRIES, SAME_AS, STARTED, Settings, tell_again
+from platform.study.storage import open_storage, unopened
 from platform.study.tpe import Memory
 from platform.sweepfile.spec import SweepSpec
+from trainables.runtime import registry
 
 IDENTITY = "identity"
 ID = "id"
 END = "end"
-STARTED = "started"
-POINT = "initial_point"
-
-_PATIENCE_WITH_SAMPLER = 20  # infeasible proposals in a row before points are drawn uniformly
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +43,8 @@ class Asked:
 
     number: int
     values: dict[str, Any]
+    retries: int | None = None
+    """The number of the failed trial whose setting it runs again."""
 
 
 class Study:
@@ -78,10 +76,7 @@ class Study:
                 load_if_exists=True,
             )
         except Exception as error:
-            raise SweepError(
-                f"study: must be a storage that opens, but got {error.__cause__ or error!r}; "
-                "see `study:` and `storage:`"
-            ) from error
+            raise unopened(error) from error
         past = self._count()
         if (stored := self._study.user_attrs.get(IDENTITY)) or past:
             identity.refuse_changed(stored, spec, space)
@@ -92,27 +87,43 @@ class Study:
         self.id: str = self._study.user_attrs[ID]
         """Id that tells this sweep from others of its name, for as long as its study lasts."""
         self._memory = Memory()
-        self._study.sampler = search.sampler(spec, _seed(spec.seed, past), memory=self._memory)
+        self._study.sampler = search.sampler(spec, seed_of(spec.seed, past), memory=self._memory)
         self._study.pruner = search.pruner(spec.early_stopping)
         self._open: dict[int, Trial] = {}
         self._rungs: dict[int, dict[str, float]] = {}
-        self._grid: Iterator[dict[str, Any]] | None = None
-        known = {trial.user_attrs.get(POINT) for trial in self._study.get_trials(deepcopy=False)}
-        for point in () if past and spec.method == "grid" else spec.initial_points:  # a grid comes to each anyway
-            if _key(point) not in known:
-                self._enqueue_drawn(point)
+        self._settings = Settings(space, registry.load(spec.trainable).repeatable)
+        for trial in self.trials():
+            self._settings.add(trial.number, self.values(trial))
+        self._proposals = Proposals(self._study, spec, space, self._settings)
 
     def ask(self) -> Asked | None:
-        """The next feasible point, or None where a grid is used up. An infeasible one is told as pruned and dropped."""
-        while True:
-            waiting = self._waiting()
-            if self.spec.method == "grid" and not waiting and not (waiting := self._enqueue_grid()):
-                return None
-            if not waiting and self._refused_in_a_row() >= _PATIENCE_WITH_SAMPLER:
-                self._enqueue_drawn()
-            self._seed_sampler(min([t.number for t in self._waiting()], default=self._count()))
+        """The next setting to run; None where none is left that has not run.
+
+        A point that a constraint forbids and one whose setting is not new are told at once and dropped.
+        """
+        while self._proposals.prepare():
+            self._seed_sampler(self._proposals.number)
             if asked := self._settle(self._study.ask()):
                 return asked
+        return None
+
+    def retry(self, numbers: Sequence[int] | None = None) -> list[int]:
+        """Let failed trials run again, each under a new number, as soon as a driver asks; returns their numbers.
+
+        Args:
+            numbers: of the trials; None for every failed one.
+
+        Raises:
+            InvalidSweep: one of them has not failed, or is retried already.
+        """
+        failed = [trial.number for trial in self.ended() if trial.end.state is State.FAIL]
+        if wrong := sorted(set(numbers or ()) - set(failed)):
+            rule = f"must name failed trials that are not retried yet, but got {', '.join(map(str, wrong))}"
+            raise InvalidSweep([f"--retry: {rule}; there are {', '.join(map(str, failed)) or 'none'}"])
+        chosen = failed if numbers is None else sorted(set(numbers))
+        for number in chosen:
+            self._study.enqueue_trial(self._study.trials[number].params, {RETRIES: number})
+        return chosen
 
     def resume_running(self) -> list[Asked]:
         """Resume trials that a dead driver left running, under their own numbers."""
@@ -125,7 +136,7 @@ class Study:
                 asked = self._settle(trial)
             else:
                 self._open[frozen.number] = trial
-                asked = Asked(frozen.number, self.values(frozen))
+                asked = Asked(frozen.number, self.values(frozen), frozen.user_attrs.get(RETRIES))
             if asked:
                 left.append(asked)
         return left
@@ -146,10 +157,15 @@ class Study:
         self.store_value(number, report, value)
         if self.spec.early_stopping.type == "none":
             return None
-        first = None
+        first: int | None = None
         if self.spec.batch:  # a trial is judged by those of earlier batches, which have ended
             first, self._study.pruner = self._batch_start(number), search.pruner(self.spec.early_stopping)
-        verdict = judge(self._study, self._frozen(number), report, lambda other: first is None or other.number < first)
+        verdict = judge(
+            self._study,
+            self._frozen(number),
+            report,
+            lambda other: SAME_AS not in other.user_attrs and (first is None or other.number < first),
+        )
         self._rungs[number] = verdict.rungs
         if last or not verdict.pruned:
             self._write_rungs(number)
@@ -162,30 +178,37 @@ class Study:
         trial.set_user_attr(END, ended.end.to_json())
         self._study.tell(trial, ended.values if state is State.COMPLETE else None, state=TrialState[state.name])
 
-    def trials(self) -> list[FrozenTrial]:
-        """Every trial that was run or is running, in order; points that a constraint forbade are left out."""
-        return [
-            trial
-            for trial in self._study.get_trials(deepcopy=False)
-            if STARTED in trial.user_attrs and trial.state != TrialState.WAITING
-        ]
+    def trials(self, *, retried: bool = False) -> list[FrozenTrial]:
+        """Every trial that was run or is running, in order; points that were not run are left out.
+
+        Args:
+            retried: True to have failed trials that are retried, too.
+        """
+        every = self._study.get_trials(deepcopy=False)
+        left_out = set() if retried else self._retried(every)
+        return [t for t in every if STARTED in t.user_attrs and t.number not in left_out]
 
     def ended(self) -> list[EndedTrial]:
-        """The trials that have ended, in order, with the values that the study has."""
+        """The trials that have ended, in order, with the values that the study has; retried ones among them."""
+        again = self._retried(self._study.get_trials(deepcopy=False))
         return [
             EndedTrial(trial.number, end, tuple(trial.values) if trial.values else None)
-            for trial in self.trials()
-            if (end := self.end_of(trial))
+            for trial in self.trials(retried=True)
+            if (end := self._end_of(trial, trial.number in again))
         ]
 
     @staticmethod
-    def end_of(trial: FrozenTrial) -> TrialEnd | None:
+    def _end_of(trial: FrozenTrial, is_retried: bool) -> TrialEnd | None:
         """The end of a trial, None while it runs. An end that another program told the study has no reason."""
         if not trial.state.is_finished():  # though its driver may have died over an end that was written here
             return None
         assert trial.datetime_complete is not None
         record = {"reason": "", "time": trial.datetime_complete.timestamp(), **trial.user_attrs.get(END, {})}
-        return TrialEnd.from_json({**record, "state": trial.state.name})
+        return TrialEnd.from_json({**record, "state": State.RETRIED if is_retried else trial.state.name})
+
+    @staticmethod
+    def _retried(trials: Sequence[FrozenTrial]) -> set[int]:
+        return {trial.user_attrs[RETRIES] for trial in trials if RETRIES in trial.user_attrs}
 
     def values(self, trial: FrozenTrial) -> dict[str, Any]:
         """The flat config values of a trial, constants included."""
@@ -216,7 +239,7 @@ class Study:
             self._study._storage.set_trial_system_attr(self._open[number]._trial_id, key, value)
 
     def _settle(self, trial: Trial) -> Asked | None:
-        """Fill in a trial's values; None where a constraint forbids them: the trial is then told as pruned."""
+        """Fill in a trial's values; None where a constraint forbids them, or where their setting is not new."""
         values = self.space.suggest(trial)
         violations = self.space.violations(values)
         for expression, amount in violations.items():
@@ -224,19 +247,19 @@ class Study:
         if any(amount > 0 for amount in violations.values()):
             self._study.tell(trial, state=TrialState.PRUNED)
             return None
+        if (earlier := self._settings.number(values)) is not None:
+            tell_again(self._study, trial, self._study.get_trials(deepcopy=False)[earlier])
+            return None
+        self._settings.add(trial.number, values)
         trial.set_user_attr(STARTED, time.time())
         self._open[trial.number] = trial
-        return Asked(trial.number, values)
+        return Asked(trial.number, values, self._frozen(trial.number).user_attrs.get(RETRIES))
 
     def _seed_sampler(self, number: int) -> None:
         """Let the values of trial `number` depend on nothing but the seed, the number and what the study holds."""
         if self.spec.batch:
-            self._study.sampler = search.sampler(self.spec, _seed(self.spec.seed, number), number, self._memory)
+            self._study.sampler = search.sampler(self.spec, seed_of(self.spec.seed, number), number, self._memory)
             self._study.pruner = search.pruner(self.spec.early_stopping)  # that of Hyperband remembers what it saw
-
-    def _waiting(self) -> list[FrozenTrial]:
-        """Enqueued trials: first points, or points left by a driver that died before it asked for them."""
-        return self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def _frozen(self, number: int) -> FrozenTrial:
         """An open trial as the storage has it, without reading the others."""
@@ -244,42 +267,3 @@ class Study:
 
     def _count(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
-
-    def _refused_in_a_row(self) -> int:
-        """Number of the newest points in a row that constraints forbade."""
-        count = 0
-        for trial in reversed(self._study.get_trials(deepcopy=False)):
-            if STARTED in trial.user_attrs or trial.state != TrialState.PRUNED:
-                break
-            count += 1
-        return count
-
-    def _enqueue_grid(self) -> list[FrozenTrial]:
-        """Enqueue the next grid point that no trial has; empty where there is none left."""
-        if self._grid is None:
-            taken = {_key(self.values(trial)) for trial in self.trials()}
-            self._grid = (values for values in self.space.grid() if _key(values) not in taken)
-        values = next(self._grid, None)
-        if values is not None:
-            self._study.enqueue_trial(self.space.to_storage(values))
-        return self._waiting()
-
-    def _enqueue_drawn(self, point: Mapping[str, Any] | None = None) -> None:
-        """Enqueue a feasible point: one of the file, with missing parameters drawn uniformly, or a random one."""
-        attributes = None if point is None else {POINT: _key(point)}
-        draws = random.Random(_seed(self.spec.seed, self._count()))
-        values = points.find(self.space, self.space.feasible, draws, point)
-        if values is None:
-            raise SweepError(
-                "constraints: must leave some point to run, but none was found among "
-                f"{points.DRAWS} uniform draws; relax them or shrink the ranges"
-            )
-        self._study.enqueue_trial(self.space.to_storage(values), attributes)
-
-
-def _seed(seed: int, past: int) -> int:
-    return (seed * 1_000_003 + past) % 2**31
-
-
-def _key(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True, default=str)

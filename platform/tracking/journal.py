@@ -41,12 +41,18 @@ class TrialFiles:
         self.folder = sweep_folder / "trials" / str(number)
         self._count: int | None = None
 
-    def begin(self, values: Mapping[str, Any]) -> None:
-        """Write the trial's values; a resumed trial keeps its first start. A dead driver's end is withdrawn."""
+    def begin(self, values: Mapping[str, Any], retries: int | None = None) -> None:
+        """Write the trial's values; a resumed trial keeps its first start. A dead driver's end is withdrawn.
+
+        Args:
+            values: its flat config values.
+            retries: the number of the failed trial whose setting it runs again.
+        """
         if (self.folder / "end.json").exists():
             mirror.remove([self.folder / "end.json"])
         if not (self.folder / "trial.json").exists():
-            self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time()})
+            again = {} if retries is None else {"retries": retries}
+            self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time(), **again})
 
     def append(self, step: int, metrics: Mapping[str, float], last: bool = False) -> dict[str, Any]:
         """Add one report and return its line once it is on disk; a non-finite value is kept as null."""

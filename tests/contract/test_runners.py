@@ -186,7 +186,7 @@ def test_a_trial_that_breaks_once_goes_on_from_its_checkpoint_without_a_step_twi
 CLASSES = {
     "exception": "exception: RuntimeError: the curve broke",
     "memory": "out of memory: MemoryError: no room for a batch",
-    "disk": "disk full: OSError: [Errno 28] No space left on device",
+    "disk": "disk full: OSError: [Errno 28] No space left on device (5 times in a row)",
 }
 
 

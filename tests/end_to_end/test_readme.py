@@ -34,7 +34,7 @@ ELSEWHERE = {
 """Commands that are run by something else than the tests below."""
 PRINTED = [line for line in COMMANDS if line.endswith(("--keys", "--help"))]
 SWEEPS = [line for line in COMMANDS if "platform.sweep " in line and line not in PRINTED]
-LOOKED_AT = [line for line in SWEEPS if line.endswith(("--check", "--plan"))]
+LOOKED_AT = [line for line in SWEEPS if line.endswith(("--check", "--plan", "--retry"))]
 RUN = [line for line in SWEEPS if line not in LOOKED_AT]
 RESULTS = [line for line in COMMANDS if "platform.results" in line]
 SINGLE = [line for line in COMMANDS if line.startswith("python -m trainables ") and line not in PRINTED]

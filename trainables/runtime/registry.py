@@ -32,6 +32,8 @@ class Trainable:
     """``CONSTRAINTS``: conditions on the fields that each config meets, such as ``"shallow + deep <= layers"``."""
     several_ranks: bool = False
     """``SEVERAL_RANKS``: True if ``run`` trains in a process group, so that ``resources.workers`` may exceed 1."""
+    repeatable: bool = True
+    """``REPEATABLE``: False if a second training of one config gives other numbers, so that it is worth running."""
     check: Callable[[Any], Iterable[str]] | None = None
     """``check(config)``: problems outside the config, such as absent data, each ``field: rule, but value; remedy``."""
     micro_batches: Callable[[Any], bool] | None = None
@@ -64,6 +66,7 @@ def load(name: str) -> Trainable:
         metrics=tuple(metrics),
         constraints=tuple(getattr(module, "CONSTRAINTS", ())),
         several_ranks=getattr(module, "SEVERAL_RANKS", False),
+        repeatable=getattr(module, "REPEATABLE", True),
         check=getattr(module, "check", None),
         micro_batches=getattr(module, "micro_batches", None),
     )

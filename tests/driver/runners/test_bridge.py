@@ -47,7 +47,7 @@ def test_the_worker_of_a_trial_that_failed_goes_on_to_its_error_and_decisions_ar
     here = begin()
     bridge = Bridge(here.ledger, cpu=1.0, gpu=0.0)
     begun(bridge, "a")
-    assert bridge.take("a", {"kind": "end", "reason": "disk full", "text": ""}) is Decision.CONTINUE
+    assert bridge.take("a", {"kind": "end", "reason": "non-finite objective", "text": ""}) is Decision.CONTINUE
     assert here.ended[0].state == "FAIL"
     assert list(Decision) == [TrialScheduler.CONTINUE, TrialScheduler.STOP]
 

@@ -1,5 +1,7 @@
 """Retries: the trials that are started again after their worker ended, and for how long."""
 
+import pytest
+
 from platform.runners.failures import LOSSES_IN_A_ROW, Attempts, Failed, Retry
 
 
@@ -14,10 +16,11 @@ def test_lost_workers_do_not_count_while_the_trial_gets_further():
     assert (attempts.attempt, attempts.failures) == (30, 0)
 
 
-def test_a_trial_that_loses_each_worker_at_the_same_report_ends():
+@pytest.mark.parametrize("reason", ["worker lost", "disk full"])
+def test_a_trial_that_loses_each_worker_at_the_same_report_ends(reason):
     attempts = Attempts()
-    ends = [end(attempts, "worker lost", reports=2) for _ in range(LOSSES_IN_A_ROW)]
-    assert ends == [Retry()] * (LOSSES_IN_A_ROW - 1) + [Failed("worker lost: x (5 times in a row)")]
+    ends = [end(attempts, reason, reports=2) for _ in range(LOSSES_IN_A_ROW)]
+    assert ends == [Retry()] * (LOSSES_IN_A_ROW - 1) + [Failed(f"{reason}: x (5 times in a row)")]
 
 
 def test_a_retired_worker_never_counts():
@@ -55,8 +58,7 @@ def test_an_exception_counts_against_what_is_allowed():
     assert ends == [Retry(), Retry(), Failed("exception: x")]
 
 
-def test_a_full_disk_and_a_loss_that_is_not_finite_end_the_trial():
-    assert end(Attempts(), "disk full") == Failed("disk full: x")
+def test_a_loss_that_is_not_finite_ends_the_trial():
     assert end(Attempts(), "non-finite objective") == Failed("non-finite objective: x")
 
 

@@ -1,0 +1,108 @@
+"""The point that a study asks for next: one that waits, one of the grid, one that is drawn, or the sampler's."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.errors import SweepError
+from platform.space import points
+from platform.space.space import Space, Values
+from platform.study.settings import SAME_AS, STARTED, Settings
+from platform.sweepfile.spec import SweepSpec
+
+POINT = "initial_point"
+
+_REFUSED, _REPEATED = 20, 5
+"""The sampler's proposals in a row, forbidden by a constraint or repeating a setting, before points are drawn."""
+
+
+class Proposals:
+    """The next points of a study. The file's first points are enqueued here, unless they were before.
+
+    Args:
+        study: Optuna's.
+        spec: the sweep.
+        space: its compiled parameters.
+        settings: those that the study has.
+    """
+
+    def __init__(self, study: optuna.Study, spec: SweepSpec, space: Space, settings: Settings) -> None:
+        self._study = study
+        self._spec = spec
+        self._space = space
+        self._settings = settings
+        self._grid = space.grid() if spec.method == "grid" else iter(())
+        trials = self._trials()
+        known = {trial.user_attrs.get(POINT) for trial in trials}
+        for point in () if trials and spec.method == "grid" else spec.initial_points:  # a grid comes to each anyway
+            if (key := json.dumps(point, sort_keys=True, default=str)) not in known:
+                self._enqueue(self._feasible(point), {POINT: key})
+
+    def prepare(self) -> bool:
+        """Enqueue a point where the sampler is not to choose; False if no setting is left that has not run."""
+        if self._waiting():
+            return True
+        if self._spec.method == "grid":
+            return self._enqueue(next((point for point in self._grid if self._settings.is_new(point)), None))
+        refused, repeated = self._dropped_in_a_row()
+        if repeated >= _REPEATED:
+            return self._enqueue(self._draw(self._settings.is_new))
+        return refused < _REFUSED or self._enqueue(self._feasible())
+
+    @property
+    def number(self) -> int:
+        """The number of the trial that is asked for next."""
+        return min([trial.number for trial in self._waiting()], default=len(self._trials()))
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _waiting(self) -> list[FrozenTrial]:
+        """Enqueued trials: first points, retries, or points left by a driver that died before it asked for them."""
+        return self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+    def _dropped_in_a_row(self) -> tuple[int, int]:
+        """Number of the newest points in a row that were dropped: forbidden ones, and repeats."""
+        refused = repeated = 0
+        for trial in reversed(self._trials()):
+            if SAME_AS in trial.user_attrs:
+                repeated += 1
+            elif trial.state == TrialState.PRUNED and STARTED not in trial.user_attrs:
+                refused += 1
+            else:
+                break
+        return refused, repeated
+
+    def _feasible(self, point: Mapping[str, Any] | None = None) -> Values:
+        """A feasible point: one of the file, with missing parameters drawn uniformly, or a random one."""
+        if (values := self._draw(self._space.feasible, point)) is None:
+            raise SweepError(
+                "constraints: must leave some point to run, but none was found among "
+                f"{points.DRAWS} uniform draws; relax them or shrink the ranges"
+            )
+        return values
+
+    def _draw(self, wanted: Callable[[Values], bool], point: Mapping[str, Any] | None = None) -> Values | None:
+        draws = random.Random(seed_of(self._spec.seed, len(self._trials())))
+        return points.find(self._space, wanted, draws, point)
+
+    def _enqueue(self, values: Values | None, attributes: dict[str, Any] | None = None) -> bool:
+        if values is not None:
+            self._study.enqueue_trial(self._space.to_storage(values), attributes)
+        return values is not None
+
+
+def seed_of(seed: int, past: int) -> int:
+    """A seed that differs from trial to trial.
+
+    Args:
+        seed: the sweep's.
+        past: the number of trials before.
+    """
+    return (seed * 1_000_003 + past) % 2**31

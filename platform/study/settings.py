@@ -1,0 +1,65 @@
+"""The settings that a study has: no setting is run twice, unless its trial failed and is retried.
+
+A setting is the whole config. A trial that would repeat one is told to the study at once, with the attribute
+`same_as`. Samplers see it. It is never started, so that nothing else counts, shows or tracks it, and pruners are not
+shown it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from platform.space.space import Space
+
+STARTED = "started"
+"""Attribute of a trial that was handed to a runner: when, in seconds since 1970."""
+SAME_AS = "same_as"
+"""Attribute of a trial that repeats a setting: the number of the trial that has it."""
+RETRIES = "retries"
+"""Attribute of a trial that runs the setting of a failed one again: the failed one's number."""
+
+
+class Settings:
+    """The settings of the trials that were started, but for failed ones that are retried.
+
+    Args:
+        space: it makes whole configs of points.
+        repeatable: False if a second run of a setting gives other numbers: no setting is then a repeat.
+    """
+
+    def __init__(self, space: Space, repeatable: bool) -> None:
+        self._space = space
+        self._repeatable = repeatable
+        self._numbers: dict[str, int] = {}
+
+    def add(self, number: int, values: Mapping[str, Any]) -> None:
+        """Take in a trial; of several with one setting, the first counts."""
+        if self._repeatable:
+            with contextlib.suppress(ValueError):  # the trainable has changed and takes it no more
+                self._numbers.setdefault(self._space.setting(values), number)
+
+    def number(self, values: Mapping[str, Any]) -> int | None:
+        """The number of the trial that has the setting of a feasible point."""
+        return self._numbers.get(self._space.setting(values)) if self._repeatable else None
+
+    def is_new(self, values: Mapping[str, Any]) -> bool:
+        """True if a point is feasible and no trial has its setting."""
+        return self._space.feasible(values) and self.number(values) is None
+
+
+def tell_again(study: optuna.Study, trial: Trial, earlier: FrozenTrial) -> None:
+    """Tell a trial that repeats the setting of an `earlier` one as that one ended.
+
+    A repeat of a trial that runs, or that failed, is told as failed: samplers pass over it.
+    """
+    trial.set_user_attr(SAME_AS, earlier.number)
+    if earlier.state == TrialState.PRUNED:
+        for report, value in earlier.intermediate_values.items():
+            trial.report(value, report)
+    state = earlier.state if earlier.state.is_finished() else TrialState.FAIL
+    study.tell(trial, earlier.values if state == TrialState.COMPLETE else None, state=state)
