@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from platform.runners.ledger import Ledger
+from platform.study.settings import SAME_AS
 from tests.driver.ledgers import goes_on
 
 BATCH = 3
@@ -32,6 +33,8 @@ class Workers:
     def __init__(self, begin: Callable[..., Any], chance: random.Random, deaths: float, overrides: tuple[str, ...]):
         self._begin, self._chance, self._deaths, self._overrides = begin, chance, deaths, overrides
         self._done: dict[int, int] = {}
+        self.broken: set[int] = set()
+        """Trials that fail at their first report."""
 
     def run(self) -> dict[int, tuple[Any, ...]]:
         """The trials as the study has them when nothing is left."""
@@ -51,6 +54,10 @@ class Workers:
 
     def _advance(self, ledger: Ledger, tasks: dict[int, Any], number: int) -> None:
         step = self._done.get(number, 0) + 1
+        if number in self.broken:
+            ledger.fail(number, "non-finite objective", "")
+            del tasks[number]
+            return
         if step > STEPS:
             ledger.finish(number, {})
         elif goes_on(ledger, number, step, metrics(tasks[number], step)):
@@ -96,6 +103,29 @@ def test_neither_timing_nor_deaths_change_a_trial(begin, tmp_path, method, stopp
     assert len(undisturbed) == trials
     assert stopping.endswith("none") or {state for _, state, *_ in undisturbed.values()} == {"COMPLETE", "PRUNED"}
     assert run(1, 0.1) == undisturbed
+
+
+FEW = ("parameters.x={min: 0.0, max: 0.9, step: 0.3}", "parameters.part.name=plain", "constraints=['width != 64']")
+"""Eight settings, of which a search proposes some again."""
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_deaths_change_nothing_where_settings_repeat_and_failed_ones_are_retried(begin, tmp_path, method):
+    def run(seed: int, deaths: float) -> tuple[dict[int, tuple[Any, ...]], int]:
+        search = (*overrides(method, ASHA, 14), *FEW, "initial_points=[]", f"storage={tmp_path}/{seed}")
+        workers = Workers(begin, random.Random(seed), deaths, search)
+        workers.broken = {1, 4}
+        workers.run()
+        workers.broken = set()
+        assert begin(*search).study.retry() == [1, 4]
+        found = workers.run()
+        every = begin(*search).study.optuna.get_trials()
+        return found, sum(SAME_AS in trial.user_attrs for trial in every)
+
+    undisturbed, repeats = run(0, 0.0)
+    assert len(undisturbed) == 8
+    assert repeats > 0
+    assert run(1, 0.1) == (undisturbed, repeats)
 
 
 def test_a_batch_is_asked_for_when_every_trial_of_the_one_before_has_ended(begin):
