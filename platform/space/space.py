@@ -117,8 +117,12 @@ class Space:
 
         return self._walk(ask)
 
-    def from_storage(self, params: Mapping[str, Any]) -> Values:
+    def from_storage(self, params: Mapping[str, Any], draws: random.Random | None = None) -> Values:
         """The point that Optuna holds as `params` (`FrozenTrial.params`).
+
+        Args:
+            params: by storage name.
+            draws: draws what `params` lacks; None: it may lack nothing.
 
         Raises:
             KeyError: a parameter of the point is not in `params`.
@@ -126,6 +130,8 @@ class Space:
         """
 
         def look_up(name: str, parameter: Parameter) -> Any:
+            if draws and name not in params:
+                return draw(parameter, draws)
             match parameter:
                 case Choice():
                     return restored(parameter, params[name])

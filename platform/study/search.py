@@ -10,12 +10,13 @@ from platform.sweepfile import early_stopping
 if TYPE_CHECKING:
     import optuna
 
+    from platform.space.space import Space
     from platform.study.tpe import Memory
     from platform.sweepfile.spec import SweepSpec
 
 
 def sampler(
-    spec: SweepSpec, seed: int, number: int | None = None, memory: Memory | None = None
+    spec: SweepSpec, space: Space, seed: int, number: int | None = None, memory: Memory | None = None
 ) -> optuna.samplers.BaseSampler:
     """The sampler that `method` names, seeded.
 
@@ -23,13 +24,14 @@ def sampler(
 
     Args:
         spec: the sweep.
+        space: its compiled parameters.
         seed: derived from the sweep's seed and the trials there are, so that a resumed sweep does not repeat its start.
         number: of the one trial that it is to sample for; None for any trial.
         memory: what other samplers of the same study have seen; None is nothing yet.
     """
     from optuna import samplers
 
-    from platform.study import tpe
+    from platform.study import gp, tpe
 
     branches = any(getattr(parameter, "when", None) for parameter in spec.parameters.values())
     with warnings.catch_warnings():
@@ -38,7 +40,7 @@ def sampler(
             case "tpe":
                 return tpe.RememberingTPE(memory or tpe.Memory(), seed=seed, multivariate=True, group=branches)
             case "gp":
-                return samplers.GPSampler(seed=seed)
+                return gp.FeasibleGP(space, seed=seed)
             case "cmaes":
                 return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
             case "nsga2":

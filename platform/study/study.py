@@ -92,7 +92,7 @@ class Study:
         self.id: str = self._study.user_attrs[ID]
         """Id that tells this sweep from others of its name, for as long as its study lasts."""
         self._memory = Memory()
-        self._study.sampler = search.sampler(spec, _seed(spec.seed, past), memory=self._memory)
+        self._study.sampler = search.sampler(spec, space, _seed(spec.seed, past), memory=self._memory)
         self._study.pruner = search.pruner(spec.early_stopping)
         self._open: dict[int, Trial] = {}
         self._rungs: dict[int, dict[str, float]] = {}
@@ -219,9 +219,9 @@ class Study:
         """Fill in a trial's values; None where a constraint forbids them: the trial is then told as pruned."""
         values = self.space.suggest(trial)
         violations = self.space.violations(values)
-        for expression, amount in violations.items():
-            trial.set_constraint(expression, amount)
-        if any(amount > 0 for amount in violations.values()):
+        if any(amount > 0 for amount in violations.values()):  # others count as feasible without being marked
+            for expression, amount in violations.items():
+                trial.set_constraint(expression, amount)
             self._study.tell(trial, state=TrialState.PRUNED)
             return None
         trial.set_user_attr(STARTED, time.time())
@@ -231,7 +231,9 @@ class Study:
     def _seed_sampler(self, number: int) -> None:
         """Let the values of trial `number` depend on nothing but the seed, the number and what the study holds."""
         if self.spec.batch:
-            self._study.sampler = search.sampler(self.spec, _seed(self.spec.seed, number), number, self._memory)
+            self._study.sampler = search.sampler(
+                self.spec, self.space, _seed(self.spec.seed, number), number, self._memory
+            )
             self._study.pruner = search.pruner(self.spec.early_stopping)  # that of Hyperband remembers what it saw
 
     def _waiting(self) -> list[FrozenTrial]:
