@@ -61,6 +61,8 @@ class Space:
         extra_constraints: Sequence[str] = (),
         resolve: Resolve | None = None,
     ) -> None:
+        self.reports: Callable[[Values], int | None] | None = None
+        """Values -> the most reports of a trial that hold the objective, None if unknown; `check.space_of` sets it."""
         self._parameters = parameters
         self._conditions: tuple[Expression, ...] = tuple(parse(text) for text in dict.fromkeys(constraints))
         self._extra: tuple[Expression, ...] = tuple(parse(text) for text in dict.fromkeys(extra_constraints))

@@ -67,7 +67,6 @@ class Study:
         self, spec: SweepSpec, space: Space, folder: Path, notify: Callable[[str], None] = logger.warning
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.spec = spec
         self.space = space
         directions = [metric.goal for metric in spec.metrics]
         try:
@@ -82,11 +81,12 @@ class Study:
                 f"study: must be a storage that opens, but got {error.__cause__ or error!r}; "
                 "see `study:` and `storage:`"
             ) from error
-        past = self._count()
-        if (stored := self._study.user_attrs.get(IDENTITY)) or past:
+        past, stored = self._count(), self._study.user_attrs.get(IDENTITY)
+        self.spec = spec = identity.as_started(spec, space, stored)
+        if stored or past:
             identity.refuse_changed(stored, spec, space)
-        else:
-            self._study.set_user_attr(IDENTITY, identity.identity(spec, space))
+        if stored != (current := identity.identity(spec, space)):
+            self._study.set_user_attr(IDENTITY, current)
         if ID not in self._study.user_attrs:
             self._study.set_user_attr(ID, uuid.uuid4().hex)
         self.id: str = self._study.user_attrs[ID]

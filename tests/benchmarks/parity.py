@@ -3,7 +3,7 @@
     python -m tests.benchmarks.parity [--seeds 20] [--trials 40]
 
 The peer is a study in memory with Optuna's own sampler and the settings that the sweep chooses. Three trials run at
-once, and one in six is pruned. The two functions have no constraint, no early stopping ends a trial by itself.
+once, and one in six is pruned. The functions have no constraint, and no early stopping ends a trial by itself.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _HEAD = """\
 name: parity
 trainable: tests.trainables.curve
 metric: {name: valid/hr_10, goal: minimize}
-num_trials: 100
+num_trials: 25
 parameters:
 """
 
@@ -108,10 +108,12 @@ def _sampler(spec: SweepSpec, *, branches: bool) -> samplers.BaseSampler:
                 uniform = samplers.RandomSampler(seed=seed)
                 return samplers.QMCSampler(seed=spec.seed, scramble=True, independent_sampler=uniform)
             case "tpe":
-                return samplers.TPESampler(seed=seed, multivariate=True, group=branches)
+                return samplers.TPESampler(
+                    seed=seed, multivariate=True, group=branches, n_startup_trials=spec.startup_trials or 0
+                )
             case "cmaes":
                 return samplers.CmaEsSampler(seed=seed)
-    return samplers.GPSampler(seed=seed)
+    return samplers.GPSampler(seed=seed, n_startup_trials=spec.startup_trials or 0)
 
 
 def _same(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

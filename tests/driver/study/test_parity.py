@@ -15,4 +15,4 @@ def test_a_method_gives_optunas_own_proposals_trial_by_trial(function, method, t
 
 
 def test_gp_without_constraints_gives_optunas_own_proposals(tmp_path):
-    assert differing("Branin", "gp", 0, 18, tmp_path) == 0
+    assert differing("Branin", "gp", 0, 12, tmp_path) == 0
