@@ -20,6 +20,7 @@ from platform.analysis.compare import Cell, Comparison, Spread, difference
 from platform.analysis.pairs import LEVEL, PairedTests
 from platform.analysis.trials import Row
 from platform.runners.ledger import Ledger
+from platform.runners.running import RunningTrial
 from platform.storage.trial_end import EndedTrial, State
 from platform.sweepfile.published import as_text
 from platform.sweepfile.spec import SweepSpec
@@ -120,10 +121,15 @@ class Progress:
     def _render(self) -> Text:
         text = Text.assemble((self._spec.name, "bold"), " ", self._summary())
         for trial in list(self._ledger.running.values() if self._ledger else ())[:_STATUS_SHOWN]:
-            status = trial.files.status() or f"report {trial.num_valued}"
+            status = trial.files.status() or f"report {trial.num_valued}{self._of(trial)}"
             best = f", best {trial.best[0]:.4f}" if trial.best else ""
             text.append(f"\n  trial {trial.asked.number}: {status}{best}", style="dim")
         return text
+
+    def _of(self, trial: RunningTrial) -> str:
+        reports = self._ledger and self._ledger.study.space.reports
+        whole = reports(trial.asked.values) if reports else None
+        return f" of {whole}" if whole else ""
 
 
 def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str | None, look_further: str) -> None:

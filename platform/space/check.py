@@ -13,8 +13,9 @@ from typing import Annotated, Any, get_args, get_origin
 from platform.errors import did_you_mean
 from platform.space import points
 from platform.space.space import Space
+from platform.sweepfile.early_stopping import Hyperband
 from platform.sweepfile.expression import parse
-from platform.sweepfile.parameters import IntRange, ends
+from platform.sweepfile.parameters import IntRange
 from platform.sweepfile.spec import SweepSpec, invalid, read
 from trainables import config as configs
 from trainables.runtime import registry
@@ -68,7 +69,10 @@ def _space(spec: SweepSpec, trainable: Trainable) -> Space:
     def resolve(values: Mapping[str, Any]) -> dict[str, Any]:
         return configs.flatten(configs.build(trainable.config, values))
 
-    return Space.of(spec, trainable.constraints, resolve)
+    space = Space.of(spec, trainable.constraints, resolve)
+    if reports := trainable.reports:
+        space.reports = lambda values: reports(configs.build(trainable.config, values))
+    return space
 
 
 def _problems(
@@ -105,6 +109,7 @@ def _problems(
         unfit = list(points.combinations(space, build, configs.NO_FIELD)) or list(points.conditions(spec, space))
         if not unfit:
             problems += points.initial_points(spec, space)
+            problems += _brackets(spec, space)
             problems += _outside(space, trainable, fields) if outside else ()
     problems += unfit
     return space, [(spec.origin(path), f"{path}: {text}") for path, text in dict.fromkeys(problems)]
@@ -119,6 +124,21 @@ def _metrics(spec: SweepSpec, trainable: Trainable) -> Iterator[tuple[str, str]]
                 f"must be a metric that {spec.trainable} reports, but got {metric.name!r}; "
                 f"{did_you_mean(metric.name, known)}",
             )
+
+
+def _brackets(spec: SweepSpec, space: Space) -> Iterator[tuple[str, str]]:
+    """Hyperband without the number of reports that its brackets follow from."""
+    stopping = spec.early_stopping
+    if not isinstance(stopping, Hyperband):
+        return
+    reports = stopping.max_reports or points.most_reports(space)
+    if reports is None:
+        rule = f"must be known under hyperband, but {spec.trainable} does not say its reports"
+        remedy = "write max_reports: 12 or another number, or add reports(config) to its config.py"
+        yield "early_stopping.max_reports", f"{rule}; {remedy}"
+    elif reports < stopping.min_reports:
+        rule = f"must be at most the {reports} reports of a whole trial, but got {stopping.min_reports}"
+        yield "early_stopping.min_reports", f"{rule}; lower it"
 
 
 def _condition_names(spec: SweepSpec, space: Space, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
@@ -159,7 +179,7 @@ def _outside(space: Space, trainable: Trainable, fields: Mapping[str, configs.Fi
     if trainable.check is None:
         return
     seen: set[tuple[Any, ...]] = set()
-    for values in _settings(space):
+    for values in points.settings(space):
         config = configs.build(trainable.config, values)
         flat = configs.flatten(config)
         named = tuple((name, repr(value)) for name, value in flat.items() if _names_outside(fields[name]))
@@ -169,16 +189,6 @@ def _outside(space: Space, trainable: Trainable, fields: Mapping[str, configs.Fi
         for text in trainable.check(config):
             name, colon, rest = text.partition(": ")
             yield (f"parameters.{name}", rest) if colon and name in fields else ("parameters", text)
-
-
-def _settings(space: Space) -> Iterator[dict[str, Any]]:
-    """A feasible point for each end and choice, as far as one is found quickly; one point where there are none."""
-    if not space.places:
-        yield {}
-    for place in space.places:
-        for value in ends(place.parameter):
-            feasible = (values for values in points.completions(space, place, value, 3) if space.feasible(values))
-            yield from (values for values, _ in zip(feasible, range(1), strict=False))
 
 
 def _names_outside(field: configs.Field) -> bool:

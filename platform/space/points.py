@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 from platform.space.space import UNBUILDABLE, Space, Values
@@ -129,6 +130,21 @@ def initial_points(spec: SweepSpec, space: Space) -> Iterator[Problem]:
         if not misfit and find(space, space.feasible, rng, point) is None:
             broken = [text for text, amount in space.violations(space.sample(rng, point)).items() if amount > 0]
             yield path, f"must be feasible, but breaks {' and '.join(map(repr, broken))}; change a value of it"
+
+
+def most_reports(space: Space) -> int | None:
+    """The most reports of a whole trial, over the ends and choices of all parameters; None where one has no number."""
+    counts = [space.reports(values) for values in settings(space)] if space.reports else []
+    return None if None in counts else max((count for count in counts if count is not None), default=None)
+
+
+def settings(space: Space) -> Iterator[Values]:
+    """A feasible point for each end and choice, as far as one is found quickly; one point where there are none."""
+    if not space.places:
+        yield {}
+    for place in space.places:
+        for value in ends(place.parameter):
+            yield from islice(filter(space.feasible, completions(space, place, value, 3)), 1)
 
 
 def _error_of(text: str, space: Space) -> str:

@@ -62,6 +62,8 @@ class Space:
         extra_constraints: Sequence[str] = (),
         resolve: Resolve | None = None,
     ) -> None:
+        self.reports: Callable[[Values], int | None] | None = None
+        """Values -> the most reports of a trial that hold the objective, None if unknown; `check.space_of` sets it."""
         self._parameters = parameters
         self._conditions: tuple[Expression, ...] = tuple(parse(text) for text in dict.fromkeys(constraints))
         self._extra: tuple[Expression, ...] = tuple(parse(text) for text in dict.fromkeys(extra_constraints))
@@ -118,8 +120,12 @@ class Space:
 
         return self._walk(ask)
 
-    def from_storage(self, params: Mapping[str, Any]) -> Values:
+    def from_storage(self, params: Mapping[str, Any], draws: random.Random | None = None) -> Values:
         """The point that Optuna holds as `params` (`FrozenTrial.params`).
+
+        Args:
+            params: by storage name.
+            draws: draws what `params` lacks; None: it may lack nothing.
 
         Raises:
             KeyError: a parameter of the point is not in `params`.
@@ -127,6 +133,8 @@ class Space:
         """
 
         def look_up(name: str, parameter: Parameter) -> Any:
+            if draws and name not in params:
+                return draw(parameter, draws)
             match parameter:
                 case Choice():
                     return restored(parameter, params[name])

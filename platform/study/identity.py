@@ -7,9 +7,35 @@ import math
 from typing import Any
 
 from platform.errors import InvalidSweep
+from platform.space import points
 from platform.space.space import Space
-from platform.sweepfile.early_stopping import EarlyStopping
+from platform.sweepfile.early_stopping import EarlyStopping, Hyperband
 from platform.sweepfile.spec import SweepSpec
+
+OPTUNAS = {"startup_trials": 10, "population": 50}
+"""Optuna's own defaults, which studies have that started before sweeps had these keys."""
+
+
+def as_started(spec: SweepSpec, space: Space, stored: str | None) -> SweepSpec:
+    """The sweep with the values of its study's start where the file leaves them open.
+
+    Args:
+        spec: the sweep as its file says it now; `num_trials` may have grown since.
+        space: its compiled parameters.
+        stored: the identity of the study; None: it starts now.
+    """
+    before: dict[str, Any] = {
+        "startup_trials": min(10, max(4, spec.num_trials // 5)),
+        "population": min(50, max(8, spec.num_trials // 10)),
+    }
+    if stored:
+        before = {**OPTUNAS, **json.loads(stored)}
+    stopping = spec.early_stopping
+    if isinstance(stopping, Hyperband) and stopping.max_reports is None:
+        reports = before["early_stopping"].get("max_reports") if stored else points.most_reports(space)
+        stopping = stopping.model_copy(update={"max_reports": reports})
+    fixed = {key: getattr(spec, key) or before[key] for key in OPTUNAS}
+    return spec.model_copy(update={"early_stopping": stopping, **fixed})
 
 
 def identity(spec: SweepSpec, space: Space) -> str:
@@ -21,6 +47,8 @@ def identity(spec: SweepSpec, space: Space) -> str:
         "method": spec.method,
         "early_stopping": spec.early_stopping.model_dump(),
         "seed": spec.seed,
+        "startup_trials": spec.startup_trials,
+        "population": spec.population,
         **({"deterministic": f"in batches of {spec.batch}"} if spec.batch else {}),
     }
     return json.dumps(parts, sort_keys=True)
@@ -35,7 +63,7 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
     if stored is None:
         rule = f"must be new or a sweep's own, but {spec.name!r} there has trials of another program"
         raise InvalidSweep([spec.problem("study", f"{rule}; name another storage, or this sweep: --set name=...")])
-    before = json.loads(stored)
+    spec, before = as_started(spec, space, stored), {**OPTUNAS, **json.loads(stored)}
     before["early_stopping"] = _in_keys_of(spec.early_stopping, before["early_stopping"])
     differences = _differences(before, json.loads(identity(spec, space)))
     if differences:
@@ -49,9 +77,13 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
 
 
 def _in_keys_of(stopping: EarlyStopping, stored: dict[str, Any]) -> dict[str, Any]:
-    """Stored settings in the keys that `stopping` reads: an absent key has its default, other keys are dropped."""
+    """Stored settings in the keys that `stopping` reads: an absent key has its default, other keys are dropped.
+
+    A key that was left open, as `max_reports` in older studies, may be set now.
+    """
     defaults = type(stopping).model_validate({"type": stopping.type}).model_dump()
-    return {key: stored.get(key, default) for key, default in defaults.items()}
+    before = {key: stored.get(key, default) for key, default in defaults.items()}
+    return {key: getattr(stopping, key) if value is None else value for key, value in before.items()}
 
 
 def _differences(stored: Any, current: Any, path: str = "") -> list[str]:

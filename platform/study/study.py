@@ -65,7 +65,6 @@ class Study:
         self, spec: SweepSpec, space: Space, folder: Path, notify: Callable[[str], None] = logger.warning
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.spec = spec
         self.space = space
         directions = [metric.goal for metric in spec.metrics]
         try:
@@ -77,17 +76,18 @@ class Study:
             )
         except Exception as error:
             raise unopened(error) from error
-        past = self._count()
-        if (stored := self._study.user_attrs.get(IDENTITY)) or past:
+        past, stored = self._count(), self._study.user_attrs.get(IDENTITY)
+        self.spec = spec = identity.as_started(spec, space, stored)
+        if stored or past:
             identity.refuse_changed(stored, spec, space)
-        else:
-            self._study.set_user_attr(IDENTITY, identity.identity(spec, space))
+        if stored != (current := identity.identity(spec, space)):
+            self._study.set_user_attr(IDENTITY, current)
         if ID not in self._study.user_attrs:
             self._study.set_user_attr(ID, uuid.uuid4().hex)
         self.id: str = self._study.user_attrs[ID]
         """Id that tells this sweep from others of its name, for as long as its study lasts."""
         self._memory = Memory()
-        self._study.sampler = search.sampler(spec, seed_of(spec.seed, past), memory=self._memory)
+        self._study.sampler = search.sampler(spec, space, seed_of(spec.seed, past), memory=self._memory)
         self._study.pruner = search.pruner(spec.early_stopping)
         self._open: dict[int, Trial] = {}
         self._rungs: dict[int, dict[str, float]] = {}
@@ -242,9 +242,9 @@ class Study:
         """Fill in a trial's values; None where a constraint forbids them, or where their setting is not new."""
         values = self.space.suggest(trial)
         violations = self.space.violations(values)
-        for expression, amount in violations.items():
-            trial.set_constraint(expression, amount)
-        if any(amount > 0 for amount in violations.values()):
+        if any(amount > 0 for amount in violations.values()):  # others count as feasible without being marked
+            for expression, amount in violations.items():
+                trial.set_constraint(expression, amount)
             self._study.tell(trial, state=TrialState.PRUNED)
             return None
         if (earlier := self._settings.number(values)) is not None:
@@ -258,7 +258,9 @@ class Study:
     def _seed_sampler(self, number: int) -> None:
         """Let the values of trial `number` depend on nothing but the seed, the number and what the study holds."""
         if self.spec.batch:
-            self._study.sampler = search.sampler(self.spec, seed_of(self.spec.seed, number), number, self._memory)
+            self._study.sampler = search.sampler(
+                self.spec, self.space, seed_of(self.spec.seed, number), number, self._memory
+            )
             self._study.pruner = search.pruner(self.spec.early_stopping)  # that of Hyperband remembers what it saw
 
     def _frozen(self, number: int) -> FrozenTrial:

@@ -12,6 +12,7 @@ from pydantic import Field
 from platform.sweepfile.section import Section
 
 MinReports = Annotated[int, Field(ge=1, description="Reports that every trial may make before it can be stopped.")]
+MinTrials = Annotated[int, Field(ge=1, description="Complete trials that there must be before one is stopped.")]
 ReductionFactor = Annotated[int, Field(ge=2, description="One trial in so many goes on from a rung to the next.")]
 
 
@@ -28,6 +29,9 @@ class Hyperband(Section):
 
     type: Literal["hyperband"]
     min_reports: MinReports = 1
+    max_reports: int | None = Field(default=None, ge=1)
+    """Reports of a whole trial, from which the brackets follow. null: the most that the trainable says at the sweep's
+    start."""
     reduction_factor: ReductionFactor = 3
 
 
@@ -36,6 +40,7 @@ class Median(Section):
 
     type: Literal["median"]
     min_reports: MinReports = 1
+    min_trials: MinTrials = 5
 
 
 class Percentile(Section):
@@ -43,6 +48,7 @@ class Percentile(Section):
 
     type: Literal["percentile"]
     min_reports: MinReports = 1
+    min_trials: MinTrials = 5
     percentile: float = Field(default=25.0, gt=0, lt=100)
     """The share of trials, in percent, that may go on at a report."""
 
@@ -52,6 +58,7 @@ class Patient(Section):
 
     type: Literal["patient"]
     min_reports: MinReports = 1
+    min_trials: MinTrials = 5
     patience: int = Field(default=5, ge=0)
     """Reports without a gain that a trial may make."""
 

@@ -116,11 +116,26 @@ class SweepFields(Section):
         tuple[Metric, ...],
         BeforeValidator(_metrics, json_schema_input_type=Metric | Annotated[list[Metric], Field(min_length=1)]),
     ] = Field(validation_alias="metric", min_length=1)
-    """The objective; a list of two or more: multi-objective."""
+    """The objective. A list of two or more is multi-objective: each trial has the values of the report that is best by
+    the first."""
     method: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2", "qmc"] = "tpe"
     """Search method that proposes new trials."""
     num_trials: int = Field(ge=1)
     """Trials in all, not counting infeasible points."""
+    startup_trials: Annotated[
+        int | None,
+        Field(ge=1),
+        BeforeValidator(_unless_auto, json_schema_input_type=Literal["auto"] | Annotated[int, Field(ge=1)]),
+    ] = None
+    """tpe and gp: trials at random before the model proposes. auto: a fifth of num_trials at the sweep's start, between
+    4 and 10."""
+    population: Annotated[
+        int | None,
+        Field(ge=2),
+        BeforeValidator(_unless_auto, json_schema_input_type=Literal["auto"] | Annotated[int, Field(ge=2)]),
+    ] = None
+    """nsga2: trials of a generation, the first of which is random. auto: a tenth of num_trials at the sweep's start,
+    between 8 and 50."""
     max_concurrent_trials: Annotated[
         int | None,
         Field(ge=1),

@@ -202,6 +202,12 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
         problem("method", "nsga2 must have a list of two or more metrics, but got one; list them, or take tpe")
     if spec.method == "cmaes" and several:
         problem("method", f"cmaes must have one metric, but got {len(spec.metrics)}; keep one, or take tpe or nsga2")
+    for key, value, readers in (
+        ("startup_trials", spec.startup_trials, ("tpe", "gp")),
+        ("population", spec.population, ("nsga2",)),
+    ):
+        if value is not None and spec.method not in readers and "method" not in unread:
+            problem(key, f"must be of {' or '.join(readers)}, but got {value} under method {spec.method}; remove it")
     if spec.deterministic and spec.max_concurrent_trials is None:
         problem(
             "deterministic",

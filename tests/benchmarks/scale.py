@@ -139,7 +139,7 @@ def asks(folder: Path) -> None:
         ))  # fmt: skip
         scouts.tell(trial, state=optuna.trial.TrialState.FAIL)
     for count in (200, 2_000, 20_000):
-        study = optuna.create_study(sampler=sampler(spec, 0, count))
+        study = optuna.create_study(sampler=sampler(spec, space, 0, count))
         study.add_trials(past[:count])
         seconds = []
         for _ in range(5):

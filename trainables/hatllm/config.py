@@ -1,5 +1,6 @@
 """Settings of HatLLM: hierarchical attention masks on a language model that recommends, and of methods on its loop."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from trainables.language.llm_config import LLM, Lora, Tiny
 from trainables.language.prompt_config import PromptConfig
 from trainables.seqrec.config import split_metrics
 
-__all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches"]
+__all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches", "reports"]
 
 TOP_K = (5, 10)
 """Cut-offs of every ranking metric (§5.1.3)."""
@@ -163,6 +164,11 @@ class Config:
                 "method.deep_layers must leave a layer below SASRec under method.cross: sasrec, but got "
                 f"{method.deep_layers} of llm.num_layers {layers}; lower method.deep_layers"
             )
+
+
+def reports(config: Config) -> int:
+    """Reports of a whole trial, one per evaluation; patience may end it before."""
+    return math.ceil(config.fit.steps / config.fit.evaluate_every)
 
 
 def micro_batches(config: Config) -> bool:

@@ -11,7 +11,7 @@ from trainables.config import above, at_least, between
 from trainables.data.config import Data
 from trainables.seqrec.config import Fit, split_metrics
 
-__all__ = ["METRICS", "Config", "check", "micro_batches"]
+__all__ = ["METRICS", "Config", "check", "micro_batches", "reports"]
 
 OBJECTIVE = "valid/hr_10"
 """The metric whose best epoch is kept and tested (released code)."""
@@ -241,6 +241,11 @@ class Config:
                 f"backbone.heights must be at most data.max_history, but got {max(heights)} and "
                 f"{self.data.max_history}; lower backbone.heights or raise data.max_history"
             )
+
+
+def reports(config: Config) -> int:
+    """Reports of a whole last phase, one per epoch; patience may end it before. Earlier phases have other metrics."""
+    return config.fit.epochs
 
 
 def micro_batches(config: Config) -> bool:

@@ -36,6 +36,8 @@ class Trainable:
     """``REPEATABLE``: False if a second training of one config gives other numbers, so that it is worth running."""
     check: Callable[[Any], Iterable[str]] | None = None
     """``check(config)``: problems outside the config, such as absent data, each ``field: rule, but value; remedy``."""
+    reports: Callable[[Any], int | None] | None = None
+    """``reports(config)``: the most reports of a trial that hold a ``valid/*`` metric; None where that is not known."""
     micro_batches: Callable[[Any], bool] | None = None
     """``micro_batches(config)``: True if half a micro-batch gives the same loss. Without it, no batch is divided."""
 
@@ -68,6 +70,7 @@ def load(name: str) -> Trainable:
         several_ranks=getattr(module, "SEVERAL_RANKS", False),
         repeatable=getattr(module, "REPEATABLE", True),
         check=getattr(module, "check", None),
+        reports=getattr(module, "reports", None),
         micro_batches=getattr(module, "micro_batches", None),
     )
 

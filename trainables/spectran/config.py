@@ -9,7 +9,7 @@ from trainables.data.config import Data
 from trainables.seqrec.config import METRICS, Fit, InfoNCE
 from trainables.spectran.adapters.config import Adapter, NoAdapter, SpecTran, adds_by_row, problems, refuse_widths
 
-__all__ = ["METRICS", "Config", "check", "micro_batches"]
+__all__ = ["METRICS", "Config", "check", "micro_batches", "reports"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,11 @@ class Config:
                 "choose heads among the divisors of dim"
             )
         refuse_widths(self.adapter, self.dim)
+
+
+def reports(config: Config) -> int:
+    """Reports of a whole trial, one per epoch; patience may end it before."""
+    return config.fit.epochs
 
 
 def micro_batches(config: Config) -> bool:

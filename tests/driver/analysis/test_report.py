@@ -34,7 +34,8 @@ def text(console: Console) -> str:
 
 
 def ledger(left: int = 0, running: dict | None = None) -> Any:
-    return SimpleNamespace(left=left, running=running or {})
+    study = SimpleNamespace(space=SimpleNamespace(reports=lambda values: values["epochs"]))
+    return SimpleNamespace(left=left, running=running or {}, study=study)
 
 
 def ended(number: int, state: str, reason: str, values: tuple[float, ...] | None) -> EndedTrial:
@@ -97,7 +98,7 @@ def test_a_terminal_shows_one_live_line_with_what_each_trial_does_and_only_failu
     progress = Progress(console, sweep().spec)
     running = {
         number: SimpleNamespace(
-            asked=SimpleNamespace(number=number),
+            asked=SimpleNamespace(number=number, values={"epochs": 9}),
             files=SimpleNamespace(status=lambda number=number: "epoch 3 of 9" if number == 1 else ""),
             num_valued=2,
             best=(0.5,) if number == 1 else None,
@@ -113,7 +114,7 @@ def test_a_terminal_shows_one_live_line_with_what_each_trial_does_and_only_failu
     assert "trial 7 fail (exception: no)" in shown
     assert "2/6 done, 6 running, 0 pruned, 1 failed, best 0.2500 (trial 0), about 0:00:0" in shown
     assert "trial 1: epoch 3 of 9, best 0.5000" in shown
-    assert "trial 2: report 2" in shown
+    assert "trial 2: report 2 of 9" in shown
     assert "trial 5:" not in shown
 
 

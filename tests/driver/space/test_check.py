@@ -205,3 +205,17 @@ def test_several_ranks_are_refused_for_a_trainable_that_does_not_say_it_can(swee
         f"resources.workers: must be 1, as {sweeps.package} trains on one rank, but got 2; leave it out, or write "
         "SEVERAL_RANKS = True in its config.py if its run trains on several ranks"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ("", "early_stopping.max_reports: must be known under hyperband, but {package} does not say its reports; write "
+         "max_reports: 12 or another number, or add reports(config) to its config.py"),
+        (", min_reports: 4, max_reports: 3", "early_stopping.min_reports: must be at most the 3 reports of a whole "
+         "trial, but got 4; lower it"),
+    ],
+)  # fmt: skip
+def test_hyperband_without_brackets_is_refused(sweeps: Any, settings: str, problem: str) -> None:
+    (told,) = sweeps.problems("seed: 0", f"early_stopping: {{type: hyperband{settings}}}\n")
+    assert told.endswith(problem.format(package=sweeps.package))

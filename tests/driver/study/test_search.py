@@ -6,6 +6,7 @@ import optuna
 import pytest
 
 from platform.study import search
+from platform.study.gp import FeasibleGP
 from platform.study.tpe import RememberingTPE
 from platform.sweepfile.early_stopping import EARLY_STOPPINGS
 
@@ -13,7 +14,7 @@ SAMPLERS = {
     "tpe": RememberingTPE,
     "random": optuna.samplers.RandomSampler,
     "grid": optuna.samplers.RandomSampler,
-    "gp": optuna.samplers.GPSampler,
+    "gp": FeasibleGP,
     "cmaes": optuna.samplers.CmaEsSampler,
     "nsga2": optuna.samplers.NSGAIISampler,
     "qmc": optuna.samplers.QMCSampler,
@@ -32,12 +33,8 @@ PRUNERS = {
 def test_each_method_has_its_sampler_and_warns_of_nothing(sweep, method):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert (
-            type(
-                search.sampler(sweep(f"method={method}", "early_stopping=none", *_two(method), *_grid(method)).spec, 0)
-            )
-            is SAMPLERS[method]
-        )
+        here = sweep(f"method={method}", "early_stopping=none", *_two(method), *_grid(method))
+        assert type(search.sampler(here.spec, here.space, 0)) is SAMPLERS[method]
 
 
 @pytest.mark.parametrize("kind", EARLY_STOPPINGS)

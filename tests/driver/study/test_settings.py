@@ -99,12 +99,12 @@ def test_a_trainable_that_is_not_repeatable_runs_a_setting_again(sweep, opened, 
 
 
 @pytest.mark.parametrize("stopping", EARLY_STOPPINGS)
-def test_pruners_do_not_see_repeats(sweep, opened, stopping):
+def test_pruners_do_not_see_repeats(sweep, opened, tmp_path, stopping):
     """The same verdict with seven repeats of the best trial as without."""
 
     def verdict(copies):
         patience = ", patience: 1" if stopping == "patient" else ""
-        here = sweep(f"early_stopping={{type: {stopping}{patience}}}", "method=random", f"name=s-{stopping}-{copies}")
+        here = sweep(f"early_stopping={{type: {stopping}{patience}}}", "method=random", f"storage={tmp_path}/{copies}")
         study = opened(here)
         best = study.ask()
         finish(study, best, level(0.9))

@@ -86,8 +86,8 @@ def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, o
          "5: early_stopping.grace_period: must be a key of early_stopping, but got 'grace_period'; did you mean "
          "'min_reports'?"),
         ("early_stopping", "early_stopping: {type: median, percentile: 30}",
-         "5: early_stopping.percentile: median must have only type, min_reports, but got percentile as well; remove "
-         "it, or take a type that reads it: percentile"),
+         "5: early_stopping.percentile: median must have only type, min_reports, min_trials, but got percentile as "
+         "well; remove it, or take a type that reads it: percentile"),
         ("early_stopping", "early_stopping: {reduction_factor: 4}",
          "5: early_stopping.reduction_factor: none must have only type, but got reduction_factor as well; remove it, "
          "or take a type that reads it: asha, hyperband"),
@@ -127,6 +127,7 @@ def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, o
         ("limits", "deterministic: true",
          "19: deterministic: must have a fixed number of trials per batch, but got max_concurrent_trials "
          "auto; write max_concurrent_trials: 4 or another number, the same on every machine"),
+        ("limits", "population: 12", "19: population: must be of nsga2, but got 12 under method tpe; remove it"),
         ("limits", "seed: -1", "19: seed: must be at least 0, but got -1; raise it"),
         ("limits", "max_concurrent_trials: 0", "19: max_concurrent_trials: must be at least 1, but got 0; raise it"),
         ("limits", "sed: 3", "19: sed: must be a key of a sweep, but got 'sed'; did you mean 'seed'?"),

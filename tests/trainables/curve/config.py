@@ -70,6 +70,11 @@ class Config:
     """True if torch is imported, as by a real trial."""
 
 
+def reports(config: Config) -> int:
+    """Return the number of points of the curve."""
+    return config.steps
+
+
 def micro_batches(config: Config) -> bool:
     """Return True if a batch may be taken in parts."""
     return config.divisible

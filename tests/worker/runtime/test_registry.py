@@ -24,7 +24,7 @@ def test_each_trainable_has_what_a_sweep_needs_and_its_config_takes_no_torch():
         "for name in registry.names():\n"
         "    trainable = registry.load(name)\n"
         "    assert any(metric.startswith('valid/') for metric in trainable.metrics), name\n"
-        "    trainable.config()\n"
+        "    assert trainable.reports(trainable.config()) >= 1, name\n"
         "assert not {'torch', 'ray', 'numpy', 'pandas'} & sys.modules.keys(), sys.modules.keys()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
