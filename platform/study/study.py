@@ -11,7 +11,6 @@ import logging
 import math
 import random
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,17 +23,11 @@ from platform.errors import SweepError
 from platform.space import points
 from platform.space.space import Space
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
-from platform.study import identity, search
+from platform.study import search
+from platform.study.opening import END, ID, POINT, STARTED, open_study
 from platform.study.pruning import Pruned, judge
-from platform.study.storage import open_storage
 from platform.study.tpe import Memory
 from platform.sweepfile.spec import SweepSpec
-
-IDENTITY = "identity"
-ID = "id"
-END = "end"
-STARTED = "started"
-POINT = "initial_point"
 
 _PATIENCE_WITH_SAMPLER = 20  # infeasible proposals in a row before points are drawn uniformly
 
@@ -59,8 +52,7 @@ class Study:
         notify: called with a sentence for the user.
 
     Raises:
-        InvalidSweep: the storage holds a study of another space, metric or trainable under this name.
-        SweepError: the storage cannot be opened.
+        InvalidSweep, SweepError: as `opening.py` says.
     """
 
     def __init__(
@@ -69,26 +61,8 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.spec = spec
         self.space = space
-        directions = [metric.goal for metric in spec.metrics]
-        try:
-            self._study = optuna.create_study(
-                storage=open_storage(spec.study, folder, notify),
-                study_name=spec.name,
-                directions=directions,
-                load_if_exists=True,
-            )
-        except Exception as error:
-            raise SweepError(
-                f"study: must be a storage that opens, but got {error.__cause__ or error!r}; "
-                "see `study:` and `storage:`"
-            ) from error
+        self._study = open_study(spec, space, folder, notify)
         past = self._count()
-        if (stored := self._study.user_attrs.get(IDENTITY)) or past:
-            identity.refuse_changed(stored, spec, space)
-        else:
-            self._study.set_user_attr(IDENTITY, identity.identity(spec, space))
-        if ID not in self._study.user_attrs:
-            self._study.set_user_attr(ID, uuid.uuid4().hex)
         self.id: str = self._study.user_attrs[ID]
         """Id that tells this sweep from others of its name, for as long as its study lasts."""
         self._memory = Memory()

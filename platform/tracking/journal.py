@@ -22,8 +22,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from platform.storage import trial_record
 from platform.storage.disk_space import retry_while_full
 from platform.storage.trial_end import TrialEnd
+from platform.storage.trial_record import TrialRecord, read_json
 from trainables.disk import write_all
 from trainables.storage import mirror, segments
 
@@ -41,12 +43,27 @@ class TrialFiles:
         self.folder = sweep_folder / "trials" / str(number)
         self._count: int | None = None
 
-    def begin(self, values: Mapping[str, Any]) -> None:
-        """Write the trial's values; a resumed trial keeps its first start. A dead driver's end is withdrawn."""
+    def begin(
+        self, values: Mapping[str, Any], study: str | None = None, search: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the trial's record; a resumed trial keeps its first start. A dead driver's end is withdrawn.
+
+        Args:
+            values: of its config, flat.
+            study: the id of its study.
+            search: see :class:`TrialRecord`.
+        """
         if (self.folder / "end.json").exists():
             mirror.remove([self.folder / "end.json"])
-        if not (self.folder / "trial.json").exists():
-            self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time()})
+        if not (self.folder / trial_record.NAME).exists():
+            record = TrialRecord(
+                number=self.number, values=dict(values), started=time.time(), study=study, search=search or {}
+            )
+            self._write(trial_record.NAME, record.to_json())
+
+    def record(self) -> TrialRecord | None:
+        """The trial's record; None where there is none (yet) or it cannot be read."""
+        return TrialRecord.from_json(read_json(self.folder / trial_record.NAME))
 
     def append(self, step: int, metrics: Mapping[str, float], last: bool = False) -> dict[str, Any]:
         """Add one report and return its line once it is on disk; a non-finite value is kept as null."""

@@ -1,0 +1,78 @@
+"""Opening of a sweep's study: the same space and search as before, the trials whose folders are there, its id."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from platform.errors import SweepError
+from platform.space.space import Space
+from platform.study import identity, ownership
+from platform.study.storage import open_storage
+from platform.sweepfile.spec import SweepSpec
+
+# attributes of the study
+IDENTITY = "identity"
+ID = "id"
+# attributes of a trial
+END = "end"
+STARTED = "started"
+POINT = "initial_point"
+
+
+def open_study(spec: SweepSpec, space: Space, folder: Path, notify: Callable[[str], None]) -> optuna.Study:
+    """Open the study of a sweep, or make it; nothing is written before it is shown to be the right one.
+
+    Args:
+        spec: the sweep.
+        space: its compiled parameters.
+        folder: the sweep's folder in the storage.
+        notify: called with a sentence for the user.
+
+    Raises:
+        InvalidSweep: the study is of another space, metric or trainable, or the trials' folders are of another study.
+        SweepError: the storage cannot be opened.
+    """
+    try:
+        storage = open_storage(spec.study, folder, notify)
+        if spec.name not in optuna.get_all_study_names(storage):
+            ownership.refuse_unowned(spec, folder, None, (), lambda trial: None)
+        study = create(spec, storage)
+    except SweepError:
+        raise
+    except Exception as error:
+        raise SweepError(
+            f"study: must be a storage that opens, but got {error.__cause__ or error!r}; see `study:` and `storage:`"
+        ) from error
+    trials, stored = study.get_trials(deepcopy=False), study.user_attrs.get(IDENTITY)
+    if stored or trials:
+        identity.refuse_changed(stored, spec, space)
+    ownership.refuse_unowned(spec, folder, study.user_attrs.get(ID), trials, lambda trial: values_of(space, trial))
+    mark(study, spec, space, study.user_attrs.get(ID) or uuid.uuid4().hex)
+    return study
+
+
+def create(spec: SweepSpec, storage: optuna.storages.BaseStorage) -> optuna.Study:
+    """Make the study of a sweep in its storage, unless it is there."""
+    directions = [metric.goal for metric in spec.metrics]
+    return optuna.create_study(storage=storage, study_name=spec.name, directions=directions, load_if_exists=True)
+
+
+def mark(study: optuna.Study, spec: SweepSpec, space: Space, study_id: str) -> None:
+    """Write identity and id of a sweep into its study, where they are missing."""
+    for name, value in ((IDENTITY, identity.identity(spec, space)), (ID, study_id)):
+        if name not in study.user_attrs:
+            study.set_user_attr(name, value)
+
+
+def values_of(space: Space, trial: FrozenTrial) -> dict[str, Any] | None:
+    """The flat values of a trial that was started; None for another, or where the study lacks some of them."""
+    with contextlib.suppress(KeyError, ValueError):
+        return space.from_storage(trial.params) if STARTED in trial.user_attrs else None
+    return None
