@@ -148,7 +148,7 @@ def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
     objective, sign = spec.metrics[0].name, spec.metrics[0].sign
     trials: list[Finished] = []
     records = {files.number: record for files in all_trials(folder) if (record := files.record())}
-    study_of(folder, records.values())
+    study_of(folder, records)
     for files in all_trials(folder):
         end = files.read_end()
         if end is None or end.state is not State.COMPLETE or files.number not in records:

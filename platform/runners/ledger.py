@@ -246,7 +246,7 @@ class Ledger:
         """Write the record of a trial; whose files lie in its folder already must be this very trial."""
         if record := trial.files.record():
             refuse_other(record, trial.files.folder, trial.asked.number, self.study.id, trial.asked.values)
-        trial.files.begin(trial.asked.values, self.study.id)
+        trial.files.begin(trial.asked.values, self.study.id, self.study.search_record(trial.asked.number))
 
     def _interrupt(self, trial: RunningTrial) -> None:
         """Let a trial rest; the next driver resumes it under its number."""

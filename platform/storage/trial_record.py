@@ -5,15 +5,20 @@ Study and tracking, of which neither may import the other, read it.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainables.storage import mirror
+from platform.storage.trial_end import State, TrialEnd
+from platform.sweepfile.fields import Metric
+from trainables.storage import mirror, segments
 
 NAME = "trial.json"
+END = "end.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +50,68 @@ class TrialRecord:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrialHistory:
+    """A trial as its own files have it."""
+
+    record: TrialRecord
+    reports: Sequence[Mapping[str, Any]]
+    """The lines of its journal."""
+    end: TrialEnd | None
+
+    def curve(self, metrics: Sequence[Metric]) -> list[tuple[float, ...]]:
+        """The objective values of each report that has them all; NaN where one was not finite."""
+        held = [report["metrics"] for report in self.reports]
+        return [
+            tuple(math.nan if each[metric.name] is None else each[metric.name] for metric in metrics)
+            for each in held
+            if all(metric.name in each for metric in metrics)
+        ]
+
+    def final_end(self, metrics: Sequence[Metric]) -> TrialEnd | None:
+        """The end, if the trial is never started again; a complete trial without objective values has none."""
+        if self.end is None or not self.end.state.is_final:
+            return None
+        return None if self.end.state is State.COMPLETE and not self.curve(metrics) else self.end
+
+
+def read_history(sweep_folder: Path, number: int) -> TrialHistory | None:
+    """The history of a trial, None where it has no record that can be read."""
+    folder = sweep_folder / "trials" / str(number)
+    if (record := read(sweep_folder, number)) is None:
+        return None
+    end = TrialEnd.read(read_json(folder / END))
+    return TrialHistory(record=record, reports=read_reports(folder), end=end)
+
+
+def read_reports(folder: Path, after: int = 0) -> list[dict[str, Any]]:
+    """The reports in the journal of the trial in ``folder``, but the first `after`.
+
+    A last line that is torn, or being written, is left out.
+    """
+    lines = b"".join(part.read_bytes() for part in segments.parts(folder)).splitlines(keepends=True)
+    return [json.loads(line) for line in lines[after:] if line.endswith(b"\n")]
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file, None where there is none or where it is not JSON."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError, RecursionError):
         return None
+
+
+def set_aside(path: Path) -> Path:
+    """Give a file that is no file of ours another name, in a bucket too; returns the new path."""
+    aside = path.with_name(f"{path.name}.damaged")
+    for count in itertools.count(2):
+        if not aside.exists():
+            break
+        aside = path.with_name(f"{path.name}.damaged-{count}")
+    path.rename(aside)
+    mirror.push(aside)
+    mirror.remove([path])
+    return aside
 
 
 def read(sweep_folder: Path, number: int) -> TrialRecord | None:

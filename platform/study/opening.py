@@ -39,29 +39,54 @@ def open_study(spec: SweepSpec, space: Space, folder: Path, notify: Callable[[st
         InvalidSweep: the study is of another space, metric or trainable, or the trials' folders are of another study.
         SweepError: the storage cannot be opened.
     """
+    storage = open_or_refuse(spec, folder, notify)
+    if spec.name not in optuna.get_all_study_names(storage):
+        ownership.refuse_unowned(spec, folder, None, (), lambda trial: None)
+    study = create(spec, storage)
+    refuse_wrong(study, spec, space, folder)
+    mark(study, spec, space, study.user_attrs.get(ID) or new_id())
+    return study
+
+
+def refuse_wrong(study: optuna.Study, spec: SweepSpec, space: Space, folder: Path) -> None:
+    """Compare a study with the sweep file and with the trials' folders.
+
+    Raises:
+        InvalidSweep: it is the study of another sweep, or of other trials.
+    """
+    trials, stored = study.get_trials(deepcopy=False), study.user_attrs.get(IDENTITY)
+    if stored or trials:
+        identity.refuse_changed(stored, spec, space)
+    ownership.refuse_unowned(spec, folder, study.user_attrs.get(ID), trials, lambda trial: values_of(space, trial))
+
+
+def open_or_refuse(spec: SweepSpec, folder: Path, notify: Callable[[str], None]) -> optuna.storages.BaseStorage:
+    """Open the storage of a sweep's study.
+
+    Raises:
+        InvalidSweep: its journal is damaged.
+        SweepError: it does not open.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        storage = open_storage(spec.study, folder, notify)
-        if spec.name not in optuna.get_all_study_names(storage):
-            ownership.refuse_unowned(spec, folder, None, (), lambda trial: None)
-        study = create(spec, storage)
+        return open_storage(spec.study, folder, notify)
     except SweepError:
         raise
     except Exception as error:
         raise SweepError(
             f"study: must be a storage that opens, but got {error.__cause__ or error!r}; see `study:` and `storage:`"
         ) from error
-    trials, stored = study.get_trials(deepcopy=False), study.user_attrs.get(IDENTITY)
-    if stored or trials:
-        identity.refuse_changed(stored, spec, space)
-    ownership.refuse_unowned(spec, folder, study.user_attrs.get(ID), trials, lambda trial: values_of(space, trial))
-    mark(study, spec, space, study.user_attrs.get(ID) or uuid.uuid4().hex)
-    return study
 
 
 def create(spec: SweepSpec, storage: optuna.storages.BaseStorage) -> optuna.Study:
     """Make the study of a sweep in its storage, unless it is there."""
     directions = [metric.goal for metric in spec.metrics]
     return optuna.create_study(storage=storage, study_name=spec.name, directions=directions, load_if_exists=True)
+
+
+def new_id() -> str:
+    """An id that no other sweep has."""
+    return uuid.uuid4().hex
 
 
 def mark(study: optuna.Study, spec: SweepSpec, space: Space, study_id: str) -> None:

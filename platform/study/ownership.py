@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,20 +67,26 @@ def place_of(spec: SweepSpec, folder: Path) -> str:
     return spec.study or str(folder / "study.journal")
 
 
-def study_of(folder: Path, records: Iterable[TrialRecord]) -> str | None:
+def study_of(folder: Path, records: Mapping[int, TrialRecord]) -> str | None:
     """The id of the one study that records of a sweep's trials name; None where they name none.
 
+    Args:
+        folder: the sweep's.
+        records: by the number that each trial's folder has.
+
     Raises:
-        InvalidSweep: they name several.
+        InvalidSweep: they name several studies, or a record is in the folder of another number.
     """
     first: dict[str, int] = {}
-    for record in records:
+    for number, record in records.items():
         if record.study:
-            first.setdefault(record.study, record.number)
-    if len(first) > 1:
-        shown = " and ".join(f"trial {number} of {study[:8]}" for study, number in first.items())
-        rule = f"{mirror.uri_of(folder / 'trials')}: must hold the trials of one study, but there is {shown}"
-        raise InvalidSweep([f"{rule}; move the trials of the other one elsewhere"])
+            first.setdefault(record.study, number)
+    there = [f"{study[:8]} in folder {number}" for study, number in first.items()] if len(first) > 1 else []
+    strays = [(number, record.number) for number, record in records.items() if record.number != number]
+    there += [f"trial {trial} in folder {number}" for number, trial in strays]
+    if there:
+        rule = f"{mirror.uri_of(folder / 'trials')}: must hold the trials of one study, each under its number"
+        raise InvalidSweep([f"{rule}, but there is {' and '.join(there[:_MOST])}; move what belongs elsewhere"])
     return next(iter(first), None)
 
 

@@ -23,7 +23,7 @@ from platform.errors import SweepError
 from platform.space import points
 from platform.space.space import Space
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
-from platform.study import search
+from platform.study import from_files, search
 from platform.study.opening import END, ID, POINT, STARTED, open_study
 from platform.study.pruning import Pruned, judge
 from platform.study.tpe import Memory
@@ -58,7 +58,6 @@ class Study:
     def __init__(
         self, spec: SweepSpec, space: Space, folder: Path, notify: Callable[[str], None] = logger.warning
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.spec = spec
         self.space = space
         self._study = open_study(spec, space, folder, notify)
@@ -164,6 +163,10 @@ class Study:
     def values(self, trial: FrozenTrial) -> dict[str, Any]:
         """The flat config values of a trial, constants included."""
         return self.space.from_storage(trial.params)
+
+    def search_record(self, number: int) -> dict[str, Any]:
+        """All that the study has of a trial that starts, for the trial's own files."""
+        return from_files.search_record(self._study, number)
 
     def best(self) -> list[FrozenTrial]:
         """The best completed trial, or for several metrics the Pareto front; empty where none completed."""

@@ -25,7 +25,7 @@ from typing import Any
 from platform.storage import trial_record
 from platform.storage.disk_space import retry_while_full
 from platform.storage.trial_end import TrialEnd
-from platform.storage.trial_record import TrialRecord, read_json
+from platform.storage.trial_record import TrialRecord, read_json, read_reports
 from trainables.disk import write_all
 from trainables.storage import mirror, segments
 
@@ -82,7 +82,7 @@ class TrialFiles:
 
     def lines(self, after: int = 0) -> list[dict[str, Any]]:
         """The reports after the first `after`; a last line that is torn, or being written, is left out."""
-        return [json.loads(line) for line in self._content().splitlines(keepends=True)[after:] if line.endswith(b"\n")]
+        return read_reports(self.folder, after)
 
     def end(self, end: TrialEnd, *, waits: bool = True) -> None:
         """Write how the trial ended; unless it `waits` for free space, a full disk is an OSError."""
@@ -90,16 +90,12 @@ class TrialFiles:
 
     def read_end(self) -> TrialEnd | None:
         """The trial's end; None while it runs."""
-        record = self.read("end.json")
-        return TrialEnd.from_json(record) if record else None
+        return TrialEnd.read(read_json(self.folder / trial_record.END))
 
     def read(self, name: str) -> dict[str, Any]:
         """One of the JSON files, empty where it is not there (yet)."""
-        try:
-            content = json.loads((self.folder / name).read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-        return dict(content)
+        content = read_json(self.folder / name)
+        return content if isinstance(content, dict) else {}
 
     def status(self) -> str:
         """The worker's own line on what the trial is doing, empty where it has none; some seconds old in a bucket."""
@@ -121,9 +117,6 @@ class TrialFiles:
     def write_shipped(self, record: Mapping[str, Any]) -> None:
         """Note how far the tracking server has this trial."""
         self._write("shipped.json", record)
-
-    def _content(self) -> bytes:
-        return b"".join(part.read_bytes() for part in segments.parts(self.folder))
 
     def _mend(self) -> int:
         """Cut a last line that a crash tore, before more is written; returns the number of lines."""
