@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NUMBERS",
         help="let failed trials run again when the command is next given: all, or some (3,7)",
     )
+    what.add_argument("--adopt", action="store_true", help="rebuild a lost study from its trials' own files")
     what.add_argument("--keys", action="store_true", help="print every key that a sweep file can have")
     options = parser.parse_args(arguments)
     if options.keys:
@@ -67,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             return 0
         command = shlex.join(["python", "-m", "platform.sweep", *(sys.argv[1:] if arguments is None else arguments)])
+        if options.adopt:
+            return _adopt(spec, space)
         if options.plan:
             return _plan(spec, space, options.address)
         return _run(spec, space, options.address, redact(os.environ.get("SWEEP_COMMAND", command)))
@@ -144,6 +147,21 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
     except Interrupted as end:
         sys.stdout.write(f"{end}; carry on with: {command}\n")
         return end.exit_code
+
+
+def _adopt(spec: SweepSpec, space: Space) -> int:
+    from platform.storage.folder import open_folder, shared
+    from platform.storage.lease import hold
+    from platform.study.adopt import adopt
+
+    def say(text: str) -> None:
+        sys.stdout.write(f"{redact(text)}\n")
+
+    folder = open_folder(spec)
+    with hold(spec, folder), shared(folder):
+        adopted = adopt(spec, space, folder, say)
+    say(f"{spec.name}: {adopted}; carry on with the same command without --adopt")
+    return 0
 
 
 def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:

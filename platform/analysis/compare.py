@@ -20,6 +20,7 @@ from typing import Any
 
 from platform.space.space import Space
 from platform.storage.trial_end import State
+from platform.study.ownership import study_of
 from platform.sweepfile.parameters import Choice, Constant, occurrences
 from platform.sweepfile.published import Published, as_text
 from platform.sweepfile.spec import SweepSpec
@@ -139,19 +140,25 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
 
 
 def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
-    """The complete trials of the sweep in `folder`, by number."""
+    """The complete trials of the sweep in `folder`, by number.
+
+    Raises:
+        InvalidSweep: the trials are of several studies.
+    """
     objective, sign = spec.metrics[0].name, spec.metrics[0].sign
     trials: list[Finished] = []
+    records = {files.number: record for files in all_trials(folder) if (record := files.record())}
+    study_of(folder, records)
     for files in all_trials(folder):
         end = files.read_end()
-        if end is None or end.state is not State.COMPLETE:
+        if end is None or end.state is not State.COMPLETE or files.number not in records:
             continue
         lines = files.lines()
         values = [value for line in lines if (value := line["metrics"].get(objective)) is not None]
         if values:
             best = sign * max(sign * value for value in values)
             metrics = last_values(lines, "test/", "trial/")
-            trials.append(Finished(files, files.read("trial.json").get("values", {}), best, metrics))
+            trials.append(Finished(files, records[files.number].values, best, metrics))
     return trials
 
 

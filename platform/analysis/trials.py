@@ -67,7 +67,7 @@ def _row(study: Study, folder: Path, trial: Any, end: TrialEnd | None) -> Row:
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     objective = tuple(trial.values) if complete else (last,) if last is not None else None
     files = TrialFiles(folder, trial.number)
-    started = files.read("trial.json").get("started")
+    record = files.record()
     return Row(
         number=trial.number,
         state=state,
@@ -75,5 +75,5 @@ def _row(study: Study, folder: Path, trial: Any, end: TrialEnd | None) -> Row:
         objective=objective,
         swept=redact_values({name: values[name] for name in study.space.swept if name in values}),
         test=last_values(files.lines(), "test/") if complete else {},
-        seconds=end.time - started if end and started else None,
+        seconds=end.time - record.started if end and record else None,
     )

@@ -38,6 +38,7 @@ from platform.runners.retention import Retention
 from platform.runners.running import RunningTrial
 from platform.storage.disk_space import DiskSpace
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
+from platform.study.ownership import refuse_other
 from platform.study.study import Asked, Study
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles
@@ -119,7 +120,7 @@ class Ledger:
             return None
         trial.started, trial.waited_s = time.monotonic(), 0.0
         self.running[trial.asked.number] = trial
-        trial.files.begin(trial.asked.values, trial.asked.retries)
+        self._begin(trial)
         self._ship(trial)
         return Task(
             trainable=self.spec.trainable,
@@ -240,6 +241,12 @@ class Ledger:
 
     def _trial_of(self, asked: Asked) -> RunningTrial:
         return RunningTrial(asked, TrialFiles(self._folder, asked.number, self._notify), time.monotonic())
+
+    def _begin(self, trial: RunningTrial) -> None:
+        """Write the record of a trial; whose files lie in its folder already must be this very trial."""
+        if record := trial.files.record():
+            refuse_other(record, trial.files.folder, trial.asked.number, self.study.id, trial.asked.values)
+        trial.files.begin(trial.asked.values, self.study.id, self.study.search_record(trial.asked.number))
 
     def _interrupt(self, trial: RunningTrial) -> None:
         """Let a trial rest; the next driver resumes it under its number."""

@@ -51,6 +51,14 @@ class TrialEnd:
         """The end of which `record` is the JSON."""
         return cls(State(record["state"]), record["reason"], record["time"])
 
+    @classmethod
+    def read(cls, record: Any) -> TrialEnd | None:
+        """The end of which `record` is the JSON; None where it is the JSON of something else."""
+        match record:
+            case {"state": str(state), "reason": str(), "time": float() | int()} if state in list(State):
+                return cls.from_json(record)
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """The end as JSON holds it."""
         return asdict(self) | {"state": self.state.value}

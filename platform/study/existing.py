@@ -10,14 +10,14 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from platform.space.space import Space
-from platform.study import identity
+from platform.study.opening import refuse_wrong
+from platform.study.ownership import refuse_unowned
 from platform.study.storage import JOURNAL, unopened
-from platform.study.study import IDENTITY
 from platform.sweepfile.spec import SweepSpec
 
 
 def refuse_another(spec: SweepSpec, space: Space, folder: Path) -> None:
-    """Refuse a sweep whose name has trials of another one, as the run would.
+    """Refuse a sweep whose name has trials of another one or of a lost study, as the run would.
 
     Args:
         spec: the sweep.
@@ -25,19 +25,19 @@ def refuse_another(spec: SweepSpec, space: Space, folder: Path) -> None:
         folder: the sweep's in the storage; it may be absent.
 
     Raises:
-        InvalidSweep: the study there is of another sweep.
+        InvalidSweep: study or trials there are of another sweep.
         SweepError: its storage does not open.
     """
     try:
         storage = _storage(spec.study, folder / JOURNAL)
-        if storage is None or spec.name not in optuna.get_all_study_names(storage):
-            return
-        study = optuna.load_study(study_name=spec.name, storage=storage)
-        stored, has_trials = study.user_attrs.get(IDENTITY), bool(study.get_trials(deepcopy=False))
+        names = optuna.get_all_study_names(storage) if storage else []
+        study = optuna.load_study(study_name=spec.name, storage=storage) if storage and spec.name in names else None
     except Exception as error:  # of a file or of any database
         raise unopened(error) from error
-    if stored or has_trials:
-        identity.refuse_changed(stored, spec, space)
+    if study:
+        refuse_wrong(study, spec, space, folder)
+    else:
+        refuse_unowned(spec, folder, None, (), lambda trial: None)
 
 
 def _storage(url: str | None, journal: Path) -> BaseStorage | None:

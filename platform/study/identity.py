@@ -65,13 +65,13 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
         raise InvalidSweep([spec.problem("study", f"{rule}; name another storage, or this sweep: --set name=...")])
     spec, before = as_started(spec, space, stored), {**OPTUNAS, **json.loads(stored)}
     before["early_stopping"] = _in_keys_of(spec.early_stopping, before["early_stopping"])
-    differences = _differences(before, json.loads(identity(spec, space)))
-    if differences:
+    changes = differences(before, json.loads(identity(spec, space)))
+    if changes:
         raise InvalidSweep(
             [
                 f"{spec.at('name')}: name: a sweep must keep its space and search, but {spec.name!r} "
                 f"has trials of another ({difference}); run this one under its own name: --set name=..."
-                for difference in differences
+                for difference in changes
             ]
         )
 
@@ -86,13 +86,13 @@ def _in_keys_of(stopping: EarlyStopping, stored: dict[str, Any]) -> dict[str, An
     return {key: getattr(stopping, key) if value is None else value for key, value in before.items()}
 
 
-def _differences(stored: Any, current: Any, path: str = "") -> list[str]:
+def differences(stored: Any, current: Any, path: str = "") -> list[str]:
     """Differences of two JSON values, one line each: `parameters.x: was 1, is 2`."""
     if isinstance(stored, dict) and isinstance(current, dict):
         return [
             line
             for key in sorted(stored.keys() | current.keys())
-            for line in _differences(stored.get(key), current.get(key), f"{path}.{key}" if path else key)
+            for line in differences(stored.get(key), current.get(key), f"{path}.{key}" if path else key)
         ]
     same = stored == current or (
         isinstance(stored, float) and isinstance(current, float) and math.isclose(stored, current)

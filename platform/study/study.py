@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +20,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from platform.errors import InvalidSweep
 from platform.space.space import Space
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
-from platform.study import identity, search
+from platform.study import from_files, identity, search
+from platform.study.opening import END, ID, IDENTITY, open_study
 from platform.study.proposals import Proposals, seed_of
 from platform.study.pruning import Pruned, judge
 from platform.study.settings import RETRIES, SAME_AS, STARTED, Settings, tell_again
-from platform.study.storage import open_storage, unopened
 from platform.study.tpe import Memory
 from platform.sweepfile.spec import SweepSpec
 from trainables.runtime import registry
-
-IDENTITY = "identity"
-ID = "id"
-END = "end"
 
 logger = logging.getLogger(__name__)
 
@@ -57,33 +52,16 @@ class Study:
         notify: called with a sentence for the user.
 
     Raises:
-        InvalidSweep: the storage holds a study of another space, metric or trainable under this name.
-        SweepError: the storage cannot be opened.
+        InvalidSweep, SweepError: as `opening.py` says.
     """
 
     def __init__(
         self, spec: SweepSpec, space: Space, folder: Path, notify: Callable[[str], None] = logger.warning
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space = space
-        directions = [metric.goal for metric in spec.metrics]
-        try:
-            self._study = optuna.create_study(
-                storage=open_storage(spec.study, folder, notify),
-                study_name=spec.name,
-                directions=directions,
-                load_if_exists=True,
-            )
-        except Exception as error:
-            raise unopened(error) from error
-        past, stored = self._count(), self._study.user_attrs.get(IDENTITY)
-        self.spec = spec = identity.as_started(spec, space, stored)
-        if stored or past:
-            identity.refuse_changed(stored, spec, space)
-        if stored != (current := identity.identity(spec, space)):
-            self._study.set_user_attr(IDENTITY, current)
-        if ID not in self._study.user_attrs:
-            self._study.set_user_attr(ID, uuid.uuid4().hex)
+        self._study = open_study(spec, space, folder, notify)
+        self.spec = spec = identity.as_started(spec, space, self._study.user_attrs[IDENTITY])
+        past = self._count()
         self.id: str = self._study.user_attrs[ID]
         """Id that tells this sweep from others of its name, for as long as its study lasts."""
         self._memory = Memory()
@@ -213,6 +191,10 @@ class Study:
     def values(self, trial: FrozenTrial) -> dict[str, Any]:
         """The flat config values of a trial, constants included."""
         return self.space.from_storage(trial.params)
+
+    def search_record(self, number: int) -> dict[str, Any]:
+        """All that the study has of a trial that starts, for the trial's own files."""
+        return from_files.search_record(self._study, number)
 
     def best(self) -> list[FrozenTrial]:
         """The best completed trial, or for several metrics the Pareto front; empty where none completed."""

@@ -22,8 +22,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from platform.storage import trial_record
 from platform.storage.disk_space import retry_while_full
 from platform.storage.trial_end import TrialEnd
+from platform.storage.trial_record import TrialRecord, read_json, read_reports
 from trainables.disk import write_all
 from trainables.storage import mirror, segments
 
@@ -41,18 +43,27 @@ class TrialFiles:
         self.folder = sweep_folder / "trials" / str(number)
         self._count: int | None = None
 
-    def begin(self, values: Mapping[str, Any], retries: int | None = None) -> None:
-        """Write the trial's values; a resumed trial keeps its first start. A dead driver's end is withdrawn.
+    def begin(
+        self, values: Mapping[str, Any], study: str | None = None, search: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the trial's record; a resumed trial keeps its first start. A dead driver's end is withdrawn.
 
         Args:
-            values: its flat config values.
-            retries: the number of the failed trial whose setting it runs again.
+            values: of its config, flat.
+            study: the id of its study.
+            search: see :class:`TrialRecord`.
         """
         if (self.folder / "end.json").exists():
             mirror.remove([self.folder / "end.json"])
-        if not (self.folder / "trial.json").exists():
-            again = {} if retries is None else {"retries": retries}
-            self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time(), **again})
+        if not (self.folder / trial_record.NAME).exists():
+            record = TrialRecord(
+                number=self.number, values=dict(values), started=time.time(), study=study, search=search or {}
+            )
+            self._write(trial_record.NAME, record.to_json())
+
+    def record(self) -> TrialRecord | None:
+        """The trial's record; None where there is none (yet) or it cannot be read."""
+        return TrialRecord.from_json(read_json(self.folder / trial_record.NAME))
 
     def append(self, step: int, metrics: Mapping[str, float], last: bool = False) -> dict[str, Any]:
         """Add one report and return its line once it is on disk; a non-finite value is kept as null."""
@@ -71,7 +82,7 @@ class TrialFiles:
 
     def lines(self, after: int = 0) -> list[dict[str, Any]]:
         """The reports after the first `after`; a last line that is torn, or being written, is left out."""
-        return [json.loads(line) for line in self._content().splitlines(keepends=True)[after:] if line.endswith(b"\n")]
+        return read_reports(self.folder, after)
 
     def end(self, end: TrialEnd, *, waits: bool = True) -> None:
         """Write how the trial ended; unless it `waits` for free space, a full disk is an OSError."""
@@ -79,16 +90,12 @@ class TrialFiles:
 
     def read_end(self) -> TrialEnd | None:
         """The trial's end; None while it runs."""
-        record = self.read("end.json")
-        return TrialEnd.from_json(record) if record else None
+        return TrialEnd.read(read_json(self.folder / trial_record.END))
 
     def read(self, name: str) -> dict[str, Any]:
         """One of the JSON files, empty where it is not there (yet)."""
-        try:
-            content = json.loads((self.folder / name).read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-        return dict(content)
+        content = read_json(self.folder / name)
+        return content if isinstance(content, dict) else {}
 
     def status(self) -> str:
         """The worker's own line on what the trial is doing, empty where it has none; some seconds old in a bucket."""
@@ -110,9 +117,6 @@ class TrialFiles:
     def write_shipped(self, record: Mapping[str, Any]) -> None:
         """Note how far the tracking server has this trial."""
         self._write("shipped.json", record)
-
-    def _content(self) -> bytes:
-        return b"".join(part.read_bytes() for part in segments.parts(self.folder))
 
     def _mend(self) -> int:
         """Cut a last line that a crash tore, before more is written; returns the number of lines."""

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from platform.pictures import plots
 from platform.storage.trial_end import State, TrialEnd
+from platform.storage.trial_record import TrialRecord
 from platform.tracking import tags as run_tags
 from platform.tracking.batches import requests_of
 from platform.tracking.destination import Destination, make_database
@@ -115,11 +116,11 @@ class Runs:
 
     def ship(self, trial: TrialFiles) -> None:
         """Send the news of `trial`; when it has ended, its files and its end, too."""
-        identity = trial.read("trial.json")
-        if not identity:
+        record = trial.record()
+        if record is None:
             return
         end = trial.read_end()  # read before the lines: what was reported before the end is then complete
-        run_id, params = self._open(trial.number, identity)
+        run_id, params = self._open(trial.number, record)
         if end:
             trial.bring(_LARGE_BYTES)
             _draw(trial)
@@ -165,22 +166,22 @@ class Runs:
             self._client.log_artifact(self._parent, str(path))
         self._client.set_terminated(self._parent, status=end.status)
 
-    def _open(self, number: int, identity: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    def _open(self, number: int, record: TrialRecord) -> tuple[str, dict[str, str]]:
         """Find or create the run of a trial; returns it with the parameters that it still needs."""
         if number in self._opened:
             return self._runs[number], {}
         if number in self._runs:  # left by an earlier driver, or before an outage
             self._client.update_run(self._runs[number], status="RUNNING")
         else:
-            again = {"retries": str(identity["retries"])} if "retries" in identity else {}
+            again = {} if record.retries is None else {"retries": str(record.retries)}
             run = self._client.create_run(
                 self._experiment,
-                start_time=int(1000 * identity["started"]),
+                start_time=int(1000 * record.started),
                 tags=self._run_tags({run_tags.TRIAL: str(number), run_tags.PARENT: self._parent, **again}),
                 run_name=f"{self._sweep}-{number}",
             )
             self._runs[number], self._sent[number] = str(run.info.run_id), 0
-        return self._runs[number], {name: str(value) for name, value in redact_values(identity["values"]).items()}
+        return self._runs[number], {name: str(value) for name, value in redact_values(record.values).items()}
 
     def _send(self, number: int, run_id: str, request: dict[str, list[Any]]) -> None:
         """Send a batch; values that the store refuses for good are left out, reported and noted as a tag of the run.

@@ -44,10 +44,10 @@ def adopt(client: Any, experiment: str, name: str, sweep_id: str, folder: Path) 
 
     A trial's run has this name and started in the millisecond that the trial's own file says.
     """
-    started = {trial.number: trial.read("trial.json").get("started", 0) for trial in all_trials(folder)}
-    if not started:
+    records = [record for trial in all_trials(folder) if (record := trial.record())]
+    if not records:
         return
-    keys = {(str(number), int(1000 * seconds)) for number, seconds in started.items()}
+    keys = {(str(record.number), int(1000 * record.started)) for record in records}
     runs = [r for r in _search(client, experiment, NAME, name) if r.data.tags.get(SWEEP, sweep_id) == sweep_id]
     ours = [run for run in runs if (run.data.tags.get(TRIAL), run.info.start_time) in keys]
     parents = {run.data.tags.get(PARENT) for run in ours}

@@ -82,7 +82,7 @@ def test_failed_trials_run_again_under_new_numbers_once_their_cause_is_mended(st
         ["3", "RETRIED"],
     ]
     tried = json.loads((tmp_path / "runs" / "mends" / "trials" / "4" / "trial.json").read_text())
-    assert (tried["values"], tried["retries"]) == ({"x": 0.4}, 2)
+    assert (tried["values"], tried["search"]["user"]["retries"]) == ({"x": 0.4}, 2)
 
     from mlflow import MlflowClient
 

@@ -1,4 +1,4 @@
-"""`deterministic: true`: the same trials and ends, whichever worker is quicker and wherever the driver dies."""
+"""`deterministic: true`: the same trials and ends, whichever worker is quicker, wherever driver or study are lost."""
 
 import math
 import random
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from platform.runners.ledger import Ledger
+from platform.study.adopt import adopt
 from platform.study.settings import SAME_AS
 from tests.driver.ledgers import goes_on
 
@@ -27,11 +28,26 @@ def metrics(values: dict[str, Any], step: int) -> dict[str, float]:
     return {"valid/ndcg_10": curve(values, step), "valid/hr_10": (1 - values["x"]) / values["width"]}
 
 
+def lose_the_study(driver: Any) -> None:
+    """Delete a study that has begun trials, and rebuild it from their files."""
+    if list(driver.folder.glob("trials/*/trial.json")):
+        (driver.folder / "study.journal").unlink()
+        adopt(driver.study.spec, driver.study.space, driver.folder, lambda text: None)
+
+
 class Workers:
     """Two workers over one ledger, which take turns by chance."""
 
-    def __init__(self, begin: Callable[..., Any], chance: random.Random, deaths: float, overrides: tuple[str, ...]):
+    def __init__(
+        self,
+        begin: Callable[..., Any],
+        chance: random.Random,
+        deaths: float,
+        overrides: tuple[str, ...],
+        at_death: Callable[[Any], None] = lambda driver: None,
+    ):
         self._begin, self._chance, self._deaths, self._overrides = begin, chance, deaths, overrides
+        self._at_death = at_death
         self._done: dict[int, int] = {}
         self.broken: set[int] = set()
         """Trials that fail at their first report."""
@@ -42,6 +58,7 @@ class Workers:
         tasks: dict[int, Any] = {}
         while here.ledger.left or here.ledger.running:
             if self._chance.random() < self._deaths:
+                self._at_death(here)
                 here, tasks = self._begin(*self._overrides), {}
             elif len(tasks) < 2 and (task := here.ledger.next_task(cpus=1.0, gpus=0.0)):
                 tasks[task.number] = task.values
@@ -95,14 +112,16 @@ def overrides(method: str, stopping: str, trials: int) -> tuple[str, ...]:
     ],
 )
 def test_neither_timing_nor_deaths_change_a_trial(begin, tmp_path, method, stopping, trials):
-    def run(seed: int, deaths: float) -> dict[int, tuple[Any, ...]]:
-        place = f"storage={tmp_path}/{seed}"
-        return Workers(begin, random.Random(seed), deaths, (*overrides(method, stopping, trials), place)).run()
+    def run(seed: int, deaths: float, at_death: Any = lambda driver: None) -> dict[int, tuple[Any, ...]]:
+        settings = (*overrides(method, stopping, trials), f"storage={tmp_path}/{seed}")
+        return Workers(begin, random.Random(seed), deaths, settings, at_death).run()
 
     undisturbed = run(0, 0.0)
     assert len(undisturbed) == trials
     assert stopping.endswith("none") or {state for _, state, *_ in undisturbed.values()} == {"COMPLETE", "PRUNED"}
     assert run(1, 0.1) == undisturbed
+    if method != "cmaes":  # its generations stand in the study only
+        assert run(2, 0.05, lose_the_study) == undisturbed
 
 
 FEW = ("parameters.x={min: 0.0, max: 0.9, step: 0.3}", "parameters.part.name=plain", "constraints=['width != 64']")

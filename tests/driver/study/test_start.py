@@ -9,7 +9,7 @@ import pytest
 from platform.errors import InvalidSweep
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study import search
-from platform.study.study import IDENTITY
+from platform.study.opening import IDENTITY
 
 END = TrialEnd(State.COMPLETE, "finished", 1.0)
 HYPERBAND = "early_stopping={type: hyperband, min_reports: 1, reduction_factor: 2}"

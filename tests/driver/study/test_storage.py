@@ -1,13 +1,19 @@
 """The storage of a study: a journal file that crashes tear, or a database that several sweeps share."""
 
+import errno
 import json
 import logging
+import os
 import sqlite3
+import subprocess
+import sys
+import threading
 from contextlib import closing
 from types import SimpleNamespace
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileOpenLock
 
 from platform.errors import InvalidSweep, SweepError
 from platform.storage import disk_space
@@ -32,7 +38,8 @@ def test_a_study_of_somebody_else_under_the_same_name_is_refused(sweep, opened, 
         opened(sweep(f"study={url}"))
 
 
-def test_a_torn_last_line_and_a_left_lock_are_mended(sweep, opened, caplog):
+def test_a_torn_last_line_and_a_left_lock_are_mended(sweep, opened, caplog, monkeypatch):
+    monkeypatch.setattr(storage, "_LOCK_GRACE_S", 1)
     here = sweep()
     study = opened(here)
     finish_one(study)
@@ -46,6 +53,92 @@ def test_a_torn_last_line_and_a_left_lock_are_mended(sweep, opened, caplog):
     finish_one(again)
     assert [t.state.name for t in opened(here).trials()] == ["COMPLETE", "COMPLETE"]
     assert all(json.loads(line) for line in journal.read_text().splitlines())
+
+
+@pytest.mark.parametrize("damage", ["glued", "blank", "zeros", "foreign", "last"])
+def test_a_damaged_journal_is_refused_with_file_and_line_and_stays_as_it_is(sweep, opened, damage):
+    here = sweep()
+    finish_one(opened(here))
+    journal = here.folder / "study.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    middle = len(lines) - 1 if damage == "last" else len(lines) // 2
+    bad = {
+        "glued": lines[middle][:-6] + lines[middle],
+        "blank": b"\n" + lines[middle],
+        "zeros": bytes(80) + b"\n",
+        "foreign": b"[1, 2]\n",
+        "last": b"null\n",
+    }[damage]
+    journal.write_bytes(before := b"".join([*lines[:middle], bad, *lines[middle + 1 :]]))
+    for _ in range(2):
+        with pytest.raises(InvalidSweep) as refused:
+            opened(here)
+        assert str(refused.value).startswith(f"{journal}:{middle + 1}: must hold one record of the study per line, but")
+        assert str(refused.value).endswith("or --adopt rebuilds the study from the trials' own files")
+    assert journal.read_bytes() == before
+
+
+def test_a_record_that_does_not_fit_those_before_it_is_refused(sweep, opened):
+    here = sweep()
+    finish_one(opened(here))
+    with (here.folder / "study.journal").open("a") as stream:
+        stream.write('{"op_code": 4}\n')
+    with pytest.raises(InvalidSweep, match=r"study.journal: must hold .* but one does not fit .* \(KeyError"):
+        opened(here)
+
+
+OTHER = """\
+import sys
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+backend = JournalFileBackend(sys.argv[1], lock_obj=JournalFileOpenLock(sys.argv[1]))
+backend.append_logs([{"op_code": 10, "worker_id": "other"}])
+"""
+
+
+def test_what_another_process_appends_before_a_write_that_fails_is_never_cut(sweep, opened, monkeypatch):
+    here = sweep()
+    study = opened(here)
+    journal, fsync, acquire = here.folder / "study.journal", os.fsync, JournalFileOpenLock.acquire
+
+    def come_second(lock):
+        monkeypatch.setattr(JournalFileOpenLock, "acquire", acquire)
+        subprocess.run([sys.executable, "-c", OTHER, str(journal)], check=True)
+        return acquire(lock)
+
+    def fail_once(descriptor):
+        monkeypatch.setattr(os, "fsync", fsync)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk_space, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(JournalFileOpenLock, "acquire", come_second)
+    monkeypatch.setattr(os, "fsync", fail_once)
+    finish_one(study)
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [line["op_code"] for line in lines if line["worker_id"] == "other"] == [10]
+    assert [trial.state.name for trial in opened(here).trials()] == ["COMPLETE"]
+
+
+def test_a_torn_line_is_cut_once_the_process_that_holds_the_lock_is_done(sweep, opened, caplog):
+    here = sweep()
+    finish_one(opened(here))
+    journal = here.folder / "study.journal"
+    lock = JournalFileOpenLock(str(journal))
+    lock.acquire()
+    with journal.open("ab") as stream:
+        stream.write(b'{"op_code": 10, ')
+        stream.flush()
+
+        def finish():
+            stream.write(b'"worker_id": "other"}\n')
+            stream.flush()
+            lock.release()
+
+        later = threading.Timer(0.3, finish)
+        later.start()
+        finish_one(opened(here))
+        later.join()
+    assert "torn" not in caplog.text
+    assert len(opened(here).trials()) == 2
 
 
 def test_a_full_disk_holds_the_study_up_and_its_journal_stays_whole(sweep, opened, small_disk, fill, monkeypatch):

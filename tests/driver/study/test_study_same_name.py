@@ -6,7 +6,7 @@ import pytest
 
 from platform.errors import InvalidSweep
 from platform.study.identity import refuse_changed
-from platform.study.study import IDENTITY
+from platform.study.opening import IDENTITY
 
 
 def test_another_space_under_the_same_name_is_refused_with_what_differs_and_the_remedy(sweep, opened):
