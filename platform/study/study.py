@@ -200,6 +200,11 @@ class Study:
         sign = self.spec.metrics[0].sign
         return sorted(done, key=lambda trial: sign * float(trial.values[0]), reverse=True)[:1]
 
+    def grid_left(self) -> Iterator[dict[str, Any]]:
+        """Grid points that no trial has now."""
+        taken = {_key(self.values(trial)) for trial in self.trials()}
+        return (values for values in self.space.grid() if _key(values) not in taken)
+
     @property
     def optuna(self) -> optuna.Study:
         """The study itself, for Optuna's own plots."""
@@ -259,8 +264,7 @@ class Study:
     def _enqueue_grid(self) -> list[FrozenTrial]:
         """Enqueue the next grid point that no trial has; empty where there is none left."""
         if self._grid is None:
-            taken = {_key(self.values(trial)) for trial in self.trials()}
-            self._grid = (values for values in self.space.grid() if _key(values) not in taken)
+            self._grid = self.grid_left()
         values = next(self._grid, None)
         if values is not None:
             self._study.enqueue_trial(self.space.to_storage(values))
