@@ -11,6 +11,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from platform.console import Interrupted, Signals, clean_screen
 from platform.pictures import plots
 from platform.runners import INLINE, inline, placement, tune
 from platform.runners.ledger import Ledger
+from platform.space import points
 from platform.space.space import Space
 from platform.storage.folder import bring_tables, open_folder, shared
 from platform.storage.lease import Lease, hold
@@ -35,6 +37,7 @@ from trainables.redaction import redact
 
 _REPORT_S = 1.0
 _SHORT_PATIENCE_S = 5.0
+_MANY = 1000  # points of a grid that are counted
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
     """
     folder = open_folder(spec)
     with hold(spec, folder) as lease, shared(folder), clean_screen(folder / "sweep.log") as console:
-        progress = report.Progress(console, spec)
+        progress = report.Progress(console, spec, points.due(spec, space))
         tracker = Tracker(destination_of(spec, folder), spec.name, folder, _tags(spec), progress.notify)
         run = Drive(spec, folder, command, lease, signals, console, progress, tracker)
         try:
@@ -133,7 +136,15 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
     run.signals.resume()
     if interrupt:
         return Outcome("KILLED", f"{interrupt}; carry on with: {run.command}", interrupt.exit_code)
-    return Outcome("FINISHED", ledger.closing or (_exhausted(run.spec) if ledger.is_exhausted else None), 0)
+    closing = ledger.closing or (_exhausted(run.spec) if ledger.is_exhausted else left_of_grid(study))
+    return Outcome("FINISHED", closing, 0)
+
+
+def left_of_grid(study: Study) -> str | None:
+    """The points of a grid for which `num_trials` is too small, as a sentence; None where there are none."""
+    left = sum(1 for _ in islice(study.grid_left(), _MANY)) if study.spec.method == "grid" else 0
+    count = f"{left} or more" if left == _MANY else left
+    return f"{count} of the grid's points are left; raise num_trials" if left else None
 
 
 def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:

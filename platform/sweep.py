@@ -6,12 +6,14 @@ import argparse
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform.errors import InvalidSweep, SweepError
 from platform.runners import INLINE
+from platform.space import points
 from platform.space.check import open_sweep
 from platform.storage.folder import try_bucket
 from trainables.disk import is_away, is_full
@@ -66,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(
                 f"{options.file}: a sweep of {spec.num_trials} trials of {spec.trainable}, nothing to object to\n"
             )
+            for about, sentence in points.notes(spec, space):
+                sys.stdout.write(f"{about}: {sentence}\n")
             return 0
         command = shlex.join(["python", "-m", "platform.sweep", *(sys.argv[1:] if arguments is None else arguments)])
         if options.adopt:
@@ -168,16 +172,17 @@ def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
     from platform.analysis import report
     from platform.console import clean_screen
     from platform.runners import placement, tune
-    from platform.storage.folder import open_folder
+    from platform.storage.folder import try_folder
     from platform.tracking.destination import destination_of
 
-    folder = open_folder(spec)
-    with clean_screen(folder / "sweep.log") as console:
+    folder = try_folder(spec)
+    with tempfile.TemporaryDirectory(prefix="sweep-plan-") as scratch, clean_screen(Path(scratch, "log")) as console:
         where = "this process" if address == INLINE else address or "Ray on this machine"
         lines = [
             ("sweep", f"{spec.name}: {spec.num_trials} trials of {spec.trainable} by {spec.method}"),
             ("early stopping", spec.early_stopping.type),
             ("searches", ", ".join(space.swept) or "nothing: one setting"),
+            *points.notes(spec, space),
         ]
         if address != INLINE:
             try:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from platform.space.check import due_of
 from platform.space.space import Space
 from platform.storage.trial_end import State
 from platform.study.ownership import study_of
@@ -260,9 +261,9 @@ def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
     ends = Counter(end.state for files in all_trials(folder) if (end := files.read_end()))
     ended = sum(count for state, count in ends.items() if state.is_final)
     notes: list[str] = []
-    if ended < spec.num_trials or ends[State.FAIL]:
+    if ended < (due := due_of(spec)) or ends[State.FAIL]:
         failed = f", {ends[State.FAIL]} of them failed" if ends[State.FAIL] else ""
-        notes.append(f"{ended} of {spec.num_trials} trials have ended{failed}")
+        notes.append(f"{ended} of {due} trials have ended{failed}")
     if not cells:
         notes.append("no trial is complete")
     if fewer := sum(cell.fewer_seeds for cell in cells):

@@ -38,10 +38,12 @@ class Progress:
     Args:
         console: where to.
         spec: the sweep.
+        due: the number of trials that it runs in all; None: `num_trials`.
     """
 
-    def __init__(self, console: Console, spec: SweepSpec) -> None:
+    def __init__(self, console: Console, spec: SweepSpec, due: int | None = None) -> None:
         self._console = console
+        self._due = due or spec.num_trials
         self._spec = spec
         self._ledger: Ledger | None = None
         self._counts: Counter[State] = Counter()
@@ -104,7 +106,7 @@ class Progress:
         running = len(ledger.running) if ledger else 0
         done = sum(self._counts.values())
         parts = [
-            f"{done}/{max(self._spec.num_trials, done)} done",
+            f"{done}/{max(self._due, done)} done",
             f"{running} running",
             f"{self._counts[State.PRUNED]} pruned",
         ]

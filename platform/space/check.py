@@ -65,6 +65,14 @@ def space_of(spec: SweepSpec) -> Space:
     return _space(spec, registry.load(spec.trainable))
 
 
+def due_of(spec: SweepSpec) -> int:
+    """The trials of the whole sweep. A grid's points are known only where its trainable can be imported."""
+    try:
+        return points.due(spec, space_of(spec)) if spec.method == "grid" else spec.num_trials
+    except registry.InvalidTrainable:
+        return spec.num_trials
+
+
 def _space(spec: SweepSpec, trainable: Trainable) -> Space:
     def resolve(values: Mapping[str, Any]) -> dict[str, Any]:
         return configs.flatten(configs.build(trainable.config, values))

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from platform.space.space import UNBUILDABLE, Space, Values
 from platform.sweepfile.expression import ExpressionError, parse
-from platform.sweepfile.parameters import Choice, Occurrence, ends
+from platform.sweepfile.parameters import Choice, Occurrence, ends, varies
 from platform.sweepfile.spec import SweepSpec
 
 Build: TypeAlias = Callable[[Mapping[str, Any]], Sequence[str]]
@@ -145,6 +145,33 @@ def settings(space: Space) -> Iterator[Values]:
     for place in space.places:
         for value in ends(place.parameter):
             yield from islice(filter(space.feasible, completions(space, place, value, 3)), 1)
+
+
+def grid_size(space: Space) -> int | None:
+    """The number of feasible points of a countable space; None where they are too many to be counted quickly."""
+    size = space.size()
+    return None if size is None or size > DRAWS else sum(1 for _ in space.grid())
+
+
+def due(spec: SweepSpec, space: Space) -> int:
+    """The number of trials that a sweep runs in all: `num_trials`, or a grid's points where they are fewer."""
+    points = grid_size(space) if spec.method == "grid" else None
+    return spec.num_trials if points is None else min(points, spec.num_trials)
+
+
+def notes(spec: SweepSpec, space: Space) -> Iterator[tuple[str, str]]:
+    """Facts about the search that are no problem and that few expect: (subject, sentence)."""
+    if spec.method == "grid" and (points := grid_size(space)) is not None:
+        left = f", {points - spec.num_trials} more than num_trials" if points > spec.num_trials else ""
+        yield "grid", f"{points} points{left}"
+    if spec.method not in ("gp", "cmaes", "qmc"):
+        return
+    choices = [place for place in space.places if isinstance(place.parameter, Choice) and varies(place.parameter)]
+    uniform = [place for place in space.places if place.branch and varies(place.parameter)]
+    uniform += [place for place in choices if spec.method != "gp" and not place.branch]
+    if names := ", ".join(dict.fromkeys(place.name for place in uniform)):
+        what = "what stands under `when`" if spec.method == "gp" else "choices and what stands under `when`"
+        yield "drawn uniformly", f"{names} ({spec.method} does not model {what})"
 
 
 def _error_of(text: str, space: Space) -> str:

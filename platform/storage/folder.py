@@ -60,6 +60,17 @@ def open_folder(spec: SweepSpec) -> Path:
     return folder
 
 
+def try_folder(spec: SweepSpec) -> Path:
+    """The same without a trace: folders that were made for it are removed again."""
+    folder = folder_of(spec, mirror.DRIVER)
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    open_folder(spec)
+    for each in missing:
+        with contextlib.suppress(OSError):  # another process is using it
+            each.rmdir()
+    return folder
+
+
 @contextlib.contextmanager
 def shared(folder: Path) -> Iterator[None]:
     """Download the files of earlier drivers from a bucket, and in the end upload those of this driver.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from platform.errors import InvalidSweep
-from platform.space.space import Space
+from platform.space.space import Space, Values
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study import from_files, identity, search
 from platform.study.opening import END, ID, IDENTITY, open_study
@@ -204,6 +204,10 @@ class Study:
             return [trial for trial in done if trial.number in front]
         sign = self.spec.metrics[0].sign
         return sorted(done, key=lambda trial: sign * float(trial.values[0]), reverse=True)[:1]
+
+    def grid_left(self) -> Iterator[Values]:
+        """The points of the grid that no trial has, in the order in which they come."""
+        return (point for point in self.space.grid() if self._settings.is_new(point))
 
     @property
     def optuna(self) -> optuna.Study:

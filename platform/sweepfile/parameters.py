@@ -218,4 +218,5 @@ def clean(value: float, parameter: FloatRange) -> float:
     """Round 0.30000000000000004, the sum of steps of 0.1, to 0.3, and keep it inside the range."""
     if parameter.step is None:
         return value
-    return min(max(float(f"{value:.12g}"), parameter.min), parameter.max)
+    value = 0.0 if abs(value) < 1e-9 * parameter.step else float(f"{value:.12g}")  # -3.6 + 6 * 0.6 is not 0
+    return min(max(value, parameter.min), parameter.max)

@@ -286,7 +286,7 @@ def test_plan_says_what_would_run_and_runs_nothing(start, ended, tmp_path):
         "storage": f"{tmp_path}/runs/curve",
         "tracking": f"sqlite:///{tmp_path}/runs/mlflow.db",
     }
-    assert not list((tmp_path / "runs" / "curve").glob("trials/*"))
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow

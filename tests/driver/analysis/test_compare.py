@@ -88,6 +88,15 @@ def test_the_least_mean_wins_where_the_goal_is_to_minimize(shapes):
     assert (cell.setting, cell.objective.mean, cell.metrics["test/ndcg_10"].mean) == ({"x": 0.25}, 0.3, 0.1)
 
 
+@pytest.mark.parametrize(("trials", "wanted"), [(30, 6), (4, 4)])
+def test_a_grid_is_as_long_as_its_points_or_num_trials(shapes, trials, wanted):
+    here = shapes()
+    here.trial("plain", 0.25, 0, 0.4)
+    sets = ["method=grid", f"num_trials={trials}", "parameters.part.name=plain", "compare.by=[x]"]
+    table = compare.compare([(load(here.file, sets), here.folder)])
+    assert f"shapes: 1 of {wanted} trials have ended" in table.notes
+
+
 def test_a_trial_counts_with_its_best_report_not_its_last(shapes):
     here = shapes()
     here.trial("plain", 0.25, 0, [0.1, 0.8, 0.2])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from platform.space import points
@@ -79,6 +79,7 @@ def test_fixed_values_are_counted_once() -> None:
     assert list(branched.points({"fusion": "b", "n": 2}))[-1] == {"fusion": "b", "width": 9, "n": 2}
 
 
+@example(-36, 6, 6, False)
 @given(st.integers(-50, 50), st.integers(1, 40), st.integers(1, 7), st.booleans())
 @settings(max_examples=60)
 def test_each_step_is_where_its_number_says(low: int, count: int, step: int, is_whole: bool) -> None:
@@ -104,3 +105,30 @@ def test_a_range_of_any_width_is_checked_at_once(sweeps: Any, raw: str) -> None:
     from platform.space.check import open_sweep
 
     open_sweep(sweeps.write(f"seed: {raw}", "constraints: ['seed >= 5']\n"))
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("tpe", None),
+        ("random", None),
+        ("gp", "part.bend (gp does not model what stands under `when`)"),
+        ("qmc", "part.bend, width, part.name (qmc does not model choices and what stands under `when`)"),
+        ("cmaes", "part.bend, width, part.name (cmaes does not model choices and what stands under `when`)"),
+    ],
+)
+def test_what_a_method_draws_uniformly_is_told(sweep: Any, method: str, told: str | None) -> None:
+    here = sweep(f"method={method}")
+    assert list(points.notes(here.spec, here.space)) == ([("drawn uniformly", told)] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("trials", "told", "due"), [(6, "12 points, 6 more than num_trials", 6), (30, "12 points", 12)]
+)
+def test_the_size_of_a_grid_is_told_without_what_conditions_forbid(
+    sweep: Any, trials: int, told: str, due: int
+) -> None:
+    x = "parameters.x={values: [0.3, 0.97]}"  # above .95 is forbidden
+    here = sweep("method=grid", f"num_trials={trials}", x, "parameters.width={values: [16, 32]}")
+    assert list(points.notes(here.spec, here.space)) == [("grid", told)]
+    assert points.due(here.spec, here.space) == due

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from platform.errors import InvalidSweep
-from platform.storage.folder import bring_tables, folder_of, open_folder, shared, try_bucket
+from platform.storage.folder import bring_tables, folder_of, open_folder, shared, try_bucket, try_folder
 from platform.sweep import main
 from trainables.storage import mirror
 
@@ -38,6 +38,18 @@ def test_a_url_that_is_no_bucket_is_refused(sweep, storage):
     text = f"storage: a storage that is no folder must be s3://bucket or s3://bucket/prefix, but got '{storage}'; corr"
     with pytest.raises(InvalidSweep, match=text):
         folder_of(sweep().spec.model_copy(update={"storage": storage}))
+
+
+def test_a_folder_that_is_tried_goes_again_with_those_around_it_and_one_that_was_there_stays(sweep, tmp_path):
+    here = sweep(f"storage={tmp_path}/far/off")  # which opens, and so makes it
+    assert try_folder(here.spec) == here.folder
+    assert here.folder.is_dir()
+    here.folder.rmdir()
+    (tmp_path / "far" / "off").rmdir()
+    assert try_folder(here.spec) == here.folder
+    assert list((tmp_path / "far").iterdir()) == []
+    with pytest.raises(InvalidSweep, match=r"storage: must be a folder that can be written"):
+        try_folder(here.spec.model_copy(update={"storage": str(here.file)}))
 
 
 def test_a_bucket_is_tried_and_left_as_it_was(in_bucket, bucket):
