@@ -149,7 +149,7 @@ def left_of_grid(study: Study) -> str | None:
 
 def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:
     """Write the table of trials, pictures of the search and, after a whole run, the comparison of methods."""
-    table = trials.rows(study, run.folder)
+    table = trials.rows(study, run.folder, run.progress.notify)
     files = [trials.write_csv(table, [metric.name for metric in run.spec.metrics], run.folder / "results.csv")]
     if len(run.spec.metrics) == 1:
         files += plots.overview(study.optuna, run.spec.metrics[0].name, run.folder)

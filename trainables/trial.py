@@ -3,6 +3,7 @@
 A trainable reports first and saves after, so that a crash between the two redoes one step and loses nothing.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -214,7 +215,10 @@ class LocalTrial:
             return
         path = self.folder / TAGS
         mirror.pull_file(path)  # an attempt on another node may have written it
-        known = json.loads(path.read_text()) if path.exists() else {}
+        known: Any = {}
+        with contextlib.suppress(FileNotFoundError, ValueError):  # the driver tells of a file that is none of ours
+            known = json.loads(path.read_bytes())
+        known = known if isinstance(known, dict) else {}
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps({**known, **redact_values({name: value})}))
         draft.rename(path)

@@ -121,11 +121,12 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
     for spec, folder in sweeps:
         printed = spec.published()
         metrics |= dict.fromkeys(printed.metrics if printed else ())
-        its_cells = _cells(spec, finished(spec, folder), printed)
+        lost: list[str] = []
+        its_cells = _cells(spec, finished(spec, folder, lost), printed)
         cells += its_cells
         for line in _printed(spec, its_cells, printed) if printed else ():
             lonely.setdefault(_named(line.by), line)  # sweeps of one table name the same file
-        notes += _notes(spec, folder, its_cells)
+        notes += [*_notes(spec, folder, its_cells), *(f"{spec.name}: {text}, with its trial" for text in lost)]
         if spec.metrics[0] != sweeps[0][0].metrics[0]:
             notes.append(f"{spec.name}: settings were chosen by {spec.metrics[0].name} ({spec.metrics[0].goal})")
     ours = {_named(cell.by) for cell in cells}
@@ -140,8 +141,8 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
     )
 
 
-def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
-    """The complete trials of the sweep in `folder`, by number.
+def finished(spec: SweepSpec, folder: Path, lost: list[str]) -> list[Finished]:
+    """The complete trials of the sweep in `folder`, by number; those that lost a report are left out, told in `lost`.
 
     Raises:
         InvalidSweep: the trials are of several studies.
@@ -154,9 +155,10 @@ def finished(spec: SweepSpec, folder: Path) -> list[Finished]:
         end = files.read_end()
         if end is None or end.state is not State.COMPLETE or files.number not in records:
             continue
-        lines = files.lines()
+        before = len(lost)
+        lines = TrialFiles(folder, files.number, lost.append).lines()
         values = [value for line in lines if (value := line["metrics"].get(objective)) is not None]
-        if values:
+        if values and len(lost) == before:
             best = sign * max(sign * value for value in values)
             metrics = last_values(lines, "test/", "trial/")
             trials.append(Finished(files, records[files.number].values, best, metrics))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from platform.storage.trial_end import State, TrialEnd
 from platform.study.study import Study
 from platform.tracking.journal import TrialFiles, last_values
 from trainables.redaction import redact_values
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,22 @@ class Row:
     """True if no other trial beats it: the best one, or on the Pareto front of several metrics."""
 
 
-def rows(study: Study, folder: Path) -> list[Row]:
-    """Every trial of the sweep in `folder`, best first: complete ones by objective, then the others by number."""
+def rows(study: Study, folder: Path, notify: Callable[[str], None] = logger.warning) -> list[Row]:
+    """Every trial of the sweep in `folder`, best first: complete ones by objective, then the others by number.
+
+    Args:
+        study: of the sweep.
+        folder: the sweep's.
+        notify: called with a sentence for each report that a complete trial lost.
+    """
     sign = study.spec.metrics[0].sign
     best = {trial.number for trial in study.best()}
     ends = {trial.number: trial.end for trial in study.ended()}
     table = [
-        replace(_row(study, folder, trial, ends.get(trial.number)), best=trial.number in best)
+        replace(
+            _row(study, TrialFiles(folder, trial.number, notify), trial, ends.get(trial.number)),
+            best=trial.number in best,
+        )
         for trial in study.trials(retried=True)
     ]
     return sorted(
@@ -60,13 +72,12 @@ def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Pat
     return write_lines(lines, path)
 
 
-def _row(study: Study, folder: Path, trial: Any, end: TrialEnd | None) -> Row:
+def _row(study: Study, files: TrialFiles, trial: Any, end: TrialEnd | None) -> Row:
     values = study.values(trial)
     state = end.state if end else State.RUNNING
     complete = state is State.COMPLETE
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     objective = tuple(trial.values) if complete else (last,) if last is not None else None
-    files = TrialFiles(folder, trial.number)
     record = files.record()
     return Row(
         number=trial.number,

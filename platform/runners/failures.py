@@ -57,7 +57,8 @@ class Attempts:
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Attempts:
         """Read the counters that another driver left; fields that it did not know start anew."""
-        return cls(**{name: value for name, value in record.items() if name in cls.__dataclass_fields__})
+        fresh = asdict(cls())
+        return cls(**{name: record[name] for name in fresh if type(record.get(name)) is type(fresh[name])})
 
     @property
     def record(self) -> dict[str, Any]:

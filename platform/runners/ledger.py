@@ -32,6 +32,7 @@ from pathlib import Path
 
 from platform.runners.failures import Failed
 from platform.runners.limits import Watch
+from platform.runners.mending import mend_trials
 from platform.runners.queue import TrialQueue
 from platform.runners.recovery import recover
 from platform.runners.retention import Retention
@@ -95,6 +96,7 @@ class Ledger:
         self._disk_space = DiskSpace(folder, notify)
         self._check = check
         self._watch = Watch(spec.limits)
+        mend_trials(study, folder, notify)
         left = study.resume_running()  # first: one that was asked for and not started counts from here on
         self._queue = TrialQueue(study, self._trial_of)
         past = study.ended()

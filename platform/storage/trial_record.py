@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,30 +81,67 @@ class TrialHistory:
         return None if self.end.state is State.COMPLETE and not self.curve(metrics) else self.end
 
 
-def read_history(sweep_folder: Path, number: int) -> TrialHistory | None:
-    """The history of a trial, None where it has no record that can be read."""
+def read_history(sweep_folder: Path, number: int, notify: Callable[[str], None]) -> TrialHistory | None:
+    """The history of a trial, None where it has no record that can be read.
+
+    A trial whose journal has lost a report has no reports and no end: it is run anew.
+
+    Args:
+        sweep_folder: the sweep's.
+        number: the trial's.
+        notify: called with file and line of each line that is no report.
+    """
     folder = sweep_folder / "trials" / str(number)
     if (record := read(sweep_folder, number)) is None:
         return None
-    end = TrialEnd.read(read_json(folder / END))
-    return TrialHistory(record=record, reports=read_reports(folder), end=end)
+    lost: list[str] = []
+    reports, end = read_reports(folder, notify=lost.append), TrialEnd.read(read_json(folder / END))
+    for where in lost:
+        notify(f"{where} is no report; trial {number} is run anew")
+    return TrialHistory(record=record, reports=() if lost else reports, end=None if lost else end)
 
 
-def read_reports(folder: Path, after: int = 0) -> list[dict[str, Any]]:
+def read_reports(
+    folder: Path, after: int = 0, notify: Callable[[str], None] = lambda where: None
+) -> list[dict[str, Any]]:
     """The reports in the journal of the trial in ``folder``, but the first `after`.
 
-    A last line that is torn, or being written, is left out.
+    A last line that is torn, or being written, is left out. So is a line that is no report.
+
+    Args:
+        folder: the trial's.
+        after: number of reports to leave out.
+        notify: called with file and line of each line that is no report.
     """
-    lines = b"".join(part.read_bytes() for part in segments.parts(folder)).splitlines(keepends=True)
-    return [json.loads(line) for line in lines[after:] if line.endswith(b"\n")]
+    reports: list[dict[str, Any]] = []
+    for part in segments.parts(folder):
+        lines = part.read_bytes().split(b"\n")[:-1]
+        for number, line in list(enumerate(lines, 1))[after:]:
+            if _is_report(report := _parse(line)):
+                reports.append(report)
+            else:
+                notify(f"{part}:{number}")
+        after = max(after - len(lines), 0)
+    return reports
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_report(line: Any) -> bool:
+    match line:
+        case {"report": int(), "time": float() | int(), "step": float() | int(), "metrics": dict(metrics)}:
+            return all(isinstance(value, float | int | None) for value in metrics.values())
+    return False
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file, None where there is none or where it is not JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
+    return _parse(path.read_bytes()) if path.is_file() else None
 
 
 def set_aside(path: Path) -> Path:

@@ -97,7 +97,7 @@ def _read(folder: Path, notify: Callable[[str], None]) -> dict[int, TrialHistory
     """The histories of all trials that have a record, by number; the others are told."""
     histories: dict[int, TrialHistory] = {}
     for number in trial_record.numbers(folder):
-        if history := trial_record.read_history(folder, number):
+        if history := trial_record.read_history(folder, number, notify):
             histories[number] = history
         else:
             path = folder / "trials" / str(number) / trial_record.NAME

@@ -65,6 +65,15 @@ class TrialFiles:
         """The trial's record; None where there is none (yet) or it cannot be read."""
         return TrialRecord.from_json(read_json(self.folder / trial_record.NAME))
 
+    def restore(self, record: TrialRecord) -> None:
+        """Write a record again that was lost."""
+        self._write(trial_record.NAME, record.to_json())
+
+    def set_aside(self, name: str) -> None:
+        """Give one of the files that is none of ours another name, and tell the user."""
+        aside = trial_record.set_aside(self.folder / name)
+        self._notify(f"{self.folder / name} holds no {name} of a trial; it is set aside as {aside.name}")
+
     def append(self, step: int, metrics: Mapping[str, float], last: bool = False) -> dict[str, Any]:
         """Add one report and return its line once it is on disk; a non-finite value is kept as null."""
         if self._count is None:
@@ -81,8 +90,8 @@ class TrialFiles:
         return line
 
     def lines(self, after: int = 0) -> list[dict[str, Any]]:
-        """The reports after the first `after`; a last line that is torn, or being written, is left out."""
-        return read_reports(self.folder, after)
+        """The reports after the first `after`, see :func:`read_reports`; a line that is none is told."""
+        return read_reports(self.folder, after, lambda where: self._notify(f"{where} is no report and is left out"))
 
     def end(self, end: TrialEnd, *, waits: bool = True) -> None:
         """Write how the trial ended; unless it `waits` for free space, a full disk is an OSError."""
@@ -101,7 +110,7 @@ class TrialFiles:
         """The worker's own line on what the trial is doing, empty where it has none; some seconds old in a bucket."""
         mirror.refresh_in_background(self.folder / "status", _STATUS_AGE_S)
         try:
-            return (self.folder / "status").read_text()
+            return (self.folder / "status").read_text(errors="replace")
         except FileNotFoundError:
             return ""
 
@@ -168,7 +177,7 @@ def last_values(lines: Iterable[Mapping[str, Any]], *prefixes: str) -> dict[str,
     return values
 
 
-def all_trials(sweep_folder: Path) -> list[TrialFiles]:
+def all_trials(sweep_folder: Path, notify: Callable[[str], None] = logger.warning) -> list[TrialFiles]:
     """The trials that have files in a sweep's folder, in order."""
-    numbers = sorted(int(p.name) for p in (sweep_folder / "trials").glob("*") if p.name.isdigit())
-    return [TrialFiles(sweep_folder, number) for number in numbers]
+    numbers = sorted(int(p.name) for p in (sweep_folder / "trials").glob("*") if p.name.isdecimal())
+    return [TrialFiles(sweep_folder, number, notify) for number in numbers]

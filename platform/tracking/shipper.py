@@ -177,7 +177,7 @@ def _unsent(folder: Path, destination: Destination) -> Iterable[TrialFiles]:
     for trial in all_trials(folder):
         shipped, end = trial.read("shipped.json"), trial.read_end()
         is_known = shipped.get("to") == str(destination) and shipped.get("ended") == (end.time if end else None)
-        if not is_known or (not end and trial.lines(shipped["reports"])):
+        if not is_known or (not end and trial.lines(shipped.get("reports", 0))):
             yield trial
 
 

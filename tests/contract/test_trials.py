@@ -176,6 +176,13 @@ def test_tags_and_status_are_left_for_the_driver(make, tmp_path):
     assert (tmp_path / "status").read_text().endswith("epoch 1")
 
 
+@pytest.mark.parametrize("odd", [b"null", b"[]", b"\xff", b'{"a'])
+def test_a_file_of_tags_that_is_none_holds_no_trial_up(make, tmp_path, odd):
+    (tmp_path / "tags.json").write_bytes(odd)
+    make(tmp_path, [], -1).tag("device", "cpu")
+    assert (tmp_path / "tags.json").read_text() == '{"device": "cpu"}'
+
+
 def test_a_status_is_taken_away_by_an_empty_one(make, tmp_path):
     trial = make(tmp_path, [], -1)
     trial.status("waits for phase1")

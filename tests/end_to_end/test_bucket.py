@@ -1,4 +1,4 @@
-"""A whole sweep in a bucket of a real S3 server: killed, and carried on by a machine that has none of its files."""
+"""A whole sweep in a bucket of a real S3 server: killed, and carried on where none of its files, nor its study, are."""
 
 import json
 import os
@@ -75,6 +75,11 @@ def test_a_killed_sweep_is_carried_on_elsewhere_and_nothing_is_lost_or_double(st
     driver.communicate()
     shutil.rmtree(tmp_path / "first")
     before = journals(store)
+    if where:  # one of the two loses its study, too
+        optuna.delete_study(study_name="bucket", storage=f"sqlite:///{tmp_path}/study.db")
+        out, err = (driver := start("third", "--adopt")).communicate(timeout=300)
+        assert driver.returncode == 0, (out, err)
+        assert "the study is rebuilt from its trials' files, 0 have ended, 2 go on" in out
     out, err = (driver := start("second", *where)).communicate(timeout=300)
     assert driver.returncode == 0, (out, err)
 

@@ -11,6 +11,7 @@ import pytest
 
 from platform.analysis import compare
 from platform.analysis.compare import Spread
+from platform.errors import InvalidSweep
 from platform.storage.lease import hold
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.study import Study
@@ -60,6 +61,29 @@ def shapes(tmp_path: Path, write_trial: Callable[..., Path]) -> Callable[..., Si
         )
 
     return make
+
+
+def test_a_trial_that_lost_a_report_is_left_out_and_named(shapes):
+    here = shapes()
+    here.trial("plain", 0.25, 0, [0.9, 0.2])
+    here.trial("plain", 0.5, 0, 0.4)
+    journal = here.folder / "trials" / "0" / "journal.jsonl"
+    journal.write_bytes(b"garbage\n" + journal.read_bytes().split(b"\n", 1)[1])
+    table = here.table()
+    assert [files.number for files in table.cells[0].trials] == [1]
+    assert f"shapes: {journal}:1 is no report and is left out, with its trial" in table.notes
+
+
+def test_trials_of_two_studies_are_refused(shapes):
+    here = shapes()
+    here.trial("plain", 0.25, 0, 0.5)
+    TrialFiles(here.folder, 1).begin({}, "11111111111")
+    assert len(here.table().cells) == 1
+    TrialFiles(here.folder, 2).begin({}, "22222222222")
+    with pytest.raises(
+        InvalidSweep, match=r"there is 11111111 in folder 1 and 22222222 in folder 2; move what belongs"
+    ):
+        here.table()
 
 
 def test_a_cell_holds_the_test_values_of_its_best_setting_on_validation_over_seeds(shapes):
