@@ -10,6 +10,7 @@ from trainables.data import atomic, synthetic
 from trainables.data import text as texts
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
+from trainables.data.interactions import read_interactions
 from trainables.data.splits import shortage
 from trainables.data.windows import untimed
 
@@ -23,8 +24,11 @@ class FileFacts(NamedTuple):
     """Number of items, None where the `.item` file is broken."""
     lengths_U: np.ndarray | None = None
     """int64, interactions of each user; None where a file is broken."""
-    timed: bool = False
-    """True if every interaction has a timestamp."""
+    interactions: int = 0
+    untimed: int = 0
+    """Interactions without a timestamp."""
+    columns: tuple[str, ...] = ()
+    """Columns of the `.inter` file."""
     problems: tuple[str, ...] = ()
 
 
@@ -37,41 +41,38 @@ def check(data: Data, *, text: bool = True) -> list[str]:
         data: the data set.
         text: True if the run reads the text vectors.
     """
-    problems: list[str] = []
-    items = synthetic.ITEMS if data.name == synthetic.NAME else None
-    if data.name != synthetic.NAME:
-        try:
-            folder = atomic.locate(data.name, data.root)
-        except DataError as error:
-            problems.extend(error.problems)
-        else:
-            paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
-            files = _read(*paths, _signature(*paths))
-            items = files.items
-            problems.extend(files.problems)
-            problems.extend(_split_problems(data, files, paths[1]))
-    return problems + _text_problems(data, items) if text else problems
+    files = file_facts(data)
+    problems = [*files.problems, *_split_problems(data, files)] if files else []
+    return problems + _text_problems(data, item_count(data)) if text else problems
 
 
 def item_count(data: Data) -> int | None:
     """Items of the data set, padding left out; None where its files are missing or broken."""
+    files = file_facts(data)
+    return files.items if files else synthetic.ITEMS
+
+
+def file_facts(data: Data) -> FileFacts | None:
+    """Facts of the data set's files, its absence among the problems; None for the built-in one."""
     if data.name == synthetic.NAME:
-        return synthetic.ITEMS
+        return None
     try:
         folder = atomic.locate(data.name, data.root)
-    except DataError:  # told by `check`
-        return None
+    except DataError as error:
+        return FileFacts(problems=error.problems)
     paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
-    return _read(*paths, _signature(*paths)).items
+    return _read(*paths, _signature(*paths))
 
 
-def _split_problems(data: Data, files: FileFacts, inter: Path) -> list[str]:
+def _split_problems(data: Data, files: FileFacts) -> list[str]:
     if files.lengths_U is None:
         return []
     problem = shortage(files.lengths_U, data)
     problems = [problem] if problem else []
-    if data.split == "time" and not files.timed:
-        problems.append(untimed(_missing_times(inter, _signature(inter))))
+    if data.split == "time" and files.untimed:
+        missing = f"{files.untimed} of {files.interactions} lines of {data.name}.inter have none"
+        absent = f"{data.name}.inter has no timestamp column"
+        problems.append(untimed(missing if "timestamp" in files.columns else absent))
     return problems
 
 
@@ -97,19 +98,10 @@ def _read(item: Path, inter: Path, signature: Signature) -> FileFacts:
     except DataError as error:
         return FileFacts(problems=error.problems)
     try:
-        users, _, times = atomic.read_interactions(inter, ids)
+        read = read_interactions(inter, ids)
     except DataError as error:
         return FileFacts(len(ids), problems=error.problems)
-    return FileFacts(len(ids), np.bincount(users), times is not None)
-
-
-@functools.lru_cache(maxsize=8)
-def _missing_times(inter: Path, signature: Signature) -> str:
-    """Say how many timestamps are missing."""
-    tokens = atomic.read_table(inter, ("user_id", "item_id")).columns.get("timestamp")
-    if tokens is None:
-        return f"{inter.name} has no timestamp column"
-    return f"{tokens.count('')} of {len(tokens)} lines of {inter.name} have none"
+    return FileFacts(len(ids), np.bincount(read.users), len(read.users), read.untimed, read.columns)
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ import numpy as np
 
 from trainables.data import atomic, synthetic
 from trainables.data.config import Data
+from trainables.data.interactions import read_interactions
 from trainables.data.packed import Packed
 from trainables.storage.stages import File, StageResult, Stages, stage
 
@@ -33,6 +34,8 @@ class Sequences:
     """I titles, ``titles[0] == ""``."""
     times: np.ndarray | None = None
     """float64 seconds, one for each of `items`; None where the column is missing or not on every line."""
+    untimed: int = 0
+    """Interactions without a time; where there are some, the file's order counts."""
 
     @property
     def num_users(self) -> int:
@@ -47,7 +50,7 @@ def load(data: Data, stages: Stages) -> Sequences:
     column they are in file order. Repeated interactions are kept.
 
     Raises:
-        DataError: the files are not there or break a rule.
+        DataError: the files are not there or break a rule, or nothing says which order counts.
     """
     titles = catalogue(data, stages)
     if data.name == synthetic.NAME:
@@ -64,6 +67,7 @@ def load(data: Data, stages: Stages) -> Sequences:
         num_items=len(titles["title_ends"]),
         titles=Packed(titles["titles"], titles["title_ends"]),
         times=times if len(times) == len(result["items"]) else None,
+        untimed=int(result["untimed"][0]) if "untimed" in result else 0,
     )
 
 
@@ -88,11 +92,12 @@ def synthetic_catalogue(seed: int) -> Arrays:
     return _catalogue_arrays([str(number) for number in range(1, len(titles) + 1)], titles)
 
 
-@stage(version=2)
+@stage(version=3)
 def interactions(inter: Path, titles: Mapping[str, np.ndarray]) -> Arrays:
     """Stage: the interactions of a `.inter` file on the items of ``titles``."""
     ids = list(Packed(titles["ids"], titles["id_ends"]))
-    return sequence_arrays(*atomic.read_interactions(inter, ids), titles)
+    read = read_interactions(inter, ids)
+    return {**sequence_arrays(read.users, read.items, read.times, titles), "untimed": np.array([read.untimed])}
 
 
 @stage(version=2)

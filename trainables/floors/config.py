@@ -7,7 +7,7 @@ from trainables.config import at_least, between
 from trainables.data.config import Data
 from trainables.seqrec.config import split_metrics
 
-__all__ = ["METRICS", "Config", "check"]
+__all__ = ["METRICS", "Config", "check", "notes"]
 
 METRICS = (*split_metrics("valid"), *split_metrics("test"))
 """Nothing is trained, so there is no loss."""
@@ -27,6 +27,13 @@ class Config:
     """Newest items of the history that transitions look at, at most `data.max_history`."""
     decay: Annotated[float, between(0, 1, open_low=True)] = 0.5
     """Weight of an item relative to the next newer one, for transitions."""
+
+
+def notes(config: Config) -> list[str]:
+    """Say what a reader of results on the data set must know."""
+    from trainables.data.notes import notes as data_notes
+
+    return data_notes(config.data)
 
 
 def check(config: Config) -> list[str]:

@@ -11,7 +11,7 @@ from trainables.language.llm_config import LLM, Lora, Tiny
 from trainables.language.prompt_config import PromptConfig
 from trainables.seqrec.config import split_metrics
 
-__all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches"]
+__all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches", "notes"]
 
 TOP_K = (5, 10)
 """Cut-offs of every ranking metric (§5.1.3)."""
@@ -168,6 +168,13 @@ class Config:
 def micro_batches(config: Config) -> bool:
     """True if a batch may be trained in parts: its loss is a mean over rows, to which each row adds by itself."""
     return config.fit.batch_size >= 2 * (config.engine.accumulation or 1)
+
+
+def notes(config: Config) -> list[str]:
+    """Say what a reader of results on the data set must know."""
+    from trainables.data.notes import notes as data_notes
+
+    return data_notes(config.data)
 
 
 def check(config: Config) -> list[str]:

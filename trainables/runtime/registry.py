@@ -34,6 +34,8 @@ class Trainable:
     """``SEVERAL_RANKS``: True if ``run`` trains in a process group, so that ``resources.workers`` may exceed 1."""
     check: Callable[[Any], Iterable[str]] | None = None
     """``check(config)``: problems outside the config, such as absent data, each ``field: rule, but value; remedy``."""
+    notes: Callable[[Any], Iterable[str]] | None = None
+    """``notes(config)``: what stops no trial but what a reader of its results must know, a sentence each."""
     micro_batches: Callable[[Any], bool] | None = None
     """``micro_batches(config)``: True if half a micro-batch gives the same loss. Without it, no batch is divided."""
 
@@ -65,6 +67,7 @@ def load(name: str) -> Trainable:
         constraints=tuple(getattr(module, "CONSTRAINTS", ())),
         several_ranks=getattr(module, "SEVERAL_RANKS", False),
         check=getattr(module, "check", None),
+        notes=getattr(module, "notes", None),
         micro_batches=getattr(module, "micro_batches", None),
     )
 

@@ -35,7 +35,7 @@ def test_interactions_are_in_order_of_time_and_ties_in_file_order(tmp_path: Path
     assert users(data, Stages(tmp_path / "stages")) == [[2, 3, 1], [3, 1]]
 
 
-@pytest.mark.parametrize("lines", [TIMED + "u\ti3\t5\nv\ti1\t\nu\ti2\t1\n", UNTIMED + "u\ti3\nv\ti1\nu\ti2\n"])
+@pytest.mark.parametrize("lines", [TIMED + "u\ti3\t1\nv\ti1\t\nu\ti2\t5\n", UNTIMED + "u\ti3\nv\ti1\nu\ti2\n"])
 def test_without_a_full_timestamp_column_the_file_order_stays(tmp_path: Path, lines: str) -> None:
     assert users(data_set(tmp_path, lines), Stages(tmp_path / "stages")) == [[3, 2], [1]]
 
