@@ -9,8 +9,9 @@ import numpy as np
 from trainables.data import atomic, synthetic
 from trainables.data import text as texts
 from trainables.data.atomic import DataError
-from trainables.data.config import Data
+from trainables.data.config import Data, Duplicates
 from trainables.data.interactions import read_interactions
+from trainables.data.repeats import in_order, kept
 from trainables.data.splits import shortage
 from trainables.data.windows import untimed
 
@@ -23,13 +24,16 @@ class FileFacts(NamedTuple):
     items: int | None = None
     """Number of items, None where the `.item` file is broken."""
     lengths_U: np.ndarray | None = None
-    """int64, interactions of each user; None where a file is broken."""
+    """int64, interactions of each user that `data.duplicates` leaves; None where a file is broken."""
     interactions: int = 0
+    """Lines of the `.inter` file."""
     untimed: int = 0
     """Interactions without a timestamp."""
     columns: tuple[str, ...] = ()
     """Columns of the `.inter` file."""
     problems: tuple[str, ...] = ()
+    signature: Signature = ()
+    """A value that changes with the files."""
 
 
 def check(data: Data, *, text: bool = True) -> list[str]:
@@ -61,7 +65,7 @@ def file_facts(data: Data) -> FileFacts | None:
     except DataError as error:
         return FileFacts(problems=error.problems)
     paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
-    return _read(*paths, _signature(*paths))
+    return _read(*paths, _signature(*paths), data.duplicates)
 
 
 def _split_problems(data: Data, files: FileFacts) -> list[str]:
@@ -92,7 +96,7 @@ def _text_problems(data: Data, items: int | None) -> list[str]:
 
 
 @functools.lru_cache(maxsize=8)
-def _read(item: Path, inter: Path, signature: Signature) -> FileFacts:
+def _read(item: Path, inter: Path, signature: Signature, duplicates: Duplicates) -> FileFacts:
     try:
         ids, _ = atomic.read_items(item)
     except DataError as error:
@@ -101,7 +105,12 @@ def _read(item: Path, inter: Path, signature: Signature) -> FileFacts:
         read = read_interactions(inter, ids)
     except DataError as error:
         return FileFacts(len(ids), problems=error.problems)
-    return FileFacts(len(ids), np.bincount(read.users), len(read.users), read.untimed, read.columns)
+    lengths_U = np.bincount(read.users)
+    if duplicates != "keep":
+        order = in_order(read.users, read.times)
+        stays = kept(read.users[order], read.items[order], duplicates)
+        lengths_U = np.bincount(read.users[order][stays])
+    return FileFacts(len(ids), lengths_U, len(read.users), read.untimed, read.columns, signature=signature)
 
 
 @functools.lru_cache(maxsize=8)

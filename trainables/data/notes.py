@@ -1,15 +1,28 @@
 """Notes on a data set: what stops no run, but what a reader of its results must know. No torch, no scikit-learn."""
 
-from trainables.data.checks import FileFacts, file_facts
+import functools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data.checks import FileFacts, Signature, check, file_facts
 from trainables.data.config import Data
+from trainables.data.facts import targets_in_history
+from trainables.data.sequences import load
+from trainables.data.splits import split
+from trainables.storage.stages import Stages
 
 _RATINGS = ("rating", "ratings", "stars", "score", "overall")
 
 
 def notes(data: Data) -> list[str]:
-    """Say which order counts and what is not read; [] of the built-in data set and of files that are broken."""
+    """Say which order counts, what is not read and which targets are never hit; [] of data that will not do."""
     facts = file_facts(data)
-    return [] if facts is None or facts.problems else [f"{data.name}: {text}" for text in _of_files(facts)]
+    if facts is None or check(data, text=False):
+        return []
+    hidden = _hidden(data, facts) if data.mask_seen and data.mask_target else None
+    return [f"{data.name}: {text}" for text in [*_of_files(facts), *filter(None, [hidden])]]
 
 
 def _of_files(facts: FileFacts) -> list[str]:
@@ -27,3 +40,25 @@ def _of_files(facts: FileFacts) -> list[str]:
             "data are prepared (python -m trainables.data prepare --min-rating)"
         )
     return told
+
+
+def _hidden(data: Data, facts: FileFacts) -> str | None:
+    """The targets that `mask_seen` takes out of the ranking."""
+    valid, valids, test, tests = _count_hidden(data, facts.signature)
+    if not valid and not test:
+        return None
+    return (
+        f"data.mask_seen takes {test} of {tests} test targets and {valid} of {valids} of validation out of the "
+        f"ranking, as their users met them before, so that no method hits them and HR is at most "
+        f"{1 - test / tests:.3f}; data.mask_target: false leaves them in, data.duplicates: drop has none"
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _count_hidden(data: Data, signature: Signature) -> tuple[int, int, int, int]:
+    """Targets that their users met before, and targets, of validation and test."""
+    with tempfile.TemporaryDirectory() as folder:
+        sequences = load(data, Stages(Path(folder)))
+        splits = split(sequences, data)
+        met = [int(np.count_nonzero(targets_in_history(sequences, rows))) for rows in (splits.valid, splits.test)]
+        return met[0], len(splits.valid), met[1], len(splits.test)

@@ -32,3 +32,16 @@ def test_a_rating_is_said_to_be_unread_and_the_option_named(tmp_path: Path) -> N
 @pytest.mark.parametrize("data", [Data(), Data(name="nowhere")])
 def test_built_in_and_absent_data_have_no_notes(data: Data) -> None:
     assert notes(data) == []
+
+
+def test_targets_that_masking_hides_are_counted(tmp_path: Path) -> None:
+    lines = "user_id:token\titem_id:token\ttimestamp:float\n" + "".join(
+        f"{user}\t{item}\t{time}\n" for user, items in (("u", "1212"), ("v", "1112")) for time, item in enumerate(items)
+    )
+    (note,) = notes(data_set(tmp_path, lines, mask_seen=True))
+    assert note == (
+        "toy: data.mask_seen takes 1 of 2 test targets and 2 of 2 of validation out of the ranking, as their users met "
+        "them before, so that no method hits them and HR is at most 0.500; data.mask_target: false leaves them in, "
+        "data.duplicates: drop has none"
+    )
+    assert notes(data_set(tmp_path, lines)) == notes(data_set(tmp_path, lines, mask_seen=True, mask_target=False)) == []
