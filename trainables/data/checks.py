@@ -31,12 +31,14 @@ class FileFacts(NamedTuple):
     """Interactions without a timestamp."""
     columns: tuple[str, ...] = ()
     """Columns of the `.inter` file."""
+    untitled: tuple[str, ...] = ()
+    """Ids of the items without a title."""
     problems: tuple[str, ...] = ()
     signature: Signature = ()
     """A value that changes with the files."""
 
 
-def check(data: Data, *, text: bool = True) -> list[str]:
+def check(data: Data, *, text: bool = True, titles: bool = False) -> list[str]:
     """Say everything that would stop a run on ``data``: files, malformed lines, text vectors; [] if nothing would.
 
     Files that did not change are kept in mind, so that a sweep's many checks read them once.
@@ -44,9 +46,17 @@ def check(data: Data, *, text: bool = True) -> list[str]:
     Args:
         data: the data set.
         text: True if the run reads the text vectors.
+        titles: True if the run reads the titles, so that each item must have one.
     """
     files = file_facts(data)
     problems = [*files.problems, *_split_problems(data, files)] if files else []
+    if titles and files and files.untitled:
+        problems.append(
+            f"data.name: every item must have a title, but {len(files.untitled)} of {files.items} in {data.name}.item "
+            f"have none, the first is {files.untitled[0]}; fill the titles or leave these items out"
+        )
+    if text and data.text == texts.TFIDF and files and files.items and len(files.untitled) == files.items:
+        problems.append(texts.NO_WORDS)
     return problems + _text_problems(data, item_count(data)) if text else problems
 
 
@@ -98,9 +108,10 @@ def _text_problems(data: Data, items: int | None) -> list[str]:
 @functools.lru_cache(maxsize=8)
 def _read(item: Path, inter: Path, signature: Signature, duplicates: Duplicates) -> FileFacts:
     try:
-        ids, _ = atomic.read_items(item)
+        ids, titles = atomic.read_items(item)
     except DataError as error:
         return FileFacts(problems=error.problems)
+    untitled = tuple(token for token, title in zip(ids, titles, strict=True) if not title or title.isspace())
     try:
         read = read_interactions(inter, ids)
     except DataError as error:
@@ -110,7 +121,9 @@ def _read(item: Path, inter: Path, signature: Signature, duplicates: Duplicates)
         order = in_order(read.users, read.times)
         stays = kept(read.users[order], read.items[order], duplicates)
         lengths_U = np.bincount(read.users[order][stays])
-    return FileFacts(len(ids), lengths_U, len(read.users), read.untimed, read.columns, signature=signature)
+    return FileFacts(
+        len(ids), lengths_U, len(read.users), read.untimed, read.columns, untitled=untitled, signature=signature
+    )
 
 
 @functools.lru_cache(maxsize=8)

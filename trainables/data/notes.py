@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from trainables.data.atomic import locate, read_table
 from trainables.data.checks import FileFacts, Signature, check, file_facts
 from trainables.data.config import Data
 from trainables.data.facts import targets_in_history
 from trainables.data.sequences import load
 from trainables.data.splits import split
+from trainables.data.titles import told, wrong_titles
 from trainables.storage.stages import Stages
 
 _RATINGS = ("rating", "ratings", "stars", "score", "overall")
@@ -22,24 +24,33 @@ def notes(data: Data) -> list[str]:
     if facts is None or check(data, text=False):
         return []
     hidden = _hidden(data, facts) if data.mask_seen and data.mask_target else None
-    return [f"{data.name}: {text}" for text in [*_of_files(facts), *filter(None, [hidden])]]
+    sentences = [*_of_files(facts), _of_titles(data, facts.signature), hidden]
+    return [f"{data.name}: {text}" for text in sentences if text]
 
 
 def _of_files(facts: FileFacts) -> list[str]:
-    told = []
+    sentences = []
     if facts.untimed == facts.interactions:
-        told.append("no line has a timestamp, so the order of the lines is taken as each user's order")
+        sentences.append("no line has a timestamp, so the order of the lines is taken as each user's order")
     elif facts.untimed:
-        told.append(
+        sentences.append(
             f"{facts.untimed} of {facts.interactions} lines have no timestamp; each user's times ascend where they "
             "stand, so the order of the lines is taken"
         )
     if ratings := [name for name in facts.columns if name.lower() in _RATINGS]:
-        told.append(
+        sentences.append(
             f"the column {ratings[0]} is not read, so that every line counts alike; leave low ratings out when the "
             "data are prepared (python -m trainables.data prepare --min-rating)"
         )
-    return told
+    return sentences
+
+
+@functools.lru_cache(maxsize=8)
+def _of_titles(data: Data, signature: Signature) -> str | None:
+    """Titles that are none or were not cleaned; those of a file are read as they stand, but for their entities."""
+    path = locate(data.name, data.root) / f"{data.name}.item"
+    wrong = wrong_titles(read_table(path, ("item_id", "title")).columns["title"])
+    return f"{path.name} has titles that prepare would change, read as they stand: {told(wrong)}" if wrong else None
 
 
 def _hidden(data: Data, facts: FileFacts) -> str | None:

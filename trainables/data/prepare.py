@@ -6,9 +6,8 @@ the untitled, then k-core again"; one pass over a raw dump ends at the same set,
 """
 
 import dataclasses
-import html
 import os
-from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,13 @@ import numpy as np
 from trainables.data import synthetic
 from trainables.data.atomic import DataError
 from trainables.data.config import Data, Duplicates
-from trainables.data.dumps import FORMATS, Event
+from trainables.data.dumps import FORMATS, Format, lines
 from trainables.data.facts import facts
+from trainables.data.log import Log, read_log
 from trainables.data.repeats import adjacent, count_again, kept
 from trainables.data.sequences import Sequences
 from trainables.data.splits import shortage, split
+from trainables.data.titles import clean, told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +59,6 @@ PROTOCOLS = {
 """The papers' splits by the same names, for the facts that are told of a new data set."""
 
 
-@dataclass(frozen=True)
-class Log:
-    """Interactions grouped by user in ascending order of ids, each user's in order of time, ties in ascending order of
-    item ids, what has no time first, in the dump's order; user_N and item_N number the distinct ids."""
-
-    users: list[str]
-    items: list[str]
-    user_N: np.ndarray
-    item_N: np.ndarray
-    time_N: np.ndarray
-    """Unix seconds; not a number where unknown."""
-    rating_N: np.ndarray
-
-
 def prepare(
     kind: str,
     reviews: list[Path],
@@ -85,7 +72,8 @@ def prepare(
     """Write `<out>/<name>/<name>.item` and `.inter`.
 
     A user's lines are in the order of :class:`Log`, as `data.sequences` keeps them; where there is no time,
-    `timestamp` stays empty. Items are in ascending order of their ids. An item's title is the last non-empty one given.
+    `timestamp` stays empty. Items are in ascending order of their ids. An item's title is the last one given that is a
+    title, as :mod:`~trainables.data.titles` has it.
 
     Args:
         kind: a key of ``FORMATS``.
@@ -108,11 +96,17 @@ def prepare(
     missing = [str(path) for path in (*reviews, *meta) if not path.is_file()]
     if missing:
         raise DataError(f"--reviews and --meta: must be files, but {', '.join(missing)} is not there; correct the path")
-    log = _read(FORMATS[kind].events(reviews))
+    _refuse_misplaced(FORMATS[kind], reviews, meta)
+    log = read_log(FORMATS[kind].events(reviews))
+    if not len(log.user_N):
+        files = ", ".join(map(str, reviews))
+        raise DataError(f"--reviews: must hold interactions, but {files} has none; get the file again")
     keep_N = np.ones(len(log.user_N), bool)
     notify(f"read: {_size(log, keep_N)}")
     notify(f"repeats ({filters.duplicates}): {_repeats(log)}")
-    titles = _titles((pair for path in meta for pair in FORMATS[kind].titles(path)), set(log.items))
+    titles, wrong = _titles((pair for path in meta for pair in FORMATS[kind].titles(path)), set(log.items))
+    if wrong:
+        notify(f"titles of {len(titles)} items: {told(wrong)}")
     for what, kept_N in _filtered(log, titles, filters):
         keep_N = kept_N
         notify(f"{what}: {_size(log, keep_N)}")
@@ -156,13 +150,36 @@ def _facts(name: str, log: Log, keep_N: np.ndarray, protocol: Data) -> str | Non
     return f"{protocol.split}: {facts(sequences, split(sequences, protocol)).sentence()}"
 
 
-def _titles(given: Iterable[tuple[str, str]], wanted: set[str]) -> dict[str, str]:
-    """Titles of the wanted items on one line each, the last that is not empty."""
-    titles = dict[str, str]()
+def _titles(given: Iterable[tuple[str, str]], wanted: set[str]) -> tuple[dict[str, str], dict[str, int]]:
+    """Clean titles of the wanted items, the last of each that is one, and how many had what wrong with them."""
+    titles, wrong = dict[str, str](), dict[str, str | None]()
     for item, title in given:
-        if item in wanted and (title.strip() or item not in titles):
-            titles[item] = " ".join(title.encode(errors="replace").decode().split())
-    return titles
+        if item in wanted:
+            text, problem = clean(title)
+            if text or not titles.get(item):
+                titles[item] = text.encode(errors="replace").decode()
+                if text or problem:
+                    wrong[item] = problem
+    return titles, dict(Counter(filter(None, wrong.values())))
+
+
+def _refuse_misplaced(dump: Format, reviews: list[Path], meta: list[Path]) -> None:
+    """Refuse files that are empty or in each other's place."""
+    for option, path in [*(("--reviews", path) for path in reviews), *(("--meta", path) for path in meta)]:
+        if next(lines(path), None) is None:
+            raise DataError(f"{option}: a file must hold a line, but {path} is empty; get the file again")
+    swapped = [path for path in meta if _holds_interactions(dump, path)]
+    if swapped:
+        others = [path for path in reviews if not _holds_interactions(dump, path)]
+        remedy = f"swap it with {others[0]}" if others else "name the file of titles"
+        raise DataError(f"--meta: must hold titles, but {swapped[0]} holds interactions; {remedy}")
+
+
+def _holds_interactions(dump: Format, path: Path) -> bool:
+    try:
+        return next(dump.events([path]), None) is not None
+    except DataError:
+        return False
 
 
 def core(user_N: np.ndarray, item_N: np.ndarray, least_user: int, least_item: int) -> np.ndarray:
@@ -191,7 +208,7 @@ def _filtered(log: Log, titles: dict[str, str], filters: Filters) -> Iterator[tu
     keep_N = keep_N & listed[log.item_N]
     yield "items in the metadata", keep_N
     if filters.drop_untitled:
-        titled = np.array([bool(html.unescape(titles.get(item, "")).strip()) for item in log.items], bool)
+        titled = np.array([bool(titles.get(item)) for item in log.items], bool)
         keep_N = keep_N & titled[log.item_N]
         yield "items with a title", keep_N
     keep_N = keep_N.copy()
@@ -206,25 +223,6 @@ def _filtered(log: Log, titles: dict[str, str], filters: Filters) -> Iterator[tu
             break
         keep_N[keep_N] = stays_N  # what the core has dropped stood between them
     yield f"users with {least_user} or more, items with {filters.k_core} or more", keep_N
-
-
-def _read(events: Iterable[Event]) -> Log:
-    users, items = dict[str, int](), dict[str, int]()
-    user_N, item_N, time_N, rating_N = array("q"), array("q"), array("d"), array("d")
-    for user, item, time, rating in events:
-        user_N.append(users.setdefault(user, len(users)))
-        item_N.append(items.setdefault(item, len(items)))
-        time_N.append(time)
-        rating_N.append(rating)
-    return _in_order(Log(list(users), list(items), *map(np.array, (user_N, item_N, time_N, rating_N))))
-
-
-def _in_order(log: Log) -> Log:
-    place_U, place_I, unknown_N = _places(log.users), _places(log.items), np.isnan(log.time_N)
-    tie_N = np.where(unknown_N, np.arange(len(unknown_N)), place_I[log.item_N])
-    order_N = np.lexsort((tie_N, np.where(unknown_N, -np.inf, log.time_N), place_U[log.user_N]))
-    columns = (column[order_N] for column in (log.user_N, log.item_N, log.time_N, log.rating_N))
-    return Log(log.users, log.items, *columns)
 
 
 def _size(log: Log, keep_N: np.ndarray) -> str:
@@ -254,13 +252,6 @@ def _write(folder: Path, name: str, log: Log, keep_N: np.ndarray, titles: dict[s
         "user_id:token\titem_id:token\ttimestamp:float",
         (f"{log.users[user]}\t{log.items[item]}\t{_seconds(time)}" for user, item, time in zip(*columns, strict=True)),
     )
-
-
-def _places(tokens: list[str]) -> np.ndarray:
-    """The place of each token in ascending order."""
-    places = np.empty(len(tokens), np.int64)
-    places[sorted(range(len(tokens)), key=tokens.__getitem__)] = np.arange(len(tokens))
-    return places
 
 
 def _seconds(time: float) -> str:

@@ -191,7 +191,9 @@ def check(config: Config) -> list[str]:
     from trainables.language.llm_config import check as check_llm
 
     engine = engine_problems(config.engine, learning_rate=config.fit.learning_rate, batch_size=config.fit.batch_size)
-    return check_data(config.data, text=False) + check_llm(config.llm) + engine + _attention_problems(config)
+    return (
+        check_data(config.data, text=False, titles=True) + check_llm(config.llm) + engine + _attention_problems(config)
+    )
 
 
 def _attention_problems(config: Config) -> list[str]:

@@ -29,6 +29,14 @@ def test_a_rating_is_said_to_be_unread_and_the_option_named(tmp_path: Path) -> N
     assert "--min-rating" in note
 
 
+def test_titles_of_a_file_that_are_none_are_counted(tmp_path: Path) -> None:
+    data = data_set(tmp_path, INTER, item="item_id:token\ttitle:token_seq\n1\tnan\n2\tSalt &amp;amp; Pepper\n")
+    assert notes(data)[1:] == [
+        "toy: toy.item has titles that prepare would change, read as they stand: 1 nan, None and the like (untitled), "
+        "1 escaped twice or more (unescaped)"
+    ]
+
+
 @pytest.mark.parametrize("data", [Data(), Data(name="nowhere")])
 def test_built_in_and_absent_data_have_no_notes(data: Data) -> None:
     assert notes(data) == []

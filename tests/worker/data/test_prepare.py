@@ -148,6 +148,48 @@ def test_untitled_items_stay_where_they_are_asked_for(tmp_path: Path, prepare: P
     assert list(loaded(tmp_path).titles) == ["", "Ape", ""]
 
 
+SCRIPT = '<span id="productTitle">\n var aPageStart = (new Date()).getTime();\n</span>'
+
+
+@pytest.mark.parametrize(("option", "left"), [("--drop-untitled", ["Tea"]), ("--no-drop-untitled", ["", "", "Tea"])])
+def test_titles_that_are_none_are_counted_and_untitled(
+    tmp_path: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str], option: str, left: list[str]
+) -> None:
+    made = [("u1", item, 5.0, float(n)) for n, item in enumerate("ABC")]
+    assert prepare(made, "--k-core", "1", option, A=SCRIPT, B="nan", C="<b>Tea</b>") == 0
+    assert list(loaded(tmp_path).titles)[1:] == left
+    assert (
+        "titles of 3 items: 1 page source (untitled), 1 nan, None and the like (untitled), 1 with tags (left out)\n"
+    ) in capsys.readouterr().out
+
+
+def test_a_title_stands_against_a_later_one_that_is_none(tmp_path: Path, prepare: Prepare) -> None:
+    meta: list[object] = [{"asin": "A", "title": title} for title in ("Ape &amp;amp; co", SCRIPT, "None")]
+    write(tmp_path / "other.json", [*meta, {"asin": "B", "title": "Bee"}])
+    assert prepare(SQUARE, "--k-core", "1", "--meta", str(tmp_path / "other.json")) == 0
+    assert list(loaded(tmp_path).titles) == ["", "Ape & co", "Bee"]
+
+
+@pytest.mark.parametrize(
+    ("reviews_", "meta", "message"),
+    [
+        ("empty", "m", "--reviews: a file must hold a line, but {0}/empty is empty; get the file again"),
+        ("r", "empty", "--meta: a file must hold a line, but {0}/empty is empty; get the file again"),
+        ("m", "r", "--meta: must hold titles, but {0}/r holds interactions; swap it with {0}/m"),
+        ("r", "r", "--meta: must hold titles, but {0}/r holds interactions; name the file of titles"),
+    ],
+)
+def test_files_that_are_empty_or_in_each_others_place_are_told_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reviews_: str, meta: str, message: str
+) -> None:
+    reviews(tmp_path / "r", [("u", "A", 5.0, 1.0)])
+    titles(tmp_path / "m", A="Ape", B="Bee")
+    write(tmp_path / "empty", ["", " "])
+    files = ("--reviews", str(tmp_path / reviews_), "--meta", str(tmp_path / meta), "--out", str(tmp_path))
+    assert main(["prepare", "--format", "amazon-2018", *files, "--name", "shop"]) == 2
+    assert capsys.readouterr().err == message.format(tmp_path) + "\n"
+
+
 def test_the_recipe_of_pad_keeps_rare_items_and_users_of_five_good_ratings(tmp_path: Path, prepare: Prepare) -> None:
     made = [("u1", f"i{n}", 4.0, n) for n in range(5)] + [("u2", f"j{n}", 3.0 + (n > 0), n) for n in range(5)]
     given = {item: "" for _, item, _, _ in made}
