@@ -24,6 +24,7 @@ from platform.pictures import plots
 from platform.runners import INLINE, inline, placement, tune
 from platform.runners.ledger import Ledger
 from platform.space import points
+from platform.space.check import notes
 from platform.space.space import Space
 from platform.storage.folder import bring_tables, open_folder, shared
 from platform.storage.lease import Lease, hold
@@ -89,6 +90,8 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
         tracker = Tracker(destination_of(spec, folder), spec.name, folder, _tags(spec), progress.notify)
         run = Drive(spec, folder, command, lease, signals, console, progress, tracker)
         try:
+            for note in notes(spec, space):
+                progress.notify(f"note: {redact(note)}")
             study = Study(spec, space, folder, progress.notify)
             (folder / "sweep.yaml").write_text(spec.text)
             tracker.start(study.id)

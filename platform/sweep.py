@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from platform.errors import InvalidSweep, SweepError
 from platform.runners import INLINE
 from platform.space import points
-from platform.space.check import open_sweep
+from platform.space.check import notes, open_sweep
 from platform.storage.folder import try_bucket
 from trainables.disk import is_away, is_full
 from trainables.redaction import redact
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _refuse_another(spec, space)
         if options.check:
             try_bucket(spec)
+            sys.stdout.writelines(f"note: {redact(note)}\n" for note in notes(spec, space))
             sys.stdout.write(
                 f"{options.file}: a sweep of {spec.num_trials} trials of {spec.trainable}, nothing to object to\n"
             )

@@ -102,6 +102,10 @@ def check(config):
     if config.data.name.startswith("missing"):
         return [f"data.name: must be a folder, but {config.data.name} is none; make it"]
     return ["something: else is wrong"] if config.data.name == "odd" else []
+
+
+def notes(config):
+    return ["no line has a time"] if config.data.name == "old" else []
 """
 
 OWN_SWEEP = """\

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainables import config as configs
@@ -41,13 +42,28 @@ def main(arguments: list[str] | None = None) -> int:
     def show(step: int, metrics: dict[str, float], last: bool) -> None:
         sys.stdout.write(json.dumps({"step": step, **metrics}) + "\n")
 
-    trial = LocalTrial(folder, seed=training_seed(values), device=device(float(options.gpu)), send=show)
     try:
+        _check(options.trainable, values)
+        trial = LocalTrial(folder, seed=training_seed(values), device=device(float(options.gpu)), send=show)
         run_trial(options.trainable, values, trial)
     except (configs.ConfigError, registry.InvalidTrainable) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _check(name: str, values: Mapping[str, object]) -> None:
+    """Print the trainable's notes on ``values``.
+
+    Raises:
+        InvalidTrainable: there is no such trainable.
+        ConfigError: the values do not fit its config, or its check has something against them.
+    """
+    trainable = registry.load(name)
+    config = configs.build(trainable.config, values)
+    if problems := list(trainable.check(config)) if trainable.check else []:
+        raise configs.ConfigError(problems)
+    sys.stderr.writelines(f"note: {note}\n" for note in (trainable.notes(config) if trainable.notes else ()))
 
 
 def _help(parser: argparse.ArgumentParser, name: str | None) -> int:

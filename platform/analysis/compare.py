@@ -129,6 +129,7 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
         notes += [*_notes(spec, folder, its_cells), *(f"{spec.name}: {text}, with its trial" for text in lost)]
         if spec.metrics[0] != sweeps[0][0].metrics[0]:
             notes.append(f"{spec.name}: settings were chosen by {spec.metrics[0].name} ({spec.metrics[0].goal})")
+    notes += dict.fromkeys(fact for cell in cells if (fact := cell.trials[0].read("tags.json").get("data.facts")))
     ours = {_named(cell.by) for cell in cells}
     metrics |= dict.fromkeys(sorted(name for cell in cells for name in cell.metrics if name.startswith("test/")))
     return Comparison(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from platform.storage import trial_record
 from platform.storage.trial_record import TrialRecord
-from platform.study.opening import STARTED
+from platform.study.settings import STARTED
 from platform.study.study import Study
 from platform.tracking.journal import TrialFiles
 from trainables.storage import mirror, segments
@@ -21,7 +21,7 @@ _OTHERS = ("attempts.json", "shipped.json", "tags.json")
 
 def mend_trials(study: Study, folder: Path, notify: Callable[[str], None]) -> None:
     """Mend the files of all trials; call it while holding the lease, before a trial is taken up."""
-    trials = {trial.number: trial for trial in study.trials()}
+    trials = {trial.number: trial for trial in study.trials(retried=True)}
     for number in trial_record.numbers(folder):
         if number not in trials:
             continue

@@ -60,6 +60,15 @@ def open_sweep(
     return reading.spec, space
 
 
+def notes(spec: SweepSpec, space: Space) -> list[str]:
+    """The trainable's notes on a checked sweep, such as those on its data; each sentence once."""
+    trainable = registry.load(spec.trainable)
+    if trainable.notes is None:
+        return []
+    settings = _configs(space, trainable, configs.field_names(trainable.config))
+    return list(dict.fromkeys(text for config in settings for text in trainable.notes(config)))
+
+
 def space_of(spec: SweepSpec) -> Space:
     """The space of a sweep with its trainable's defaults and conditions, unchecked."""
     return _space(spec, registry.load(spec.trainable))
@@ -186,17 +195,22 @@ def _outside(space: Space, trainable: Trainable, fields: Mapping[str, configs.Fi
     """Problems of the trainable's own `check`, called once per setting of the fields that name things outside."""
     if trainable.check is None:
         return
+    for config in _configs(space, trainable, fields):
+        for text in trainable.check(config):
+            name, colon, rest = text.partition(": ")
+            yield (f"parameters.{name}", rest) if colon and name in fields else ("parameters", text)
+
+
+def _configs(space: Space, trainable: Trainable, fields: Mapping[str, configs.Field]) -> Iterator[Any]:
+    """One config per setting of the fields that name things outside."""
     seen: set[tuple[Any, ...]] = set()
     for values in points.settings(space):
         config = configs.build(trainable.config, values)
         flat = configs.flatten(config)
         named = tuple((name, repr(value)) for name, value in flat.items() if _names_outside(fields[name]))
-        if named in seen:
-            continue
-        seen.add(named)
-        for text in trainable.check(config):
-            name, colon, rest = text.partition(": ")
-            yield (f"parameters.{name}", rest) if colon and name in fields else ("parameters", text)
+        if named not in seen:
+            seen.add(named)
+            yield config
 
 
 def _names_outside(field: configs.Field) -> bool:

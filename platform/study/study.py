@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,19 +170,23 @@ class Study:
         """The trials that have ended, in order, with the values that the study has; retried ones among them."""
         again = self._retried(self._study.get_trials(deepcopy=False))
         return [
-            EndedTrial(trial.number, end, tuple(trial.values) if trial.values else None)
+            EndedTrial(
+                trial.number,
+                replace(end, state=State.RETRIED) if trial.number in again else end,
+                tuple(trial.values) if trial.values else None,
+            )
             for trial in self.trials(retried=True)
-            if (end := self._end_of(trial, trial.number in again))
+            if (end := self.end_of(trial))
         ]
 
     @staticmethod
-    def _end_of(trial: FrozenTrial, is_retried: bool) -> TrialEnd | None:
+    def end_of(trial: FrozenTrial) -> TrialEnd | None:
         """The end of a trial, None while it runs. An end that another program told the study has no reason."""
         if not trial.state.is_finished():  # though its driver may have died over an end that was written here
             return None
         assert trial.datetime_complete is not None
         record = {"reason": "", "time": trial.datetime_complete.timestamp(), **trial.user_attrs.get(END, {})}
-        return TrialEnd.from_json({**record, "state": State.RETRIED if is_retried else trial.state.name})
+        return TrialEnd.from_json({**record, "state": trial.state.name})
 
     @staticmethod
     def _retried(trials: Sequence[FrozenTrial]) -> set[int]:

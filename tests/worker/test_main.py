@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.worker.ring import ring
 from trainables.__main__ import main
 from trainables.config import field_names
 from trainables.runtime import registry
@@ -104,3 +105,32 @@ def test_help_without_a_trainable_names_them_all(capsys):
     with pytest.raises(SystemExit):
         main([])
     assert "name a trainable: floors, hatllm, pad, spectran" in capsys.readouterr().err
+
+
+def floors(root: Path) -> int:
+    return main(["floors", f"data.root={root}", "data.name=ring"])
+
+
+def test_a_floor_counts_a_ring_right_and_says_that_its_ratings_are_not_read(capsys, tmp_path):
+    ring(tmp_path, "ring")
+    assert floors(tmp_path) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out.splitlines()[-1])["test/ndcg_10"] == 1.0
+    assert said.err.startswith("note: ring: the column rating is not read")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"untimed": 1}, "ring.inter:2: every line must have a timestamp unless each user's ascend where they stand, "
+                         "but 1 of 240 lines have none (line 2), and line "),
+        ({"time": "time"}, "ring.inter:1: times must be in a column timestamp, or the file's order counts, but got "
+                           "time, which looks like a time; rename the column to timestamp:float"),
+    ],
+)  # fmt: skip
+def test_a_ring_whose_order_is_not_certain_exits_2_with_the_line(capsys, tmp_path, given, message):
+    ring(tmp_path, "ring", **given)
+    assert floors(tmp_path) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.out == ""

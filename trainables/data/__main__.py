@@ -7,10 +7,12 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import get_args
 
 from trainables.data.atomic import DataError
+from trainables.data.config import Duplicates
 from trainables.data.dumps import FORMATS
-from trainables.data.prepare import RECIPES, prepare
+from trainables.data.prepare import PROTOCOLS, RECIPES, prepare
 from trainables.data.text import encode
 
 
@@ -53,6 +55,7 @@ def _add_prepare(options: argparse.ArgumentParser) -> None:
     options.add_argument("--min-rating", type=float, metavar="R", help="drop interactions rated lower")
     options.add_argument("--k-core", type=_count, metavar="K", help="interactions a user and an item must have")
     options.add_argument("--min-user", type=_count, metavar="N", help="interactions a user must have")
+    options.add_argument("--duplicates", choices=get_args(Duplicates), help="repeats of a user's item (default: keep)")
     options.add_argument(
         "--drop-untitled", action=argparse.BooleanOptionalAction, default=None, help="drop items without a title"
     )
@@ -65,7 +68,8 @@ def _prepare(chosen: argparse.Namespace) -> None:
         filters = dataclasses.replace(filters, min_rating=None)
     given = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(filters)}
     filters = dataclasses.replace(filters, **{name: value for name, value in given.items() if value is not None})
-    prepare(chosen.format, chosen.reviews, chosen.meta, chosen.out, chosen.name, filters, _print)
+    protocol = PROTOCOLS[chosen.recipe]
+    prepare(chosen.format, chosen.reviews, chosen.meta, chosen.out, chosen.name, filters, _print, protocol)
 
 
 def _print(line: str) -> None:

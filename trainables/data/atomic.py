@@ -31,6 +31,8 @@ class AtomicTable:
 
     path: Path
     columns: dict[str, list[str]]
+    types: dict[str, str]
+    """Column -> its type as the header has it, one of ``TYPES``."""
 
     def problem(self, rule: str, broken: np.ndarray, column: str, remedy: str) -> str:
         """Say that the rows numbered in ``broken`` break ``rule``, naming the first."""
@@ -75,40 +77,12 @@ def read_items(path: Path) -> tuple[list[str], list[str]]:
     """
     table = read_table(path, ("item_id", "title"))
     ids = table.columns["item_id"]
-    _refuse_empty(table, "item_id")
+    refuse_empty(table, "item_id")
     if len(set(ids)) < len(ids):
         first = {token: row for row, token in reversed(list(enumerate(ids)))}
         again = np.flatnonzero(np.fromiter(map(first.__getitem__, ids), np.int64, len(ids)) != np.arange(len(ids)))
         raise DataError(table.problem("an item has one line", again, "item_id", "remove the repeated line"))
     return ids, list(map(html.unescape, table.columns["title"]))
-
-
-def read_interactions(path: Path, ids: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Users, items and times of a `.inter` file, in its order.
-
-    Args:
-        path: the file.
-        ids: the items' ids; ``ids[n - 1]`` belongs to item n.
-
-    Returns:
-        int64 users numbered from 0 in the order in which they first appear; int32 items numbered from 1; float64
-        seconds, or None where the file has no `timestamp` column or leaves some of it empty (its order then counts).
-
-    Raises:
-        DataError: a line breaks a rule.
-    """
-    table = read_table(path, ("user_id", "item_id"))
-    _refuse_empty(table, "user_id")
-    tokens = table.columns["user_id"]
-    numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    users = np.fromiter(map(numbers.__getitem__, tokens), np.int64, len(tokens))
-    number_of = {token: number for number, token in enumerate(ids, start=1)}
-    tokens = table.columns["item_id"]
-    items = np.fromiter((number_of.get(token, 0) for token in tokens), np.int32, len(tokens))
-    if not items.all():
-        rule = f"an item_id must be one of the {len(ids)} of {path.with_suffix('.item').name}"
-        raise DataError(table.problem(rule, np.flatnonzero(items == 0), "item_id", "add the item or remove the line"))
-    return users, items, _times(table)
 
 
 def read_table(path: Path, required: tuple[str, ...]) -> AtomicTable:
@@ -125,7 +99,8 @@ def read_table(path: Path, required: tuple[str, ...]) -> AtomicTable:
         raise DataError(
             f"{path}:{line}: the file must be UTF-8, but got byte 0x{content[error.start]:02x}; convert it"
         ) from error
-    names = _header(path, header, required)
+    types = _header(path, header, required)
+    names = list(types)
     if not body:
         raise DataError(f"{path}:2: at least one line must follow the header, but there is none; fill the file")
     raw = np.frombuffer(content, np.uint8)[len(header.encode()) + 1 :]
@@ -139,10 +114,11 @@ def read_table(path: Path, required: tuple[str, ...]) -> AtomicTable:
             f"but got {fields[broken[0]]}{others}; correct the line"
         )
     flat = body.replace("\n", "\t").split("\t")
-    return AtomicTable(path, {name: flat[number :: len(names)] for number, name in enumerate(names)})
+    return AtomicTable(path, {name: flat[number :: len(names)] for number, name in enumerate(names)}, types)
 
 
-def _header(path: Path, header: str, required: tuple[str, ...]) -> list[str]:
+def _header(path: Path, header: str, required: tuple[str, ...]) -> dict[str, str]:
+    """Column -> type."""
     parts = [field.partition(":") for field in header.split("\t")]
     names = [name for name, _, _ in parts]
     wrong = [name + colon + kind for name, colon, kind in parts if not name or kind not in TYPES]
@@ -158,34 +134,15 @@ def _header(path: Path, header: str, required: tuple[str, ...]) -> list[str]:
             f"{path}:1: the header must name {' and '.join(required)}, and no column twice, but got "
             f"{', '.join(names)}; correct the header"
         )
-    return names
+    return {name: kind for name, _, kind in parts}
 
 
-def _refuse_empty(table: AtomicTable, column: str) -> None:
+def refuse_empty(table: AtomicTable, column: str) -> None:
+    """Refuse a table with a line that has nothing in ``column``.
+
+    Raises:
+        DataError: naming the line.
+    """
     if "" in table.columns[column]:
         empty = np.flatnonzero(np.array(table.columns[column], dtype=object) == "")
         raise DataError(table.problem(f"{column} must not be empty", empty, column, "fill it or remove the line"))
-
-
-def _times(table: AtomicTable) -> np.ndarray | None:
-    tokens = table.columns.get("timestamp")
-    if tokens is None:
-        return None
-    given = [token for token in tokens if token]
-    try:
-        times = np.array(given, dtype=np.float64)
-    except ValueError:
-        times = np.array([np.nan])
-    if not np.isfinite(times).all():
-        broken = np.array([row for row, token in enumerate(tokens) if token and not _is_finite(token)])
-        raise DataError(
-            table.problem("a timestamp must be a finite number or empty", broken, "timestamp", "correct the line")
-        )
-    return times if len(times) == len(tokens) else None
-
-
-def _is_finite(token: str) -> bool:
-    try:
-        return bool(np.isfinite(float(token)))
-    except ValueError:
-        return False

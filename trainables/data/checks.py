@@ -9,7 +9,9 @@ import numpy as np
 from trainables.data import atomic, synthetic
 from trainables.data import text as texts
 from trainables.data.atomic import DataError
-from trainables.data.config import Data
+from trainables.data.config import Data, Duplicates
+from trainables.data.interactions import read_interactions
+from trainables.data.repeats import in_order, kept
 from trainables.data.splits import shortage
 from trainables.data.windows import untimed
 
@@ -22,13 +24,21 @@ class FileFacts(NamedTuple):
     items: int | None = None
     """Number of items, None where the `.item` file is broken."""
     lengths_U: np.ndarray | None = None
-    """int64, interactions of each user; None where a file is broken."""
-    timed: bool = False
-    """True if every interaction has a timestamp."""
+    """int64, interactions of each user that `data.duplicates` leaves; None where a file is broken."""
+    interactions: int = 0
+    """Lines of the `.inter` file."""
+    untimed: int = 0
+    """Interactions without a timestamp."""
+    columns: tuple[str, ...] = ()
+    """Columns of the `.inter` file."""
+    untitled: tuple[str, ...] = ()
+    """Ids of the items without a title."""
     problems: tuple[str, ...] = ()
+    signature: Signature = ()
+    """A value that changes with the files."""
 
 
-def check(data: Data, *, text: bool = True) -> list[str]:
+def check(data: Data, *, text: bool = True, titles: bool = False) -> list[str]:
     """Say everything that would stop a run on ``data``: files, malformed lines, text vectors; [] if nothing would.
 
     Files that did not change are kept in mind, so that a sweep's many checks read them once.
@@ -36,42 +46,47 @@ def check(data: Data, *, text: bool = True) -> list[str]:
     Args:
         data: the data set.
         text: True if the run reads the text vectors.
+        titles: True if the run reads the titles, so that each item must have one.
     """
-    problems: list[str] = []
-    items = synthetic.ITEMS if data.name == synthetic.NAME else None
-    if data.name != synthetic.NAME:
-        try:
-            folder = atomic.locate(data.name, data.root)
-        except DataError as error:
-            problems.extend(error.problems)
-        else:
-            paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
-            files = _read(*paths, _signature(*paths))
-            items = files.items
-            problems.extend(files.problems)
-            problems.extend(_split_problems(data, files, paths[1]))
-    return problems + _text_problems(data, items) if text else problems
+    files = file_facts(data)
+    problems = [*files.problems, *_split_problems(data, files)] if files else []
+    if titles and files and files.untitled:
+        problems.append(
+            f"data.name: every item must have a title, but {len(files.untitled)} of {files.items} in {data.name}.item "
+            f"have none, the first is {files.untitled[0]}; fill the titles or leave these items out"
+        )
+    if text and data.text == texts.TFIDF and files and files.items and len(files.untitled) == files.items:
+        problems.append(texts.NO_WORDS)
+    return problems + _text_problems(data, item_count(data)) if text else problems
 
 
 def item_count(data: Data) -> int | None:
     """Items of the data set, padding left out; None where its files are missing or broken."""
+    files = file_facts(data)
+    return files.items if files else synthetic.ITEMS
+
+
+def file_facts(data: Data) -> FileFacts | None:
+    """Facts of the data set's files, its absence among the problems; None for the built-in one."""
     if data.name == synthetic.NAME:
-        return synthetic.ITEMS
+        return None
     try:
         folder = atomic.locate(data.name, data.root)
-    except DataError:  # told by `check`
-        return None
+    except DataError as error:
+        return FileFacts(problems=error.problems)
     paths = (folder / f"{data.name}.item", folder / f"{data.name}.inter")
-    return _read(*paths, _signature(*paths)).items
+    return _read(*paths, _signature(*paths), data.duplicates)
 
 
-def _split_problems(data: Data, files: FileFacts, inter: Path) -> list[str]:
+def _split_problems(data: Data, files: FileFacts) -> list[str]:
     if files.lengths_U is None:
         return []
     problem = shortage(files.lengths_U, data)
     problems = [problem] if problem else []
-    if data.split == "time" and not files.timed:
-        problems.append(untimed(_missing_times(inter, _signature(inter))))
+    if data.split == "time" and files.untimed:
+        missing = f"{files.untimed} of {files.interactions} lines of {data.name}.inter have none"
+        absent = f"{data.name}.inter has no timestamp column"
+        problems.append(untimed(missing if "timestamp" in files.columns else absent))
     return problems
 
 
@@ -91,25 +106,24 @@ def _text_problems(data: Data, items: int | None) -> list[str]:
 
 
 @functools.lru_cache(maxsize=8)
-def _read(item: Path, inter: Path, signature: Signature) -> FileFacts:
+def _read(item: Path, inter: Path, signature: Signature, duplicates: Duplicates) -> FileFacts:
     try:
-        ids, _ = atomic.read_items(item)
+        ids, titles = atomic.read_items(item)
     except DataError as error:
         return FileFacts(problems=error.problems)
+    untitled = tuple(token for token, title in zip(ids, titles, strict=True) if not title or title.isspace())
     try:
-        users, _, times = atomic.read_interactions(inter, ids)
+        read = read_interactions(inter, ids)
     except DataError as error:
         return FileFacts(len(ids), problems=error.problems)
-    return FileFacts(len(ids), np.bincount(users), times is not None)
-
-
-@functools.lru_cache(maxsize=8)
-def _missing_times(inter: Path, signature: Signature) -> str:
-    """Say how many timestamps are missing."""
-    tokens = atomic.read_table(inter, ("user_id", "item_id")).columns.get("timestamp")
-    if tokens is None:
-        return f"{inter.name} has no timestamp column"
-    return f"{tokens.count('')} of {len(tokens)} lines of {inter.name} have none"
+    lengths_U = np.bincount(read.users)
+    if duplicates != "keep":
+        order = in_order(read.users, read.times)
+        stays = kept(read.users[order], read.items[order], duplicates)
+        lengths_U = np.bincount(read.users[order][stays])
+    return FileFacts(
+        len(ids), lengths_U, len(read.users), read.untimed, read.columns, untitled=untitled, signature=signature
+    )
 
 
 @functools.lru_cache(maxsize=8)

@@ -7,12 +7,15 @@ from typing import Annotated, Literal
 from trainables.config import at_least
 from trainables.fields import require_name
 
+Duplicates = Literal["keep", "drop", "drop-adjacent"]
+"""Treatment of records whose user met the item before: `keep` all, `drop` all, or drop those right after such a one."""
+
 ROWS_READ = (
     *(f"data.{name}" for name in ("split", "split_seed", "train_rows", "held_out_rows", "eval_rows", "mask_seen")),
     *(f"data.{name}" for name in ("max_history", "keep_last")),
 )
 """Fields that decide what is trained on, evaluated and ranked, for the keys of stages that train; the interactions and
-the rows themselves reach a key as `Splits.trained_on`."""
+the rows themselves, `mask_target` with them, reach a key as `Splits.trained_on`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,12 @@ class Data:
     """Validation and test rows each, drawn where there are more (HatLLM: 5000); null takes all."""
     mask_seen: bool = False
     """True removes the user's earlier items from the ranking in evaluation, as PAD does (AlphaFuse does not)."""
+    mask_target: bool = True
+    """Of `mask_seen`: true also removes a target that is among the earlier items and then never hit, as PAD's released
+    code does; false leaves the target in."""
+    duplicates: Duplicates = "keep"
+    """Of interactions with an item that the user met before: `keep` all (the papers' counts hold them), `drop` all, so
+    that an item counts once for a user, or `drop-adjacent`, those right after one with the same item."""
     max_history: Annotated[int, at_least(1)] = 10
     """Items of history that a row holds at most (SpecTran and HatLLM: 10, PAD: 20); with split `time` this also decides
     where windows begin."""

@@ -5,10 +5,12 @@ Amazon 2014 (reviews JSON lines, metadata Python literals), Amazon 2018 and 2023
 """
 
 import ast
+import codecs
 import datetime
 import functools
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ number where there is none)."""
 UNKNOWN = float("nan")
 LARGEST = 1e18
 MIND_FIELDS = ("impression id", "user", "time", "history", "impressions")
+NEWS_AFTER_TITLE = 4
 MIND_TIME = "%m/%d/%Y %I:%M:%S %p"
 
 
@@ -39,7 +42,7 @@ class Format:
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of every line that is not blank; gzip is told by its first two bytes.
+    """Number and text of every line that is not blank, a byte order mark left out; gzip is told by its first two bytes.
 
     Raises:
         DataError: the file cannot be read to its end, or is not UTF-8.
@@ -49,6 +52,8 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         with path.open("rb") as start:
             packed = start.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as stream:
+            if stream.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):
+                stream.read(len(codecs.BOM_UTF8))
             for number, line in enumerate(stream, start=1):
                 text = line.decode().rstrip("\r\n")
                 if text.strip():
@@ -115,6 +120,8 @@ def _review_events(
 def _product_titles(path: Path, item: str, parse: Callable[[str], Any], form: str) -> Iterator[tuple[str, str]]:
     for number, record in _records(path, parse, form):
         title = record.get("title")
+        if isinstance(title, float) and math.isnan(title):
+            title = str(title)
         if title is not None and not isinstance(title, str):
             raise _wrong(path, number, "title must be text", title, "correct or remove the line")
         yield _token(path, number, item, _field(path, number, record, item)), title or ""
@@ -161,12 +168,13 @@ def _impressions(path: Path) -> Iterator[tuple[str, float, str, list[str]]]:
 
 
 def _news_titles(path: Path) -> Iterator[tuple[str, str]]:
+    """Fields past the eighth are of tabs in the title, which then ends before the abstract, url and entities."""
     for number, text in lines(path):
         fields = text.split("\t")
         if len(fields) < 4:
             rule = "a line must have 4 tab-separated fields or more (id, category, subcategory, title)"
             raise _wrong(path, number, rule, len(fields), "is the file of another --format?")
-        yield _token(path, number, "id", fields[0]), fields[3]
+        yield _token(path, number, "id", fields[0]), "\t".join(fields[3 : max(4, len(fields) - NEWS_AFTER_TITLE)])
 
 
 def _amazon(user: str, item: str, time: str, per_second: int, rating: str, literal: bool = False) -> Format:

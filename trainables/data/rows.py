@@ -1,7 +1,7 @@
 """Rows, which all kinds of split have in common: a user's history and the item after it."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,13 +23,16 @@ class Rows:
     """int64, where the user's kept interactions start in `Sequences.items`."""
     stop_N: np.ndarray
     """int64, where the target stands in `Sequences.items`: `items[start:stop]` is all that came before it."""
+    mask_target: bool = True
+    """True if a ranking that leaves seen items out leaves out a target among them, which is then never hit."""
 
     def __len__(self) -> int:
         return len(self.target_N)
 
     def take(self, index: np.ndarray | slice) -> "Rows":
         """These rows, in this order."""
-        return Rows(
+        return replace(
+            self,
             history_NL=self.history_NL[index],
             target_N=self.target_N[index],
             user_N=self.user_N[index],
@@ -60,7 +63,8 @@ class Splits:
 
         Two trials with the same one were evaluated on the same rows. It depends on the interactions, the kind of split
         and what chooses rows (`keep_last`, `split_seed`, `eval_rows`; under `time` also `max_history`); not on the
-        training rows, and not on how a model reads or ranks (`max_history` elsewhere, `mask_seen`).
+        training rows, and not on how a model reads or ranks (`max_history` elsewhere, `mask_seen`), but for
+        `mask_target`: false adds targets to the ranking.
         """
         return _digest(self.origin, self.valid, self.test)
 
@@ -82,7 +86,7 @@ class Splits:
 def _digest(origin: str, *splits: Rows) -> str:
     digest = hashlib.sha256(origin.encode())
     for rows in splits:
-        digest.update(len(rows).to_bytes(8, "little"))
+        digest.update(len(rows).to_bytes(8, "little") + (b"" if rows.mask_target else b"targets stay"))
         for column in (rows.user_N, rows.target_N, rows.start_N, rows.stop_N):
             digest.update(column.astype("<i8").tobytes())
     return digest.hexdigest()[:16]
@@ -102,6 +106,15 @@ class History:
         stop = min(stop, len(self.offsets) - 1)
         counts = np.diff(self.offsets[start : stop + 1])
         return np.repeat(np.arange(len(counts)), counts), self.items[self.offsets[start] : self.offsets[stop]]
+
+
+def training_pairs(sequences: Sequences, train: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Each two items that stand side by side in a user's training part, int32 (P,) both, without a loop over users."""
+    start, end = covered_ranges(sequences, train)
+    users, place = steps(start, end)
+    items = np.asarray(sequences.items)[place]
+    pair = users[:-1] == users[1:]
+    return items[:-1][pair], items[1:][pair]
 
 
 def seen_items(sequences: Sequences, rows: Rows) -> History:

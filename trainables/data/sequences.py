@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data import atomic, synthetic
-from trainables.data.config import Data
+from trainables.data.config import Data, Duplicates
+from trainables.data.interactions import read_interactions
 from trainables.data.packed import Packed
+from trainables.data.repeats import in_order, kept
 from trainables.storage.stages import File, StageResult, Stages, stage
 
 Arrays = dict[str, np.ndarray]
@@ -33,6 +35,8 @@ class Sequences:
     """I titles, ``titles[0] == ""``."""
     times: np.ndarray | None = None
     """float64 seconds, one for each of `items`; None where the column is missing or not on every line."""
+    untimed: int = 0
+    """Interactions without a time; where there are some, the file's order counts."""
 
     @property
     def num_users(self) -> int:
@@ -44,10 +48,10 @@ def load(data: Data, stages: Stages) -> Sequences:
     """Return the interactions and titles of ``data``, parsed by whoever asks first and shared by all others.
 
     Inside a user the interactions are in order of time, equal times in file order; without a complete `timestamp`
-    column they are in file order. Repeated interactions are kept.
+    column they are in file order. Of repeated interactions, ``data.duplicates`` says which are left.
 
     Raises:
-        DataError: the files are not there or break a rule.
+        DataError: the files are not there or break a rule, or nothing says which order counts.
     """
     titles = catalogue(data, stages)
     if data.name == synthetic.NAME:
@@ -55,6 +59,10 @@ def load(data: Data, stages: Stages) -> Sequences:
     else:
         folder = atomic.locate(data.name, data.root)
         result = stages.get(interactions, {"inter": File(folder / f"{data.name}.inter"), "titles": titles})
+    untimed = int(result["untimed"][0]) if "untimed" in result else 0
+    if data.duplicates != "keep":
+        inputs = {"interactions": result, "titles": titles, "duplicates": data.duplicates}
+        result = stages.get(without_repeats, inputs)
     times = result["times"]
     return Sequences(
         name=data.name,
@@ -64,6 +72,7 @@ def load(data: Data, stages: Stages) -> Sequences:
         num_items=len(titles["title_ends"]),
         titles=Packed(titles["titles"], titles["title_ends"]),
         times=times if len(times) == len(result["items"]) else None,
+        untimed=untimed,
     )
 
 
@@ -88,11 +97,12 @@ def synthetic_catalogue(seed: int) -> Arrays:
     return _catalogue_arrays([str(number) for number in range(1, len(titles) + 1)], titles)
 
 
-@stage(version=2)
+@stage(version=3)
 def interactions(inter: Path, titles: Mapping[str, np.ndarray]) -> Arrays:
     """Stage: the interactions of a `.inter` file on the items of ``titles``."""
     ids = list(Packed(titles["ids"], titles["id_ends"]))
-    return sequence_arrays(*atomic.read_interactions(inter, ids), titles)
+    read = read_interactions(inter, ids)
+    return {**sequence_arrays(read.users, read.items, read.times, titles), "untimed": np.array([read.untimed])}
 
 
 @stage(version=2)
@@ -114,15 +124,31 @@ def sequence_arrays(
         times: float64 of the same length; None keeps the order given inside each user.
         titles: the catalogue, which the digest covers too.
     """
-    order = np.argsort(users, kind="stable") if times is None else np.lexsort((times, users))
-    items = items[order].astype(np.int32, copy=False)
+    order = in_order(users, times)
+    return _packed(users[order], items[order], None if times is None else times[order], titles)
+
+
+@stage(version=1)
+def without_repeats(
+    interactions: Mapping[str, np.ndarray], titles: Mapping[str, np.ndarray], duplicates: Duplicates
+) -> Arrays:
+    """Stage: the interactions that ``duplicates`` leaves."""
+    items, times, lengths = interactions["items"], interactions["times"], np.diff(interactions["offsets"])
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    stays = kept(users, items, duplicates)
+    return _packed(users[stays], items[stays], times[stays] if len(times) else None, titles)
+
+
+def _packed(users: np.ndarray, items: np.ndarray, times: np.ndarray | None, titles: Mapping[str, np.ndarray]) -> Arrays:
+    """The arrays of interactions in their order; ``users`` ascend."""
+    items = items.astype(np.int32, copy=False)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(users))]).astype(np.int64)
     digest = hashlib.sha256()
     for array in (items, offsets, titles["titles"], titles["title_ends"]):
         digest.update(np.ascontiguousarray(array).tobytes())
     return {
         "items": items,
-        "times": np.zeros(0) if times is None else times[order].astype(np.float64, copy=False),
+        "times": np.zeros(0) if times is None else times.astype(np.float64, copy=False),
         "offsets": offsets,
         "digest": np.frombuffer(digest.digest(), np.uint8),
     }

@@ -10,7 +10,17 @@ import numpy as np
 from trainables.data.atomic import DataError
 from trainables.data.config import Data
 from trainables.data.held_out_users import LEAST_USERS, held_out_users
-from trainables.data.rows import History, Rows, Splits, covered_ranges, kept_ranges, rows_at, seen_items, steps
+from trainables.data.rows import (
+    History,
+    Rows,
+    Splits,
+    covered_ranges,
+    kept_ranges,
+    rows_at,
+    seen_items,
+    steps,
+    training_pairs,
+)
 from trainables.data.sequences import Sequences
 from trainables.data.windows import LEAST_WINDOWS, first_targets, windows_by_time
 
@@ -24,6 +34,8 @@ __all__ = [
     "seen_items",
     "shortage",
     "split",
+    "steps",
+    "training_pairs",
 ]
 
 
@@ -38,6 +50,9 @@ def split(sequences: Sequences, data: Data) -> Splits:
         raise DataError(problem)
     kinds = {"leave_one_out": leave_one_out, "users": held_out_users, "time": windows_by_time}
     splits = kinds[data.split](sequences, data)
+    if data.mask_seen and not data.mask_target:
+        valid, test = (replace(rows, mask_target=False) for rows in (splits.valid, splits.test))
+        splits = replace(splits, valid=valid, test=test)
     if data.eval_rows is None:
         return splits
     valid, test = (

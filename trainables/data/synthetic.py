@@ -54,7 +54,7 @@ def titles(seed: int) -> list[str]:
 
 
 def interactions(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Users (int64, from 0), items (int32, from 1) and times (float64 seconds), as `atomic.read_interactions` has them.
+    """Users (int64, from 0), items (int32, from 1) and times (float64 seconds), as `interactions` has them.
 
     All users walk at once, one step at a time; nobody meets an item twice. They begin at any time of the first
     `SPREAD` seconds and take `PAUSE` seconds a step on average, so that a cut in time finds users of every age.

@@ -21,6 +21,10 @@ from trainables.storage.stages import File, StageResult, Stages, stage
 TFIDF = "tfidf"
 ENCODER = "sentence_transformers"
 SVD_SEED = 0
+NO_WORDS = (
+    "data.text: tfidf needs titles of words of two letters or more, but no title has one; fill the .item file's "
+    "titles, or name a .npy file in data.text"
+)
 AT_ONCE = 2**23
 """Numbers of text vectors that are worked on at once: 64 MiB in float64."""
 
@@ -66,10 +70,7 @@ def tfidf_vectors(titles: Mapping[str, np.ndarray], width: int) -> Arrays:
     try:
         counts = TfidfVectorizer(sublinear_tf=True, dtype=np.float64).fit_transform(texts)
     except ValueError as error:
-        raise DataError(
-            "data.text: tfidf needs titles of words of two letters or more, but no title has one; "
-            "fill the .item file's titles, or name a .npy file in data.text"
-        ) from error
+        raise DataError(NO_WORDS) from error
     with threadpool_limits(1):  # the last digits depend on the number of threads
         svd = TruncatedSVD(min(width, *counts.shape), algorithm="randomized", random_state=SVD_SEED)
         return {"vectors": _with_padding(svd.fit_transform(counts))}

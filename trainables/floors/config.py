@@ -7,7 +7,7 @@ from trainables.config import at_least, between
 from trainables.data.config import Data
 from trainables.seqrec.config import split_metrics
 
-__all__ = ["METRICS", "Config", "check", "reports"]
+__all__ = ["METRICS", "Config", "check", "notes", "reports"]
 
 METRICS = (*split_metrics("valid"), *split_metrics("test"))
 """Nothing is trained, so there is no loss."""
@@ -32,6 +32,13 @@ class Config:
 def reports(config: Config) -> int:
     """One report: nothing is trained."""
     return 1
+
+
+def notes(config: Config) -> list[str]:
+    """Say what a reader of results on the data set must know."""
+    from trainables.data.notes import notes as data_notes
+
+    return data_notes(config.data)
 
 
 def check(config: Config) -> list[str]:

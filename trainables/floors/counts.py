@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from trainables.data.sequences import Sequences
-from trainables.data.splits import Rows, covered_ranges
+from trainables.data.splits import Rows, covered_ranges, steps, training_pairs
 
 _LEAST = 1e-9
 """Shares that a long window decays to less than this are no more than a tie."""
@@ -35,15 +35,10 @@ def count(sequences: Sequences, train: Rows) -> Counts:
         sequences: all interactions.
         train: the training rows; whether there is one a user or one for every prefix makes no difference.
     """
-    start, end = covered_ranges(sequences, train)
-    lengths = end - start
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(owner)) + np.repeat(start - (np.cumsum(lengths) - lengths), lengths)
-    items = np.asarray(sequences.items)[place]
+    _, place = steps(*covered_ranges(sequences, train))
     size = sequences.num_items
-    taken_I = np.bincount(items, minlength=size)
-    pair = owner[:-1] == owner[1:]
-    before, after = items[:-1][pair], items[1:][pair]
+    taken_I = np.bincount(np.asarray(sequences.items)[place], minlength=size)
+    before, after = training_pairs(sequences, train)
     shares = 1.0 / taken_I[before]
     follows_II = sparse.csr_array((shares, (before, after)), shape=(size, size))  # repeated pairs add up
     return Counts(taken_I=taken_I, follows_II=follows_II)

@@ -8,7 +8,7 @@ import torch
 from trainables.data.batches import Batch
 from trainables.data.sequences import load
 from trainables.data.splits import Rows, split
-from trainables.data.tags import tag_rows
+from trainables.data.tags import tag_data
 from trainables.floors.config import Config
 from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
 from trainables.seqrec.config import TOP_K
@@ -31,9 +31,8 @@ def run(config: Config, trial: Trial) -> None:
         DataError: the data set cannot be used.
     """
     sequences = load(config.data, trial.stages)
-    trial.tag("data.fingerprint", sequences.fingerprint)
     splits = split(sequences, config.data)
-    tag_rows(trial, splits, config.data)
+    tag_data(trial, sequences, splits, config.data)
     score = scorer(config, count(sequences, splits.train))
 
     def ranks(rows: Rows) -> np.ndarray:

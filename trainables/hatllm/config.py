@@ -12,7 +12,7 @@ from trainables.language.llm_config import LLM, Lora, Tiny
 from trainables.language.prompt_config import PromptConfig
 from trainables.seqrec.config import split_metrics
 
-__all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches", "reports"]
+__all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches", "notes", "reports"]
 
 TOP_K = (5, 10)
 """Cut-offs of every ranking metric (§5.1.3)."""
@@ -176,6 +176,13 @@ def micro_batches(config: Config) -> bool:
     return config.fit.batch_size >= 2 * (config.engine.accumulation or 1)
 
 
+def notes(config: Config) -> list[str]:
+    """Say what a reader of results on the data set must know."""
+    from trainables.data.notes import notes as data_notes
+
+    return data_notes(config.data)
+
+
 def check(config: Config) -> list[str]:
     """Problems that would end every trial of ``config``: data, a language model or a DeepSpeed JSON that will not do.
 
@@ -190,7 +197,9 @@ def check(config: Config) -> list[str]:
     from trainables.language.llm_config import check as check_llm
 
     engine = engine_problems(config.engine, learning_rate=config.fit.learning_rate, batch_size=config.fit.batch_size)
-    return check_data(config.data, text=False) + check_llm(config.llm) + engine + _attention_problems(config)
+    return (
+        check_data(config.data, text=False, titles=True) + check_llm(config.llm) + engine + _attention_problems(config)
+    )
 
 
 def _attention_problems(config: Config) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from trainables.data.batches import Batch
 from trainables.data.sequences import Sequences, load
 from trainables.data.splits import Rows, Splits, split
-from trainables.data.tags import tag_rows
+from trainables.data.tags import tag_data
 from trainables.hatllm.compose import compose
 from trainables.hatllm.config import TOP_K, Config
 from trainables.hatllm.diagnostics import write_diagnostics
@@ -40,8 +40,7 @@ def run(config: Config, trial: Trial) -> None:
     sequences = load(config.data, trial.stages)
     splits = split(sequences, config.data)
     if trial.rank == 0:
-        trial.tag("data.fingerprint", sequences.fingerprint)
-        tag_rows(trial, splits, config.data)
+        tag_data(trial, sequences, splits, config.data)
     prompt_pieces = pieces(config.llm, config.data, config.prompt, trial)
     with borrowed(config.llm, config.data, config.prompt, trial) as base:
         method = compose(Ingredients(config, trial, sequences, splits, prompt_pieces, base))

@@ -11,7 +11,7 @@ from trainables.config import above, at_least, between
 from trainables.data.config import Data
 from trainables.seqrec.config import Fit, split_metrics
 
-__all__ = ["METRICS", "Config", "check", "micro_batches", "reports"]
+__all__ = ["METRICS", "Config", "check", "micro_batches", "notes", "reports"]
 
 OBJECTIVE = "valid/hr_10"
 """The metric whose best epoch is kept and tested (released code)."""
@@ -261,6 +261,13 @@ def micro_batches(config: Config) -> bool:
         case CTRL() | DisCo():
             return False
     return True
+
+
+def notes(config: Config) -> list[str]:
+    """Say what a reader of results on the data set must know."""
+    from trainables.data.notes import notes as data_notes
+
+    return data_notes(config.data)
 
 
 def check(config: Config) -> list[str]:

@@ -7,7 +7,7 @@ from torch import nn
 from trainables.data.batches import Batch
 from trainables.data.sequences import load
 from trainables.data.splits import Rows, split
-from trainables.data.tags import tag_rows
+from trainables.data.tags import tag_data
 from trainables.pad.artifacts import write_diagnostics
 from trainables.pad.buckets import buckets, group_metrics, groups, item_frequency, target_groups
 from trainables.pad.compose import Ingredients, compose
@@ -35,9 +35,8 @@ def run(config: Config, trial: Trial) -> None:
         ValueError: the data have no items of some kind that the settings need.
     """
     sequences = load(config.data, trial.stages)
-    trial.tag("data.fingerprint", sequences.fingerprint)
     splits = split(sequences, config.data)
-    tag_rows(trial, splits, config.data)
+    tag_data(trial, sequences, splits, config.data)
     frequency_I = item_frequency(sequences, splits.train)
     group_N = target_groups(groups(frequency_I), splits.test, "test")
     bucket_I = buckets(frequency_I, getattr(config.method, "buckets", BUCKETS))

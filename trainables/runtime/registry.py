@@ -38,6 +38,8 @@ class Trainable:
     """``check(config)``: problems outside the config, such as absent data, each ``field: rule, but value; remedy``."""
     reports: Callable[[Any], int | None] | None = None
     """``reports(config)``: the most reports of a trial that hold a ``valid/*`` metric; None where that is not known."""
+    notes: Callable[[Any], Iterable[str]] | None = None
+    """``notes(config)``: what stops no trial but what a reader of its results must know, a sentence each."""
     micro_batches: Callable[[Any], bool] | None = None
     """``micro_batches(config)``: True if half a micro-batch gives the same loss. Without it, no batch is divided."""
 
@@ -71,6 +73,7 @@ def load(name: str) -> Trainable:
         repeatable=getattr(module, "REPEATABLE", True),
         check=getattr(module, "check", None),
         reports=getattr(module, "reports", None),
+        notes=getattr(module, "notes", None),
         micro_batches=getattr(module, "micro_batches", None),
     )
 

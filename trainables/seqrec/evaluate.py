@@ -33,7 +33,7 @@ def rank_targets(
     """The rank of every row's target among the items 1..I-1, counted from 1.
 
     Ties count against the target, and so does a score that is not a number. Items that ``seen`` names are taken out
-    of the ranking; a target among them ranks last.
+    of the ranking. A target among them ranks last, or stays if the rows' ``mask_target`` is False.
 
     Args:
         score: gives each batch's scores; called without gradients.
@@ -53,6 +53,9 @@ def rank_targets(
             score_BI = score(batch)
             if seen is not None:
                 row, item = seen.pairs(start, start + len(batch))
+                if not rows.mask_target:
+                    other = item != rows.target_N[start + row]
+                    row, item = row[other], item[other]
                 score_BI[torch.from_numpy(row).to(device), torch.from_numpy(item).to(device)] = -torch.inf
             target_B1 = score_BI.gather(1, batch.target_B[:, None])
             ranks.append(num_items - 1 - (score_BI[:, 1:] < target_B1).sum(dim=1, dtype=torch.int32))

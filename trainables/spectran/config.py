@@ -9,7 +9,7 @@ from trainables.data.config import Data
 from trainables.seqrec.config import METRICS, Fit, InfoNCE
 from trainables.spectran.adapters.config import Adapter, NoAdapter, SpecTran, adds_by_row, problems, refuse_widths
 
-__all__ = ["METRICS", "Config", "check", "micro_batches", "reports"]
+__all__ = ["METRICS", "Config", "check", "micro_batches", "notes", "reports"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,13 @@ def micro_batches(config: Config) -> bool:
     BERT4Rec's is a mean over masks, of which rows have different numbers.
     """
     return adds_by_row(config.adapter) and not isinstance(config.backbone, BERT4Rec)
+
+
+def notes(config: Config) -> list[str]:
+    """Say what a reader of results on the data set must know."""
+    from trainables.data.notes import notes as data_notes
+
+    return data_notes(config.data)
 
 
 def check(config: Config) -> list[str]:

@@ -6,7 +6,7 @@ from torch import nn
 from trainables.backbones.make import make_backbone
 from trainables.data.sequences import load
 from trainables.data.splits import Rows, split
-from trainables.data.tags import tag_rows
+from trainables.data.tags import tag_data
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, report_test
 from trainables.seqrec.fit import fit, trained_parameters
@@ -30,9 +30,8 @@ def run(config: Config, trial: Trial) -> None:
         ValueError: ``dim`` exceeds the rank of the text vectors; there is nothing to train on.
     """
     sequences = load(config.data, trial.stages)
-    trial.tag("data.fingerprint", sequences.fingerprint)
     splits = split(sequences, config.data)
-    tag_rows(trial, splits, config.data)
+    tag_data(trial, sequences, splits, config.data)
     items = make_items(config, sequences, splits.train, trial)
     backbone, read = make_backbone(
         config.backbone,

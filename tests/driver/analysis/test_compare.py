@@ -144,6 +144,14 @@ def test_only_settings_with_the_most_seeds_compete_and_the_others_are_counted(sh
     )
 
 
+def test_the_facts_of_each_data_set_stand_beside_the_table_once(shapes):
+    here = shapes()
+    for seed, facts in enumerate(("office: 0 of 9 interactions repeat", "pantry: 2 of 9 interactions repeat")):
+        for shape in ("plain", "curved"):
+            here.trial(shape, 0.25, seed, 0.4 + seed, tags={"data.facts": facts})
+    assert here.table().notes[1:] == ("office: 0 of 9 interactions repeat",)
+
+
 def test_the_same_point_proposed_twice_counts_once(shapes):
     here = shapes()
     here.trial("plain", 0.25, None, 0.4, 0.2)

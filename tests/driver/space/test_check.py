@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from platform.space.check import check, open_sweep, space_of
+from platform.space.check import check, notes, open_sweep, space_of
 from platform.space.space import UNBUILDABLE
 from platform.sweepfile.spec import load
 
@@ -173,6 +173,11 @@ def test_every_data_set_of_a_choice_is_checked(sweeps: Any) -> None:
     assert [problem.split("but ")[1] for problem in problems] == [
         "missing-a is none; make it", "missing-b is none; make it",
     ]  # fmt: skip
+
+
+def test_what_stops_nothing_is_noted_once(sweeps: Any) -> None:
+    path = sweeps.write("data.name: {values: [new, old]}\ndata.rows: {values: [last, all]}")
+    assert notes(*open_sweep(path)) == ["no line has a time"]
 
 
 @pytest.mark.parametrize("name", ["spectran_taylor", "spectran_vs_ids"])

@@ -52,6 +52,18 @@ def test_problems_of_files_and_of_vectors_are_told_together(tmp_path: Path) -> N
     assert "must be floats of shape (2, width)" in vectors
 
 
+def test_an_item_without_a_title_is_a_problem_for_a_run_that_reads_titles(tmp_path: Path) -> None:
+    data = data_set(tmp_path, item="item_id:token\ttitle:token_seq\n1\tone\n2\t&nbsp;\n")
+    assert check(data) == []
+    (problem,) = check(data, titles=True)
+    assert problem == (
+        "data.name: every item must have a title, but 1 of 2 in toy.item have none, the first is 2; "
+        "fill the titles or leave these items out"
+    )
+    (problem,) = check(data_set(tmp_path, item="item_id:token\ttitle:token_seq\n1\t\n2\t\n"))
+    assert problem.startswith("data.text: tfidf needs titles of words of two letters or more, but no title has one;")
+
+
 def test_a_broken_item_file_is_one_problem(tmp_path: Path) -> None:
     (problem,) = check(data_set(tmp_path, item=ITEM + "3\n"))
     assert "toy.item:4: a line must have 2 tab-separated fields (item_id, title), but got 1;" in problem

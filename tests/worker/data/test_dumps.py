@@ -94,6 +94,33 @@ def test_two_files_of_impressions_become_one_history_a_user(tmp_path: Path) -> N
     assert users(sequences) == [[f"Title {n}" for n in (9, 3, 2, 4, 1)]]
 
 
+EMPTY = {"mind": "N1\tsports\tgolf\tTea\tabout\thttp\t[]\t[]", "amazon-2014": "{'asin': 'A', 'title': 'Tea'}"}
+PRODUCT = {"amazon-2018": "asin", "amazon-2023": "parent_asin"}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_byte_order_mark_is_skipped_in_every_format(tmp_path: Path, kind: str, zipped: bool) -> None:
+    other = json.dumps({"user_id": "u", "parent_asin": "A", "timestamp": 1})
+    event = BEHAVIOUR if "mind" in kind else other if kind == "amazon-2023" else review()
+    title = EMPTY.get(kind.removesuffix("-clicks")) or json.dumps({PRODUCT[kind]: "A", "title": "Tea"})
+    for read, line in ((lambda path: FORMATS[kind].events([path]), event), (FORMATS[kind].titles, title)):
+        content = b"\xef\xbb\xbf" + line.encode() + b"\n"
+        path = tmp_path / "dump"
+        path.write_bytes(gzip.compress(content) if zipped else content)
+        assert list(read(path)) == list(read(packed(tmp_path / "plain", line))) != []
+
+
+def test_a_tab_in_a_title_of_mind_cuts_nothing_off(tmp_path: Path) -> None:
+    path = packed(tmp_path / "news", "N1\tsports\tgolf\tTea\tfor two\tabout\thttp\t[]\t[]", "N2\tx\ty\tTitle\tabout")
+    assert list(FORMATS["mind"].titles(path)) == [("N1", "Tea\tfor two"), ("N2", "Title")]
+
+
+def test_a_title_that_is_not_a_number_is_text(tmp_path: Path) -> None:
+    path = packed(tmp_path / "meta", '{"asin": "A", "title": NaN}')
+    assert list(FORMATS["amazon-2018"].titles(path)) == [("A", "nan")]
+
+
 def test_clicks_alone_all_have_times(tmp_path: Path) -> None:
     reviews = packed(tmp_path / "behaviors.tsv.gz", BEHAVIOUR, "3\tU2\t11/14/2019 12:00:00 AM\tN4\tN3-1")
     news = packed(tmp_path / "news.tsv.gz", *(f"N{n}\tsports\tgolf\tTitle {n}" for n in (1, 2, 3, 4)))

@@ -84,6 +84,8 @@ def test_each_filter_says_what_it_leaves(tmp_path: Path, prepare: Prepare, capsy
     assert prepare(made, "--k-core", "2", "--min-rating", "3", A="Ape", B="Bee", low="Low", bare=" ") == 0
     assert capsys.readouterr().out.splitlines() == [
         "read: 3 users, 5 items, 8 interactions",
+        "repeats (keep): 0 records stand again with the same user, item and time, 0 with the same user and item, 0 of "
+        "them right after each other",
         "rating 3 or more: 3 users, 4 items, 7 interactions",
         "items in the metadata: 3 users, 3 items, 6 interactions",
         "items with a title: 3 users, 2 items, 5 interactions",
@@ -91,6 +93,47 @@ def test_each_filter_says_what_it_leaves(tmp_path: Path, prepare: Prepare, capsy
         f"wrote {tmp_path / 'shop'}",
     ]
     assert users(loaded(tmp_path)) == [[1, 2], [1, 2]]
+
+
+TWICE = [("u1", item, 5.0, time) for time, item in enumerate("ABABB")] + [("u2", item, 5.0, 1) for item in "ABAA"]
+"""u1 meets A and B again, B at once; u2's A stands there three times with one time."""
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "left"),
+    [
+        ("keep", [[1, 2, 1, 2, 2], [1, 1, 1, 2]]),
+        ("drop", [[1, 2], [1, 2]]),
+        ("drop-adjacent", [[1, 2, 1, 2], [1, 2]]),
+    ],
+)
+def test_repeats_are_counted_and_left_out_where_asked(
+    tmp_path: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str], duplicates: str, left: list[list[int]]
+) -> None:
+    assert prepare(TWICE, "--k-core", "1", "--duplicates", duplicates, A="Ape", B="Bee") == 0
+    assert users(loaded(tmp_path)) == left
+    said = capsys.readouterr().out
+    assert (
+        f"repeats ({duplicates}): 2 records stand again with the same user, item and time, 5 with the same user" in said
+    )
+    assert "item, 3 of them right after each other\n" in said
+
+
+def test_repeats_that_the_core_brings_together_are_left_out_too(tmp_path: Path, prepare: Prepare) -> None:
+    """B is met once and leaves, so that u1's second A follows the first, and C has one user less."""
+    made = [(user, item, 5.0, n) for user, items in (("u1", "ABACC"), ("u2", "CA")) for n, item in enumerate(items)]
+    assert prepare(made, "--k-core", "2", "--duplicates", "drop-adjacent", A="Ape", B="Bee", C="Cat") == 0
+    assert users(loaded(tmp_path)) == [[1, 2], [2, 1]]
+
+
+def test_a_new_data_set_says_the_facts_of_its_test_rows(prepare: Prepare, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [("u1", item, 5.0, n * 86_400) for n, item in enumerate("ABCAB")]
+    given = {item: item for item in "ABC"}
+    assert prepare(made, "--k-core", "1", **given) == 0
+    assert (
+        "leave_one_out: 2 of 5 interactions repeat an item of the user; of 1 test targets, 1 are in the history "
+        "already, 0 as its last item, 0.0% have the last item's date, 100.0% are one step from the last item"
+    ) in capsys.readouterr().out
 
 
 def test_the_core_is_taken_after_the_untitled_items_are_gone(tmp_path: Path, prepare: Prepare) -> None:
@@ -103,6 +146,48 @@ def test_the_core_is_taken_after_the_untitled_items_are_gone(tmp_path: Path, pre
 def test_untitled_items_stay_where_they_are_asked_for(tmp_path: Path, prepare: Prepare) -> None:
     assert prepare(SQUARE, "--k-core", "2", "--no-drop-untitled", A="Ape", B=None) == 0
     assert list(loaded(tmp_path).titles) == ["", "Ape", ""]
+
+
+SCRIPT = '<span id="productTitle">\n var aPageStart = (new Date()).getTime();\n</span>'
+
+
+@pytest.mark.parametrize(("option", "left"), [("--drop-untitled", ["Tea"]), ("--no-drop-untitled", ["", "", "Tea"])])
+def test_titles_that_are_none_are_counted_and_untitled(
+    tmp_path: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str], option: str, left: list[str]
+) -> None:
+    made = [("u1", item, 5.0, float(n)) for n, item in enumerate("ABC")]
+    assert prepare(made, "--k-core", "1", option, A=SCRIPT, B="nan", C="<b>Tea</b>") == 0
+    assert list(loaded(tmp_path).titles)[1:] == left
+    assert (
+        "titles of 3 items: 1 page source (untitled), 1 nan, None and the like (untitled), 1 with tags (left out)\n"
+    ) in capsys.readouterr().out
+
+
+def test_a_title_stands_against_a_later_one_that_is_none(tmp_path: Path, prepare: Prepare) -> None:
+    meta: list[object] = [{"asin": "A", "title": title} for title in ("Ape &amp;amp; co", SCRIPT, "None")]
+    write(tmp_path / "other.json", [*meta, {"asin": "B", "title": "Bee"}])
+    assert prepare(SQUARE, "--k-core", "1", "--meta", str(tmp_path / "other.json")) == 0
+    assert list(loaded(tmp_path).titles) == ["", "Ape & co", "Bee"]
+
+
+@pytest.mark.parametrize(
+    ("reviews_", "meta", "message"),
+    [
+        ("empty", "m", "--reviews: a file must hold a line, but {0}/empty is empty; get the file again"),
+        ("r", "empty", "--meta: a file must hold a line, but {0}/empty is empty; get the file again"),
+        ("m", "r", "--meta: must hold titles, but {0}/r holds interactions; swap it with {0}/m"),
+        ("r", "r", "--meta: must hold titles, but {0}/r holds interactions; name the file of titles"),
+    ],
+)
+def test_files_that_are_empty_or_in_each_others_place_are_told_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reviews_: str, meta: str, message: str
+) -> None:
+    reviews(tmp_path / "r", [("u", "A", 5.0, 1.0)])
+    titles(tmp_path / "m", A="Ape", B="Bee")
+    write(tmp_path / "empty", ["", " "])
+    files = ("--reviews", str(tmp_path / reviews_), "--meta", str(tmp_path / meta), "--out", str(tmp_path))
+    assert main(["prepare", "--format", "amazon-2018", *files, "--name", "shop"]) == 2
+    assert capsys.readouterr().err == message.format(tmp_path) + "\n"
 
 
 def test_the_recipe_of_pad_keeps_rare_items_and_users_of_five_good_ratings(tmp_path: Path, prepare: Prepare) -> None:

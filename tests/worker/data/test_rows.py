@@ -33,6 +33,18 @@ def test_the_fingerprint_ignores_what_only_trains_or_ranks(made: Callable[..., S
     assert {made(split=kind, **fields).fingerprint for fields in same} == {plain}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_targets_that_stay_in_the_ranking_are_part_of_the_fingerprint_where_seen_items_leave_it(
+    made: Callable[..., Splits], kind: str
+) -> None:
+    plain, unmasked = made(split=kind), made(split=kind, mask_target=False)
+    stay = made(split=kind, mask_seen=True, mask_target=False)
+    assert unmasked.fingerprint == plain.fingerprint != stay.fingerprint
+    assert stay.trained_on != plain.trained_on, "validation chooses the epoch"
+    assert stay.train_fingerprint == plain.train_fingerprint
+    assert not stay.test.take(slice(1)).mask_target
+
+
 def test_the_fingerprint_follows_what_chooses_the_rows(
     made: Callable[..., Splits], sequences_of: MakeSequences
 ) -> None:

@@ -1,5 +1,6 @@
 """Loading: order inside a user, the fingerprint, and one memory-mapped copy for all."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def test_interactions_are_in_order_of_time_and_ties_in_file_order(tmp_path: Path
     assert users(data, Stages(tmp_path / "stages")) == [[2, 3, 1], [3, 1]]
 
 
-@pytest.mark.parametrize("lines", [TIMED + "u\ti3\t5\nv\ti1\t\nu\ti2\t1\n", UNTIMED + "u\ti3\nv\ti1\nu\ti2\n"])
+@pytest.mark.parametrize("lines", [TIMED + "u\ti3\t1\nv\ti1\t\nu\ti2\t5\n", UNTIMED + "u\ti3\nv\ti1\nu\ti2\n"])
 def test_without_a_full_timestamp_column_the_file_order_stays(tmp_path: Path, lines: str) -> None:
     assert users(data_set(tmp_path, lines), Stages(tmp_path / "stages")) == [[3, 2], [1]]
 
@@ -82,6 +83,20 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     stages = Stages(tmp_path / "stages")
     assert users(data_set(tmp_path, UNTIMED + "u\ti1\n"), stages) == [[1]]
     assert users(data_set(tmp_path, UNTIMED + "u\ti3\n"), stages) == [[3]]
+
+
+def test_repeats_are_kept_or_dropped_and_none_dropped_is_the_same_data_set(tmp_path: Path) -> None:
+    stages = Stages(tmp_path / "stages")
+    lines = TIMED + "u\ti1\t9\nu\ti3\t2\nv\ti2\t1\nu\ti1\t5\nu\ti1\t6\nu\ti3\t7\n"
+    data = data_set(tmp_path, lines)
+    dropped = {how: replace(data, duplicates=how) for how in ("keep", "drop", "drop-adjacent")}
+    assert [users(each, stages)[0] for each in dropped.values()] == [[3, 1, 1, 3, 1], [3, 1], [3, 1, 3, 1]]
+    loaded = load(dropped["drop"], stages)
+    assert loaded.times is not None
+    assert (loaded.times.tolist(), loaded.offsets.tolist()) == ([2, 5, 1], [0, 2, 3])
+    assert len({load(each, stages).fingerprint for each in dropped.values()}) == 3
+    data = data_set(tmp_path, UNTIMED + "u\ti1\nu\ti2\n")
+    assert load(replace(data, duplicates="drop"), stages).fingerprint == load(data, stages).fingerprint
 
 
 @settings(max_examples=30)

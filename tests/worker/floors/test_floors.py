@@ -136,6 +136,8 @@ def test_a_floor_runs_on_every_split_and_tags_the_rows_it_was_ranked_on(
     expected = split(load(data, trial.stages), data)
     tags = json.loads((tmp_path / "tags.json").read_text())
     assert (tags["data.rows"], tags["data.mask_seen"]) == (expected.fingerprint, "true" if masked else "false")
+    assert (tags["data.repeats"], tags["data.targets_in_history"]) == ("0", "0")
+    assert tags["data.facts"].startswith(f"synthetic, {kind}: 0 of ")
     ranks = np.load(tmp_path / "artifacts" / "ranks.npy")
     assert ranks["user"].tolist() == expected.test.user_N.tolist()
     assert len(ranks) == 100
@@ -173,11 +175,15 @@ def test_floors_are_found_by_name_and_check_their_data() -> None:
             "transitions",
             (0.0350, 0.0219, 0.0466, 0.0248),
         ),
-        (
-            "amazon-prime-pantry-2018",
-            {"keep_last": None, "max_history": 20, "mask_seen": True},
-            "transitions",
-            (0.0461, 0.0296, 0.0611, 0.0334),
+        *(
+            ("amazon-prime-pantry-2018", {"keep_last": None, "max_history": 20, **fields}, "transitions", expected)
+            for fields, expected in (
+                ({"mask_seen": True}, (0.0461, 0.0296, 0.0611, 0.0334)),
+                ({"mask_seen": True, "mask_target": False}, (0.0719, 0.0551, 0.0869, 0.0588)),
+                ({"mask_seen": True, "duplicates": "drop"}, (0.0484, 0.0309, 0.0640, 0.0348)),
+                ({}, (0.0705, 0.0518, 0.0855, 0.0555)),
+                ({"duplicates": "drop"}, (0.0475, 0.0298, 0.0630, 0.0337)),
+            )
         ),
     ],
 )

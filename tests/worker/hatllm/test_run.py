@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.worker.ring import ring
 from tests.worker.small import SMALL_HATLLM
 from trainables.config import ConfigError, build
 from trainables.hatllm.config import METRICS, Config, check
@@ -125,3 +126,10 @@ def test_sasrec_in_place_of_all_layers_is_refused_and_other_methods_may_have_as_
 
 def test_text_vectors_are_not_asked_for():
     assert check(build(Config, {**SMALL_HATLLM, "data.text": "/nowhere.npy"})) == []
+
+
+def test_a_check_finds_the_item_without_a_title_that_every_trial_would_fail_at(tmp_path):
+    ring(tmp_path, "ring", untitled=(3,))
+    values = {**SMALL_HATLLM, "data.root": str(tmp_path), "data.name": "ring", "data.split": "leave_one_out"}
+    (problem,) = check(build(Config, values))
+    assert "every item must have a title, but 1 of 12 in ring.item have none, the first is B000000003" in problem

@@ -1,5 +1,6 @@
 """Full ranking against a sort of every row's scores."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,12 @@ def test_only_the_first_rank_writes_what_all_have_ranked(tmp_path: Path) -> None
     trial = LocalTrial(tmp_path, rank=1, world_size=2)
     assert len(report(trial, weights=nn.Linear(3, 2).state_dict())) == 1
     assert list(tmp_path.rglob("*.*")) == []
+
+
+@pytest.mark.parametrize(("stays", "ranks"), [(False, [7, 1]), (True, [2, 1])])
+def test_a_target_among_the_seen_items_ranks_last_or_stays(stays: bool, ranks: list[int]) -> None:
+    rows = dataclasses.replace(rows_of([3, 4]), mask_target=not stays)
+    score_NI = np.tile(np.arange(ITEMS, dtype=np.float64)[::-1], (2, 1))
+    seen = History(items=np.array([1, 3, 1, 2, 3]), offsets=np.array([0, 2, 5]))
+    rank_N = rank_targets(scorer(score_NI), rows, num_items=ITEMS, seen=seen, batch_size=1)
+    assert rank_N.tolist() == ranks
