@@ -87,7 +87,7 @@ def _problems(
 
     def build(values: Mapping[str, Any]) -> tuple[str, ...]:
         try:
-            configs.build(config, values)
+            configs.build(config, {name: value for name, value in values.items() if name in fields})
         except configs.ConfigError as error:
             return error.problems
         return ()
@@ -100,7 +100,8 @@ def _problems(
         remedy = "leave it out, or write SEVERAL_RANKS = True in its config.py if its run trains on several ranks"
         problems.append(("resources.workers", f"{rule}; {remedy}"))
     problems += _condition_names(spec, space, fields)
-    unfit = [*_whole_ends(space, fields), *points.values(space, build, configs.NO_FIELD)]
+    unfit = [*_no_fields(space, trainable, fields), *_whole_ends(space, fields)]
+    unfit += points.values(space, build, configs.NO_FIELD)
     if not unfit and "parameters" not in unread:  # only then do points mean anything
         unfit = list(points.combinations(space, build, configs.NO_FIELD)) or list(points.conditions(spec, space))
         if not unfit:
@@ -132,6 +133,17 @@ def _condition_names(spec: SweepSpec, space: Space, fields: Mapping[str, configs
                     f"constraints[{index}]",
                     f"must read parameters of {spec.trainable}, but got {name!r} in {text!r}; {remedy}",
                 )
+
+
+def _no_fields(space: Space, trainable: Trainable, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
+    """Names that the config has under no choice. Points are built without them, or each would tell them all again."""
+    for place in space.places:
+        if place.name not in fields:
+            try:
+                configs.build(trainable.config, {place.name: ends(place.parameter)[0]})
+            except configs.ConfigError as error:
+                own = [text for text in error.problems if text.startswith(f"{place.name}: ")]
+                yield from ((place.path, text.removeprefix(f"{place.name}: ")) for text in own)
 
 
 def _whole_ends(space: Space, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:

@@ -193,7 +193,8 @@ def locate_vectors(data: Data) -> Path:
 def encoder_problem(text: str) -> str | None:
     """Say why ``text`` cannot be a sentence-transformers model here, or None; downloads and imports nothing."""
     if Path(text).is_absolute() and not Path(text).is_dir():
-        return f"data.text: a model's path must be a folder, but {text!r} is not there; correct the path"
+        found = "is a file; write .npy at its end if it holds vectors" if Path(text).exists() else "is not there"
+        return f"data.text: a model's path must be a folder, but {text!r} {found}; correct the path"
     if importlib.util.find_spec(ENCODER) is not None:
         return None
     hint = did_you_mean(text, [TFIDF], 'pip install -e ".[text]"')
