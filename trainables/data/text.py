@@ -15,6 +15,7 @@ from trainables.data.sequences import Sequences, catalogue, item_catalogue
 from trainables.exceptions import first_line
 from trainables.fields import did_you_mean
 from trainables.storage import cache
+from trainables.storage.arrays import open_array
 from trainables.storage.mirror import is_bucket
 from trainables.storage.stages import File, StageResult, Stages, stage
 
@@ -137,8 +138,8 @@ def read_vectors(path: Path, items: int) -> np.ndarray:
         DataError: it cannot be read, has another shape, or holds a value that is not finite.
     """
     try:
-        vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        vectors = open_array(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: text vectors must be a .npy array of numbers, but it cannot be read ({error}); "
             "write it again with numpy.save"
@@ -149,7 +150,8 @@ def read_vectors(path: Path, items: int) -> np.ndarray:
             f"{path}: text vectors must be floats of shape ({items}, width), one row per item in the order of the "
             f".item file, but got {vectors.dtype} of shape {shape}; make them from this data set's titles"
         )
-    finite = np.isfinite(vectors).all(axis=1)
+    with np.errstate(over="ignore"):  # 1e300 is no number of float32
+        finite = np.isfinite(vectors.astype(np.float32, copy=False)).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
         raise DataError(
