@@ -1,6 +1,7 @@
 """Text vectors of the items' titles: one float32 row per item, row 0 (padding) zero, computed once and shared."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,9 @@ from trainables.storage.stages import File, StageResult, Stages, stage
 
 TFIDF = "tfidf"
 ENCODER = "sentence_transformers"
+MODULES = "modules.json"
+LARGEST_MODULES = 2**20
+"""Bytes of a sentence-transformers model's list of modules, which has three or so."""
 SVD_SEED = 0
 AT_ONCE = 2**23
 """Numbers of text vectors that are worked on at once: 64 MiB in float64."""
@@ -197,6 +201,9 @@ def encoder_problem(text: str) -> str | None:
     if Path(text).is_absolute() and not Path(text).is_dir():
         found = "is a file; write .npy at its end if it holds vectors" if Path(text).exists() else "is not there"
         return f"data.text: a model's path must be a folder, but {text!r} {found}; correct the path"
+    if kind := _foreign_module(Path(text)):
+        rule = f"a model's {MODULES} must name classes of {ENCODER} alone, as a folder's own code is never run"
+        return f"data.text: {rule}, but that of {text!r} has {kind!r}; choose another model"
     if importlib.util.find_spec(ENCODER) is not None:
         return None
     hint = did_you_mean(text, [TFIDF], 'pip install -e ".[text]"')
@@ -204,6 +211,18 @@ def encoder_problem(text: str) -> str | None:
         f"data.text: must be {TFIDF!r}, a .npy file beside the data, or a sentence-transformers model, which needs "
         f"that package, but got {text!r} and it is not installed; {hint}"
     )
+
+
+def _foreign_module(folder: Path) -> str | None:
+    """The first class in a model's list of modules that is not the package's own; it would be run from the folder."""
+    if not (folder / MODULES).is_file():
+        return None
+    try:
+        with (folder / MODULES).open("rb") as stream:
+            kinds = [str(module["type"]) for module in json.loads(stream.read(LARGEST_MODULES))]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return first_line(error)
+    return next((kind for kind in kinds if not kind.startswith(f"{ENCODER}.")), None)
 
 
 def _encoder(text: str) -> tuple[str, str | None]:

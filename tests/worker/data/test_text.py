@@ -160,6 +160,16 @@ def test_an_encoder_that_is_not_installed_is_named_with_the_command_to_get_it(
         vectors_of(data_set(tmp_path, text="/etc/passwd"), Stages(tmp_path / "stages"))
 
 
+@pytest.mark.parametrize(
+    ("modules", "shown"),
+    [('[{"type": "evil.Model"}]', "evil.Model"), ("{", "Expecting property name"), ("[1]", "'int' object is not")],
+)
+def test_an_encoder_folder_with_code_of_its_own_is_refused(tmp_path: Path, modules: str, shown: str) -> None:
+    (tmp_path / "modules.json").write_text(modules)
+    with pytest.raises(DataError, match=f"must name classes of sentence_transformers alone, .* has [\"']{shown}"):
+        vectors_of(data_set(tmp_path, text=str(tmp_path)), Stages(tmp_path / "stages"))
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     """The models and texts that a stand-in for sentence-transformers was asked for."""
