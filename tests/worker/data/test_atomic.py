@@ -124,3 +124,13 @@ def test_the_environment_comes_before_the_working_folder(tmp_path: Path, monkeyp
     assert locate("books", None) == tmp_path / "data" / "books"
     monkeypatch.setenv("SWEEP_DATA", str(tmp_path / "shelf"))
     assert locate("books", None) == tmp_path / "shelf" / "books"
+
+
+def test_a_line_without_an_end_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = inter(tmp_path, "u\ta\t1")
+    with path.open("r+b") as stream:
+        stream.truncate(10**9)
+    with pytest.raises(DataError, match=r"x\.inter:3: a line must have at most 1 MiB, but has more; is the file"):
+        read_interactions(path, IDS)
+    write(path, "user_id:token\titem_id:token\n" + f"{'u' * 900_000}\ta\n" * 3)
+    assert read_interactions(path, IDS)[1].tolist() == [1, 1, 1]
