@@ -17,6 +17,7 @@ from platform.sweepfile.expression import parse
 from platform.sweepfile.parameters import IntRange, ends
 from platform.sweepfile.spec import SweepSpec, invalid, read
 from trainables import config as configs
+from trainables.exceptions import text_of
 from trainables.runtime import registry
 from trainables.runtime.registry import Trainable
 
@@ -80,7 +81,9 @@ def _problems(
     except registry.InvalidTrainable as error:
         return None, [(spec.origin("trainable"), f"trainable: {error}")]
     except Exception as error:  # a user's own module may fail in any way, which is its author's to read
-        problem = f"config.py of {spec.trainable} must import, but got {type(error).__name__}: {error}; correct it"
+        problem = (
+            f"config.py of {spec.trainable} must import, but got {type(error).__name__}: {text_of(error)}; correct it"
+        )
         return None, [(spec.origin("trainable"), f"trainable: {problem}")]
     space, config = _space(spec, trainable), trainable.config
     fields = configs.field_names(config)
