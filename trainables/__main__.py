@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--folder", type=Path, help="checkpoints and artifacts go here; default: one in runs/single for each setting"
     )
     parser.add_argument("--gpu", action="store_true", help="train on the first GPU")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # values may follow an option
     if options.help:
         return _help(parser, options.trainable)
     if options.trainable is None:
@@ -108,7 +108,7 @@ def _scalar(text: str) -> object:
     """``2`` a number, ``true`` a truth value, ``null`` nothing, anything else the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # a number of 5,000 digits is no JSON for Python either
         return text
 
 

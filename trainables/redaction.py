@@ -28,7 +28,8 @@ _remembered: set[str] = set()
 
 
 def redact(text: str) -> str:
-    """``text`` with ``***`` where it holds a secret."""
+    """``text`` with ``***`` where it holds a secret, and escaped where it is no UTF-8 or a database refuses it."""
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
     for value in sorted(_remembered | _environment(), key=len, reverse=True):  # the longest first
         text = text.replace(value, HIDDEN)
     text = _IN_URL.sub(f"{HIDDEN}@", text)

@@ -5,6 +5,7 @@ A trainable reports first and saves after, so that a crash between the two redoe
 
 import contextlib
 import json
+import operator
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -87,7 +88,7 @@ class Trial(Protocol):
 
         Raises:
             TrialStopped: the trial must end here.
-            ValueError: metrics of the validation split follow the last report.
+            ValueError: a metric or the step is no number; metrics of the validation split follow the last report.
         """
 
     def status(self, text: str) -> None:
@@ -167,7 +168,8 @@ class LocalTrial:
 
     def report(self, step: int, metrics: Metrics, last: bool = False) -> None:
         """See :meth:`Trial.report`."""
-        if self._has_last and (late := [name for name in metrics if name.startswith("valid/")]):
+        step = _whole(step)
+        if self._has_last and (late := [name for name in metrics if str(name).startswith("valid/")]):
             raise ValueError(
                 f"a trial must report nothing of the validation split after its last report, but got {late[0]} at step "
                 f"{step}; give last=True with that one"
@@ -176,7 +178,7 @@ class LocalTrial:
         if self.rank:
             return
         self.upload_artifacts()  # whoever takes the report may log what belongs to it
-        line = {name: float(value) for name, value in metrics.items()}
+        line = {name: _number(name, value, step) for name, value in metrics.items()}
         self.reports.append((step, line))
         if self._send:
             self._send(step, line, last)
@@ -235,6 +237,25 @@ class LocalTrial:
         self._held = None
 
 
+def _whole(step: object) -> int:
+    try:
+        if -(2**63) <= (number := operator.index(step)) < 2**63:  # type: ignore[arg-type]
+            return number
+    except TypeError:
+        pass
+    raise ValueError(f"a step must be a whole number of 64 bits, but got {repr(step)[:_SHOWN]}; report int(step)")
+
+
+def _number(name: object, value: object, step: int) -> float:
+    if not isinstance(name, str):
+        raise ValueError(f"a metric must have a name such as valid/ndcg_10, but got {name!r} at step {step}; rename it")
+    try:
+        return float(value)  # type: ignore[arg-type]  # numbers, and arrays and tensors of one
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        shown = repr(value)[:_SHOWN]
+        raise ValueError(f"a metric must be a number, but {name} is {shown} at step {step}; report a number") from error
+
+
 class Phase:
     """One phase of a trial: ``name/`` before each metric, its own checkpoints, steps counted on from ``offset``.
 
@@ -262,7 +283,7 @@ class Phase:
         """See :meth:`Trial.report`; the last report of a named phase is none of the trial's."""
         prefix = f"{self._name}/" if self._name else ""
         named = {f"{prefix}{key}": value for key, value in metrics.items()}
-        self._trial.report(self._offset + step, named, last and not self._name)
+        self._trial.report(self._offset + _whole(step), named, last and not self._name)
 
     def status(self, text: str) -> None:
         """See :meth:`Trial.status`."""

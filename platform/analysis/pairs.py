@@ -21,6 +21,7 @@ import numpy as np
 
 from platform.analysis import resampling
 from platform.analysis.compare import Cell, Comparison, write_lines
+from trainables.storage.arrays import open_array
 
 NAME = "pairs.csv"
 LEAST_USERS = 6
@@ -206,12 +207,12 @@ def _scores(label: str, cell: Cell, k: int) -> _Scores:
 
 def _ranks(path: Path, number: int) -> np.ndarray:
     try:
-        table = np.load(path, allow_pickle=False)
+        table = open_array(path)
     except FileNotFoundError:
         raise _Unusable(f"trial {number} left no artifacts/{path.name}") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise _Unusable(f"artifacts/{path.name} of trial {number} cannot be read ({error})") from None
-    if not isinstance(table, np.ndarray) or table.ndim != 1 or not {"user", "rank"} <= set(table.dtype.names or ()):
+    if table.ndim != 1 or not {"user", "rank"} <= set(table.dtype.names or ()):
         raise _Unusable(f"artifacts/{path.name} of trial {number} must hold user and rank of each row, but does not")
     if not len(table) or table["rank"].min() < 1:
         raise _Unusable(f"artifacts/{path.name} of trial {number} must hold ranks from 1 on, but does not")

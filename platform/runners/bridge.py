@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from platform.runners.ledger import Decision, Ledger
+from trainables.exceptions import text_of
 from trainables.runtime.failure import classify
 from trainables.runtime.messages import Report, WorkerEnd, from_result
 from trainables.trial import EXCEPTION, FINISHED, WORKER_LOST
@@ -159,7 +160,8 @@ class LedgerScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Handle a trial whose worker is lost."""
         error = trial.get_error()
-        self._bridge.lost(trial.trial_id, str(error).strip().splitlines()[-1] if error else "no message", error)
+        lines = text_of(error).strip().splitlines() if error else []
+        self._bridge.lost(trial.trial_id, lines[-1] if lines else "no message", error)
 
 
 class SweepStopper(Stopper):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from platform.runners.failures import Attempts
 from platform.runners.running import RunningTrial
 from platform.storage.trial_end import TrialEnd
 from platform.study.study import Study
+from platform.tracking.journal import metrics_of
 
 
 def recover(trial: RunningTrial, study: Study) -> TrialEnd | None:
@@ -17,8 +16,7 @@ def recover(trial: RunningTrial, study: Study) -> TrialEnd | None:
     newest: tuple[float, ...] | None = None
     last = False
     for line in trial.files.lines():
-        metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
-        values = trial.add_report(line["step"], metrics, study.spec.metrics)
+        values = trial.add_report(line["step"], metrics_of(line), study.spec.metrics)
         if values is not None:  # the driver may have died between a report's line and its value in the study
             study.store_value(trial.asked.number, trial.num_valued, values[0])
             newest, last = values, bool(line.get("last"))

@@ -15,9 +15,10 @@ from platform.space import points
 from platform.space.space import Space
 from platform.sweepfile.early_stopping import Hyperband
 from platform.sweepfile.expression import parse
-from platform.sweepfile.parameters import IntRange
+from platform.sweepfile.parameters import IntRange, ends
 from platform.sweepfile.spec import SweepSpec, invalid, read
 from trainables import config as configs
+from trainables.exceptions import text_of
 from trainables.runtime import registry
 from trainables.runtime.registry import Trainable
 
@@ -101,14 +102,16 @@ def _problems(
     except registry.InvalidTrainable as error:
         return None, [(spec.origin("trainable"), f"trainable: {error}")]
     except Exception as error:  # a user's own module may fail in any way, which is its author's to read
-        problem = f"config.py of {spec.trainable} must import, but got {type(error).__name__}: {error}; correct it"
+        problem = (
+            f"config.py of {spec.trainable} must import, but got {type(error).__name__}: {text_of(error)}; correct it"
+        )
         return None, [(spec.origin("trainable"), f"trainable: {problem}")]
     space, config = _space(spec, trainable), trainable.config
     fields = configs.field_names(config)
 
     def build(values: Mapping[str, Any]) -> tuple[str, ...]:
         try:
-            configs.build(config, values)
+            configs.build(config, {name: value for name, value in values.items() if name in fields})
         except configs.ConfigError as error:
             return error.problems
         return ()
@@ -121,7 +124,8 @@ def _problems(
         remedy = "leave it out, or write SEVERAL_RANKS = True in its config.py if its run trains on several ranks"
         problems.append(("resources.workers", f"{rule}; {remedy}"))
     problems += _condition_names(spec, space, fields)
-    unfit = [*_whole_ends(space, fields), *points.values(space, build, configs.NO_FIELD)]
+    unfit = [*_no_fields(space, trainable, fields), *_whole_ends(space, fields)]
+    unfit += points.values(space, build, configs.NO_FIELD)
     if not unfit and "parameters" not in unread:  # only then do points mean anything
         unfit = list(points.combinations(space, build, configs.NO_FIELD)) or list(points.conditions(spec, space))
         if not unfit:
@@ -169,6 +173,17 @@ def _condition_names(spec: SweepSpec, space: Space, fields: Mapping[str, configs
                     f"constraints[{index}]",
                     f"must read parameters of {spec.trainable}, but got {name!r} in {text!r}; {remedy}",
                 )
+
+
+def _no_fields(space: Space, trainable: Trainable, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
+    """Names that the config has under no choice. Points are built without them, or each would tell them all again."""
+    for place in space.places:
+        if place.name not in fields:
+            try:
+                configs.build(trainable.config, {place.name: ends(place.parameter)[0]})
+            except configs.ConfigError as error:
+                own = [text for text in error.problems if text.startswith(f"{place.name}: ")]
+                yield from ((place.path, text.removeprefix(f"{place.name}: ")) for text in own)
 
 
 def _whole_ends(space: Space, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:

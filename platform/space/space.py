@@ -222,7 +222,7 @@ class Space:
             for name, parameter in group.items():
                 if name in fixed:
                     sizes = [count(opened(parameter, fixed[name]))]
-                elif isinstance(parameter, Choice):
+                elif isinstance(parameter, Choice) and parameter.when:
                     sizes = [count(opened(parameter, value)) for value in parameter.values]
                 else:
                     sizes = [size(parameter)]

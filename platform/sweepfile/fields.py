@@ -17,6 +17,8 @@ from platform.sweepfile.parameters import Parameter
 from platform.sweepfile.resources import Resources
 from platform.sweepfile.section import Section
 
+MOST_TRIALS = 1_000_000
+"""Trials of a sweep: the study holds every trial in memory, some KiB each."""
 _METRIC = re.compile(r"[a-z]+/[a-z][a-z0-9_]*")
 
 
@@ -120,7 +122,7 @@ class SweepFields(Section):
     the first."""
     method: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2", "qmc"] = "tpe"
     """Search method that proposes new trials."""
-    num_trials: int = Field(ge=1)
+    num_trials: int = Field(ge=1, le=MOST_TRIALS)
     """Trials in all, not counting infeasible points."""
     startup_trials: Annotated[
         int | None,

@@ -28,6 +28,9 @@ _SYNONYMS = {
     "grid_search": "values", "list": "values", "if": "when", "condition": "when", "conditions": "when",
 }  # fmt: skip
 _LARGEST_INTEGER = 2**53
+MOST_PARAMETERS, MOST_VALUES = 200, 1000
+"""Parameters of a sweep, in all branches, and values of one choice. The check builds a config for each value, and a
+config for each parameter of each: both together stay within seconds."""
 _LOG_WORDS = ("log_uniform", "loguniform", "log_uniform_values", "log")
 
 Problem: TypeAlias = Callable[[str, str], None]
@@ -47,6 +50,10 @@ def read_parameters(raw: object, problem: Problem) -> dict[str, Parameter]:
                     "under its own value in one `when`",
                 )
         seen.append(here)
+    if len(seen) > MOST_PARAMETERS:
+        rule = f"must be at most {MOST_PARAMETERS} parameters, those of all branches together"
+        problem("parameters", f"{rule}, but got {len(seen)}; leave out those that keep their defaults")
+        return {}
     return found
 
 
@@ -127,7 +134,12 @@ def _read_choice(raw: dict[str, Any], path: str, problem: Problem) -> Choice | N
         what = "is not there" if "values" not in raw else f"got {short(values)}"
         problem(f"{path}.values", f"must be a list with at least one value, but {what}; write `values: [a, b]`")
         return None
+    if len(values) > MOST_VALUES:
+        rule = f"must be a list of at most {MOST_VALUES} values, but got {len(values)}"
+        problem(f"{path}.values", f"{rule}; write a range (min, max), or list fewer")
+        return None
     fine = True
+    seen: set[Any] = set()
     for index, value in enumerate(values):
         if not _plain(value):
             problem(
@@ -141,9 +153,11 @@ def _read_choice(raw: dict[str, Any], path: str, problem: Problem) -> Choice | N
                 f"must be a whole number up to 2^53, which samplers hold exactly, but got {short(value)}; shrink it",
             )
             fine = False
-        elif any(stored(value) == stored(earlier) for earlier in values[:index]):
+        elif stored(value) in seen:
             problem(f"{path}.values[{index}]", f"must be listed once, but got {short(value)} again; remove one")
             fine = False
+        else:
+            seen.add(stored(value))
     if not fine:
         return None
     return Choice(tuple(values), _read_when(raw.get("when", {}), values, f"{path}.when", problem))

@@ -7,6 +7,7 @@ parameter, or the paper no such number, the field is empty.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Any, TypeAlias
 from platform.errors import did_you_mean
 
 NOTE = "note"
+LARGEST_FILE = 2**20
+"""Bytes of the file: a paper's largest table has some hundred lines. `/dev/zero` has no end."""
 
 Cell: TypeAlias = tuple[str, ...]
 """The values of the parameters that define a cell, as text."""
@@ -55,8 +58,13 @@ def read(path: Path, by: Sequence[str], problem: Callable[[str], None]) -> Publi
         problem: called with `rule, but got value; remedy`.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            head, *lines = list(csv.reader(stream)) or [[]]
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            rule = f"must be a CSV file of at most {LARGEST_FILE // 2**20} MiB"
+            problem(f"{rule}, but {path} is larger; name another file")
+            return None
+        head, *lines = list(csv.reader(io.StringIO(content.decode(), newline=""))) or [[]]
     except OSError as error:
         near = sorted(str(other) for other in path.parent.glob("*.csv"))
         remedy = f"there are {', '.join(near)}" if near else "the path is taken from the sweep file's folder"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from platform.sweepfile.parse_parameters import read_parameters
 from platform.sweepfile.published import Published
 from platform.sweepfile.published import read as read_published
 from platform.sweepfile.resources import Resources
+from platform.sweepfile.yaml_lines import LARGEST_FILE
 from platform.sweepfile.yaml_lines import read as read_yaml
 from trainables.redaction import remember
 
@@ -141,8 +143,12 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading
     data, origins = document.data, dict[str, int | str](document.lines)
     problems += apply(data, overrides, origins)
 
+    unreadable = (message.partition(": ")[0] for _, message in document.problems)
+    told = {part for path in unreadable for part in accumulate(path.split("."), "{}.{}".format)}
+
     def problem(where: str, what: str) -> None:
-        problems.append((_nearest_origin(where, origins), f"{where}: {what}"))
+        if where not in told:
+            problems.append((_nearest_origin(where, origins), f"{where}: {what}"))
 
     own = {"path": path, "text": text, "overrides": tuple(overrides)}
     for key in own.keys() & data.keys():  # attributes of ours, no keys of a file
@@ -259,7 +265,12 @@ def _check_compare(spec: SweepSpec, unread: frozenset[str], problem: Callable[[s
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            rule = f"must be a sweep file of at most {LARGEST_FILE // 2**20} MiB"
+            raise InvalidSweep([f"{path}: {rule}, but is larger; name another file, or take its comments away"])
+        return content.decode().replace("\r\n", "\n").replace("\r", "\n")
     except (FileNotFoundError, NotADirectoryError):
         near = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         remedy = f"there are {', '.join(near)}" if near else f"{path.parent} holds no .yaml file"

@@ -75,14 +75,19 @@ class TrialFiles:
         self._notify(f"{self.folder / name} holds no {name} of a trial; it is set aside as {aside.name}")
 
     def append(self, step: int, metrics: Mapping[str, float], last: bool = False) -> dict[str, Any]:
-        """Add one report and return its line once it is on disk; a non-finite value is kept as null."""
+        """Add one report and return its line once it is on disk.
+
+        A value that is not finite is kept as null, and an infinite one once more as text under `infinite`.
+        """
         if self._count is None:
             self._count = self._mend()
+        infinite = {name: str(value) for name, value in metrics.items() if math.isinf(value)}
         line = {
             "report": self._count + 1,
             "time": time.time(),
             "step": step,
             "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
+            **({"infinite": infinite} if infinite else {}),
             **({"last": True} if last else {}),
         }
         retry_while_full(lambda: self._add(json.dumps(line).encode() + b"\n"), self.folder, self._notify)
@@ -167,6 +172,21 @@ class TrialFiles:
             if path.exists():
                 os.truncate(path, before)
             raise
+
+
+def metrics_of(line: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of a journal's line as they were reported, those that are not finite too."""
+    metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
+    return metrics | {name: float(value) for name, value in line.get("infinite", {}).items()}
+
+
+def infinite_words(lines: Iterable[Mapping[str, Any]]) -> str:
+    """The infinite metrics of a trial's reports in words, each at its first step; "" where there are none."""
+    first: dict[str, str] = {}
+    for line in lines:
+        for name, value in line.get("infinite", {}).items():
+            first.setdefault(name, f"{name} = {value} at step {line['step']}")
+    return "; ".join(first.values())
 
 
 def last_values(lines: Iterable[Mapping[str, Any]], *prefixes: str) -> dict[str, float]:

@@ -21,7 +21,7 @@ from platform.storage.trial_record import TrialRecord
 from platform.tracking import tags as run_tags
 from platform.tracking.batches import requests_of
 from platform.tracking.destination import Destination, make_database
-from platform.tracking.journal import TrialFiles
+from platform.tracking.journal import TrialFiles, infinite_words
 from platform.tracking.messages import ParentEnd
 from trainables.exceptions import first_line
 from trainables.redaction import redact, redact_values
@@ -224,6 +224,8 @@ class Runs:
     def _end_tags(self, trial: TrialFiles, end: TrialEnd, files: Mapping[str, _File]) -> dict[str, str]:
         large = {f"file.{f.path.name}": mirror.uri_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
         tags = {"sweep.state": end.state, "sweep.end": end.reason, **trial.read("tags.json"), **large}
+        if words := infinite_words(trial.lines()):  # MLflow draws them as its largest number, so that it gets none
+            tags["sweep.infinite"] = words
         return redact_values({name: str(value) for name, value in tags.items()})
 
     def _log_files(self, run_id: str, files: Mapping[str, _File]) -> None:

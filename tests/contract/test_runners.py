@@ -24,7 +24,7 @@ from platform.study.study import Study
 from platform.sweepfile.spec import load
 from platform.tracking.journal import TrialFiles
 
-WRONG = ("thread", "nothing", "nan", "exception", "once", "silent", "leave", "memory", "disk")
+WRONG = ("thread", "nothing", "nan", "exception", "text", "once", "silent", "leave", "memory", "disk")
 WORKER_DIES = ("exit_once", "exit")
 SWEEP = """\
 name: wrong
@@ -143,6 +143,7 @@ def test_every_trial_of_a_sweep_comes_to_its_end(wrong):
         "nothing": "COMPLETE",
         "nan": "FAIL",
         "exception": "FAIL",
+        "text": "FAIL",
         "once": "COMPLETE",
         "silent": "FAIL",
         "leave": "FAIL",
@@ -176,6 +177,13 @@ def test_an_exception_is_tried_again_once_and_leaves_its_traceback(wrong):
     assert set(trial.sent[2:]) <= {2}  # the second attempt went on from its checkpoint, to the same exception
     told = [line for line in wrong.log if line.startswith(f"trial {trial.number} is") and "retired" not in line]
     assert told == [f"trial {trial.number} is started again: exception: RuntimeError: the curve broke"]
+
+
+def test_an_exception_whose_text_is_no_utf_8_is_told_escaped(wrong):
+    trial = wrong.by["text"]
+    assert trial.reason == r"exception: ValueError: cannot read caf\udce9\0.inter"
+    traceback = (trial.folder / "artifacts" / "traceback.txt").read_text()
+    assert traceback.endswith("ValueError: cannot read caf\\udce9\\0.inter\n")
 
 
 def test_a_trial_that_breaks_once_goes_on_from_its_checkpoint_without_a_step_twice(wrong):

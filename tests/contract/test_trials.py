@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -93,6 +93,39 @@ def test_a_report_arrives_with_its_step_and_plain_floats(make, tmp_path):
     assert step == 3
     assert list(metrics.values()) == [0.25]
     assert all(type(value) is float for value in metrics.values())
+
+
+@pytest.mark.parametrize(
+    ("step", "metrics", "message"),
+    [
+        (
+            3,
+            {"valid/hr_10": "abc"},
+            r"a metric must be a number, but (pretrain/)?valid/hr_10 is 'abc' at step 3; report",
+        ),
+        (3, {"train/loss": 0.1, "valid/hr_10": None}, r"but (pretrain/)?valid/hr_10 is None at step 3"),
+        (3, {"valid/hr_10": torch.ones(2)}, r"but (pretrain/)?valid/hr_10 is tensor\(\[1., 1.\]\) at step 3"),
+        (3, {"valid/hr_10": 10**400}, r"but (pretrain/)?valid/hr_10 is 1000"),
+        ("3", {"valid/hr_10": 0.1}, "a step must be a whole number of 64 bits, but got '3'; report int"),
+        (2**63, {"valid/hr_10": 0.1}, "a step must be a whole number of 64 bits, but got 9223372036854775808; report"),
+    ],
+)
+def test_a_report_that_is_no_number_is_refused_with_its_name(make, tmp_path, step, metrics, message):
+    sent: Sent = []
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path, sent, -1).report(step, metrics)
+    assert sent == []
+
+
+def test_a_metric_without_a_name_is_refused_and_numpys_steps_are_taken(tmp_path):
+    sent: Sent = []
+    trial = _local(tmp_path, sent, -1)
+    trial.report(cast(int, np.int64(3)), {"valid/hr_10": cast(float, np.float32(0.5))})
+    assert [type(step) for step, _ in sent] == [int]
+    with pytest.raises(
+        ValueError, match="a metric must have a name such as valid/ndcg_10, but got 1 at step 4; rename"
+    ):
+        trial.report(4, cast(dict[str, float], {1: 0.5}))
 
 
 def test_a_report_raises_the_end_of_a_trial_that_must_end(make, tmp_path):

@@ -48,12 +48,19 @@ def test_a_folder_that_is_named_is_carried_on(capsys, tmp_path):
     assert steps(capsys.readouterr().out) == [3, 4, 4]
 
 
+def test_values_may_follow_an_option(capsys, tmp_path):
+    assert main([CURVE, "steps=2", "--folder", str(tmp_path / "mine"), "x=0.5"]) == 0
+    assert steps(capsys.readouterr().out) == [1, 2, 2]
+
+
 def test_a_wrong_field_or_value_exits_2_with_every_problem(capsys):
     assert main([CURVE, "widht=3", "steps=0", "seed=abc"]) == 2
     said = capsys.readouterr().err
     assert "widht: " in said
     assert "steps: must be at least 1, but got 0" in said
     assert "seed: " in said
+    assert main([CURVE, f"seed={'9' * 5000}"]) == 2
+    assert "seed: must be a whole number, but got '9999" in capsys.readouterr().err
 
 
 def test_an_unknown_trainable_exits_2_with_the_nearest(capsys):

@@ -14,6 +14,8 @@ import numpy as np
 from trainables.storage import cache
 from trainables.storage.mirror import is_bucket
 
+LONGEST_LINE = 2**20
+"""Bytes of a line: no title or list of tokens has more, and a file without line ends is none of ours."""
 TYPES = ("token", "token_seq", "float", "float_seq")
 
 
@@ -91,7 +93,7 @@ def read_table(path: Path, required: tuple[str, ...]) -> AtomicTable:
     Raises:
         DataError: the file is not in the format.
     """
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").removesuffix(b"\n")
+    content = _content(path).removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").removesuffix(b"\n")
     try:
         header, _, body = content.decode().partition("\n")
     except UnicodeDecodeError as error:
@@ -115,6 +117,19 @@ def read_table(path: Path, required: tuple[str, ...]) -> AtomicTable:
         )
     flat = body.replace("\n", "\t").split("\t")
     return AtomicTable(path, {name: flat[number :: len(names)] for number, name in enumerate(names)}, types)
+
+
+def _content(path: Path) -> bytes:
+    """The file, read until a line is too long: a part of that many bytes has a line end in it."""
+    parts: list[bytes] = []
+    with path.open("rb") as stream:
+        while part := stream.read(LONGEST_LINE):
+            if len(part) == LONGEST_LINE and b"\n" not in part:
+                line = sum(each.count(b"\n") for each in parts) + 1
+                rule = f"{path}:{line}: a line must have at most {LONGEST_LINE // 2**20} MiB, but has more"
+                raise DataError(f"{rule}; is the file in RecBole's atomic format?")
+            parts.append(part)
+    return b"".join(parts)
 
 
 def _header(path: Path, header: str, required: tuple[str, ...]) -> dict[str, str]:

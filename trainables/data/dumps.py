@@ -25,6 +25,8 @@ number where there is none)."""
 
 UNKNOWN = float("nan")
 LARGEST = 1e18
+LONGEST_LINE = 2**22
+"""Bytes of a line. Amazon's longest products have some 100 KB; Python's parser takes a hundred times a line's size."""
 MIND_FIELDS = ("impression id", "user", "time", "history", "impressions")
 NEWS_AFTER_TITLE = 4
 MIND_TIME = "%m/%d/%Y %I:%M:%S %p"
@@ -54,7 +56,10 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         with gzip.open(path) if packed else path.open("rb") as stream:
             if stream.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):
                 stream.read(len(codecs.BOM_UTF8))
-            for number, line in enumerate(stream, start=1):
+            for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), start=1):
+                if len(line) > LONGEST_LINE:
+                    rule = f"{path}:{number}: a line must have at most {LONGEST_LINE // 2**20} MiB"
+                    raise DataError(f"{rule}, but has more; is the file a dump?")
                 text = line.decode().rstrip("\r\n")
                 if text.strip():
                     yield number, text

@@ -1,6 +1,7 @@
 """Text vectors of the items' titles: one float32 row per item, row 0 (padding) zero, computed once and shared."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,11 +16,15 @@ from trainables.data.sequences import Sequences, catalogue, item_catalogue
 from trainables.exceptions import first_line
 from trainables.fields import did_you_mean
 from trainables.storage import cache
+from trainables.storage.arrays import open_array
 from trainables.storage.mirror import is_bucket
 from trainables.storage.stages import File, StageResult, Stages, stage
 
 TFIDF = "tfidf"
 ENCODER = "sentence_transformers"
+MODULES = "modules.json"
+LARGEST_MODULES = 2**20
+"""Bytes of a sentence-transformers model's list of modules, which has three or so."""
 SVD_SEED = 0
 NO_WORDS = (
     "data.text: tfidf needs titles of words of two letters or more, but no title has one; fill the .item file's "
@@ -138,8 +143,8 @@ def read_vectors(path: Path, items: int) -> np.ndarray:
         DataError: it cannot be read, has another shape, or holds a value that is not finite.
     """
     try:
-        vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        vectors = open_array(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: text vectors must be a .npy array of numbers, but it cannot be read ({error}); "
             "write it again with numpy.save"
@@ -150,7 +155,8 @@ def read_vectors(path: Path, items: int) -> np.ndarray:
             f"{path}: text vectors must be floats of shape ({items}, width), one row per item in the order of the "
             f".item file, but got {vectors.dtype} of shape {shape}; make them from this data set's titles"
         )
-    finite = np.isfinite(vectors).all(axis=1)
+    with np.errstate(over="ignore"):  # 1e300 is no number of float32
+        finite = np.isfinite(vectors.astype(np.float32, copy=False)).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
         raise DataError(
@@ -194,7 +200,11 @@ def locate_vectors(data: Data) -> Path:
 def encoder_problem(text: str) -> str | None:
     """Say why ``text`` cannot be a sentence-transformers model here, or None; downloads and imports nothing."""
     if Path(text).is_absolute() and not Path(text).is_dir():
-        return f"data.text: a model's path must be a folder, but {text!r} is not there; correct the path"
+        found = "is a file; write .npy at its end if it holds vectors" if Path(text).exists() else "is not there"
+        return f"data.text: a model's path must be a folder, but {text!r} {found}; correct the path"
+    if kind := _foreign_module(Path(text)):
+        rule = f"a model's {MODULES} must name classes of {ENCODER} alone, as a folder's own code is never run"
+        return f"data.text: {rule}, but that of {text!r} has {kind!r}; choose another model"
     if importlib.util.find_spec(ENCODER) is not None:
         return None
     hint = did_you_mean(text, [TFIDF], 'pip install -e ".[text]"')
@@ -202,6 +212,18 @@ def encoder_problem(text: str) -> str | None:
         f"data.text: must be {TFIDF!r}, a .npy file beside the data, or a sentence-transformers model, which needs "
         f"that package, but got {text!r} and it is not installed; {hint}"
     )
+
+
+def _foreign_module(folder: Path) -> str | None:
+    """The first class in a model's list of modules that is not the package's own; it would be run from the folder."""
+    if not (folder / MODULES).is_file():
+        return None
+    try:
+        with (folder / MODULES).open("rb") as stream:
+            kinds = [str(module["type"]) for module in json.loads(stream.read(LARGEST_MODULES))]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return first_line(error)
+    return next((kind for kind in kinds if not kind.startswith(f"{ENCODER}.")), None)
 
 
 def _encoder(text: str) -> tuple[str, str | None]:

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import typing
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from torch import nn
 
 from trainables.data.config import Data
 from trainables.data.sequences import catalogue
+from trainables.exceptions import first_line
 from trainables.language import pretrained
 from trainables.language.attention import use_layered
 from trainables.language.llm_config import LLM, Lora, Tiny
@@ -179,10 +181,26 @@ def _from_path(llm: Any) -> nn.Module:
     problem = pretrained.problem(llm.path, llm.num_layers)
     if problem:
         raise pretrained.SourceError(problem)
-    model: nn.Module = AutoModel.from_pretrained(
-        str(cache.fetch(llm.path)), dtype=getattr(torch, llm.dtype), attn_implementation="sdpa"
-    )
-    return model
+    try:
+        model, told = AutoModel.from_pretrained(
+            str(cache.fetch(llm.path)),
+            dtype=getattr(torch, llm.dtype),
+            attn_implementation="sdpa",
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # transformers raises many kinds; what it was caused by stays its cause
+        raise pretrained.SourceError(
+            f"llm.path: must be a model that transformers loads, but {llm.path} is not ({first_line(error)}); save or "
+            "download the model again"
+        ) from error
+    if missing := sorted(told["missing_keys"]):  # transformers makes them up
+        raise pretrained.SourceError(
+            f"llm.path: must hold all weights of the model, but {llm.path} lacks {missing[0]} ({len(missing)} in all); "
+            "save or download the model again"
+        )
+    return typing.cast(nn.Module, model)
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:

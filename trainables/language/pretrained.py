@@ -1,14 +1,15 @@
 """The files of a pre-trained language model, and its facts before it is loaded. No torch."""
 
 import functools
-import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from trainables.exceptions import first_line
+from trainables.language.model_files import SourceError, open_tokenizer, read_json, refuse_weights
 from trainables.storage import cache
+
+__all__ = ["CONFIG", "TOKENIZER", "SourceError", "depth_problem", "family_problem", "model_file", "problem"]
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
@@ -18,10 +19,6 @@ FAMILIES = ("llama", "qwen2", "qwen3")
 _ANSWER_S = 10.0
 _SAME_S = 60.0
 """Seconds until a hub that failed to give a file is asked again. One question lasts half a minute offline."""
-
-
-class SourceError(ValueError):
-    """A language model that can not be had, or not be used here."""
 
 
 def model_file(path: str, name: str) -> Path:
@@ -56,38 +53,40 @@ def read_config(path: str) -> dict[str, Any]:
     """The model's ``config.json``.
 
     Raises:
-        SourceError: it can not be had, or is no JSON.
+        SourceError: it can not be had, is no JSON, or names code.
     """
-    file = model_file(path, CONFIG)
-    try:
-        read: dict[str, Any] = json.loads(file.read_text())
-    except ValueError as error:
-        raise SourceError(
-            f"llm.path: {CONFIG} must be JSON, but {file} is not ({error}); save the model again"
-        ) from None
-    return read
+    config = read_json(model_file(path, CONFIG))
+    code = [f"{key}: {value}" for key, value in config.items() if key.endswith("_implementation") and "/" in str(value)]
+    if code:  # transformers would fetch it from the hub and run it
+        raise SourceError(f"llm.path: {CONFIG} must name no code, but {path} has {code[0]}; remove that line")
+    return config
 
 
 def problem(path: str, num_layers: int) -> str | None:
     """Say why the model at ``path`` can not serve a config with ``num_layers``, or None."""
     try:
         config = read_config(path)
-        model_file(path, TOKENIZER)
+        tokenizer = model_file(path, TOKENIZER)
+        wrong = family_problem(config.get("model_type"), config.get("layer_types") or ()) or depth_problem(
+            path, num_layers, config.get("num_hidden_layers")
+        )
+        if wrong is None and (folder := cache.fetch(path)).is_dir():
+            refuse_weights(folder)
+            open_tokenizer(tokenizer)
     except SourceError as error:
         return str(error)
-    return family_problem(config.get("model_type"), config.get("layer_types") or ()) or depth_problem(
-        path, num_layers, config.get("num_hidden_layers")
-    )
+    return wrong
 
 
-def family_problem(model_type: str | None, layer_types: Sequence[str]) -> str | None:
+def family_problem(model_type: object, layer_types: object) -> str | None:
     """Say why a model of this type cannot take one mask per layer, or None."""
     if model_type not in FAMILIES:
         return (
             f"llm.path: must name a model of type {', '.join(FAMILIES)}, whose layers take a mask each, but got "
             f"{model_type!r}; choose another model"
         )
-    others = sorted({kind for kind in layer_types if kind != "full_attention"})
+    kinds = layer_types if isinstance(layer_types, list | tuple) else [layer_types]
+    others = sorted({str(kind) for kind in kinds if kind != "full_attention"})
     if others:
         return (
             f"llm.path: every layer must have full attention, but got {', '.join(others)}; choose a model without "
@@ -96,7 +95,7 @@ def family_problem(model_type: str | None, layer_types: Sequence[str]) -> str | 
     return None
 
 
-def depth_problem(path: str, num_layers: int, actual: int | None) -> str | None:
+def depth_problem(path: str, num_layers: int, actual: object) -> str | None:
     """Say that a model is not as deep as its config says, or None."""
     if actual == num_layers:
         return None

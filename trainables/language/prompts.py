@@ -15,6 +15,7 @@ import torch
 from trainables.data.atomic import DataError
 from trainables.data.packed import Packed
 from trainables.language.masks import Spans
+from trainables.language.model_files import open_tokenizer
 from trainables.storage.stages import Arrays, stage
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def read_tokenizer(tokenizer: Mapping[str, np.ndarray] | Path) -> "Tokenizer":
     from tokenizers import Tokenizer
 
     if isinstance(tokenizer, Path):
-        tool = Tokenizer.from_file(str(tokenizer))
+        tool = open_tokenizer(tokenizer)
     else:
         tool = Tokenizer.from_str(bytes(np.asarray(tokenizer["tokenizer"])).decode())
     tool.no_padding()

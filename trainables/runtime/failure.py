@@ -5,7 +5,7 @@ import errno
 import traceback
 
 from trainables.disk import is_full
-from trainables.exceptions import causes
+from trainables.exceptions import causes, text_of
 from trainables.redaction import redact
 from trainables.runtime.launch import RankFailed
 from trainables.trial import DISK_FULL, EXCEPTION, NON_FINITE, OUT_OF_MEMORY, TRACEBACK, Trial
@@ -22,7 +22,7 @@ _LONGEST_TEXT = 2000
 def classify(error: BaseException) -> str:
     """The reason that ``error`` stands for, by it or by what caused it: a word of :mod:`trainables.trial`."""
     for each in causes(error):
-        text = str(each)
+        text = text_of(each)
         if isinstance(each, RankFailed):
             return each.end.reason
         if isinstance(each, OSError) and is_full(each):
@@ -47,6 +47,6 @@ def describe(error: BaseException, trial: Trial | None) -> tuple[str, str]:
     """
     with contextlib.suppress(OSError):
         if trial:
-            trial.artifact(TRACEBACK).write_text(redact("".join(traceback.format_exception(error))))
-    text = redact(f"{type(error).__name__}: {error}")
+            trial.artifact(TRACEBACK).write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
+    text = redact(f"{type(error).__name__}: {text_of(error)}")
     return classify(error), text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."

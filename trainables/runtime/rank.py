@@ -23,7 +23,7 @@ def main(descriptor: int, parent: int) -> int:
         run_trial(task.trainable, task.values, trial)
     except (Exception, SystemExit) as error:
         reason, text = describe(error, trial)
-        worker.leave(RankEnd(reason=reason, text=text, traceback=trial.artifact(TRACEBACK).read_text()))
+        worker.leave(RankEnd(reason=reason, text=text, traceback=trial.artifact(TRACEBACK).read_text("utf-8")))
         return 1
     worker.leave(RankEnd(reason=FINISHED, memory_mib=psutil.Process().memory_info().rss / 2**20))
     return 0

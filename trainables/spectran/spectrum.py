@@ -9,6 +9,7 @@ from trainables.data import synthetic
 from trainables.data import text as texts
 from trainables.data.config import Data
 from trainables.data.text import row_blocks
+from trainables.storage.arrays import open_array
 from trainables.storage.stages import Arrays, stage
 
 
@@ -149,6 +150,6 @@ def text_shape(data: Data) -> tuple[int | None, int | None]:
     if data.text == texts.TFIDF:
         return synthetic.ITEMS if data.name == synthetic.NAME else None, data.text_width
     if data.text.endswith(".npy"):
-        items, width = np.load(texts.locate_vectors(data), mmap_mode="r", allow_pickle=False).shape
+        items, width = open_array(texts.locate_vectors(data)).shape
         return items, width
     return None, None

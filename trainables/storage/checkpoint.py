@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import pickle
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -130,12 +131,16 @@ def _read(path: Path) -> dict[str, Any]:
     import torch
 
     with path.open("rb") as stream:
-        header, payload = stream.read(len(_MAGIC) + _DIGEST_BYTES), stream.read()
-    if not header.startswith(_MAGIC):
-        raise ValueError("a checkpoint must start with its format's name")
+        header = stream.read(len(_MAGIC) + _DIGEST_BYTES)
+        if not header.startswith(_MAGIC):  # before the rest, which may have no end
+            raise ValueError("a checkpoint must start with its format's name")
+        payload = stream.read()
     if hashlib.sha256(payload).hexdigest().encode() != header[len(_MAGIC) :]:
         raise ValueError("its content does not match its digest")
-    state = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
+    try:
+        state = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
+    except (LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, struct.error) as error:
+        raise ValueError(f"torch cannot read it ({type(error).__name__}: {error})") from error
     if not isinstance(state, dict):
         raise ValueError(f"a checkpoint must hold a dict, but got {type(state).__name__}")
     return state
@@ -150,7 +155,7 @@ def _make(folder: Path) -> None:
 
 def _numbers(paths: Iterable[Path]) -> list[int]:
     """Numbers of the checkpoints among files of one folder, newest first."""
-    return sorted((int(path.stem) for path in paths if path.suffix == ".pt" and path.stem.isdigit()), reverse=True)
+    return sorted((int(path.stem) for path in paths if path.suffix == ".pt" and path.stem.isdecimal()), reverse=True)
 
 
 def _path(folder: Path, number: int) -> Path:

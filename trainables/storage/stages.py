@@ -31,6 +31,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from trainables.storage import cache, mirror, stage_copies
+from trainables.storage.arrays import open_array
 from trainables.storage.stage_copies import MANIFEST, WAITING, waiting
 
 __all__ = ["MANIFEST", "WAITING", "Arrays", "File", "StageResult", "Stages", "stage", "stage_key"]
@@ -71,7 +72,11 @@ class StageResult(Mapping[str, np.ndarray]):
         if name not in self._names:
             raise KeyError(name)
         if name not in self._opened:
-            self._opened[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            try:
+                self._opened[name] = open_array(self.folder / f"{name}.npy")
+            except ValueError as error:
+                rule = f"{self.folder}: a shared result must be whole, but of {name}.npy {error}"
+                raise ValueError(f"{rule}; remove the folder, and it is computed again") from error
         return self._opened[name]
 
     def __iter__(self) -> Iterator[str]:

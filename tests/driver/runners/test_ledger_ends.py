@@ -50,15 +50,16 @@ def test_a_trial_that_was_asked_for_and_not_started_when_its_driver_died_is_one_
     assert starts_nothing(here.ledger)
 
 
-def test_a_trial_whose_last_journalled_objective_is_not_finite_fails_when_it_is_taken_up(begin):
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_trial_whose_last_journalled_objective_is_not_finite_fails_when_it_is_taken_up(begin, value):
     first = begin()
     start(first.ledger)
-    TrialFiles(first.folder, 0).append(1, {"valid/ndcg_10": math.nan})  # the driver dies here
+    TrialFiles(first.folder, 0).append(1, {"valid/ndcg_10": value})  # the driver dies here
     here = begin("num_trials=1")
     (trial,) = here.study.trials()
     assert trial.state.name == "FAIL"
     assert TrialFiles(here.folder, 0).read("end.json")["reason"] == (
-        "non-finite objective: valid/ndcg_10 = nan at step 1"
+        f"non-finite objective: valid/ndcg_10 = {value} at step 1"
     )
     assert here.ledger.left == 0
 

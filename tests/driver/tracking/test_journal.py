@@ -6,7 +6,7 @@ import math
 import pytest
 
 from platform.storage.trial_end import State, TrialEnd
-from platform.tracking.journal import TrialFiles, all_trials, last_values
+from platform.tracking.journal import TrialFiles, all_trials, infinite_words, last_values, metrics_of
 from trainables.storage import mirror, segments
 from trainables.storage.objects import Bucket, StoreError
 
@@ -30,6 +30,19 @@ def test_a_value_that_is_not_finite_is_kept_as_null_so_that_any_reader_can_read_
     files.append(1, {"a": math.nan, "b": math.inf, "c": 1.0})
     assert files.lines()[0]["metrics"] == {"a": None, "b": None, "c": 1.0}
     assert "NaN" not in (tmp_path / "trials" / "0" / "journal.jsonl").read_text()
+
+
+def test_an_infinite_value_is_told_as_that_beside_its_null(tmp_path):
+    files = TrialFiles(tmp_path, 0)
+    files.append(1, {"train/loss": 0.5})
+    files.append(2, {"train/loss": math.inf, "valid/a": -math.inf, "valid/b": math.nan})
+    files.append(3, {"train/loss": math.inf})
+    first, second, _ = files.lines()
+    assert "infinite" not in first
+    assert second["metrics"] == {"train/loss": None, "valid/a": None, "valid/b": None}
+    assert second["infinite"] == {"train/loss": "inf", "valid/a": "-inf"}
+    assert str(metrics_of(second)) == "{'train/loss': inf, 'valid/a': -inf, 'valid/b': nan}"
+    assert infinite_words(files.lines()) == "train/loss = inf at step 2; valid/a = -inf at step 2"
 
 
 def test_the_last_finite_values_of_some_kinds_of_metrics_are_read(tmp_path):

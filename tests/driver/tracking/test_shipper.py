@@ -100,6 +100,7 @@ def test_values_that_are_not_numbers_are_logged_as_nan(tracked):
         assert value != value
     assert here.history(0, "train/loss") == [(1, 0.5)]
     assert children[0].info.status == "FAILED"
+    assert children[0].data.tags["sweep.infinite"] == "valid/hr_10 = inf at step 1"
 
 
 def test_more_metrics_than_one_request_takes_are_all_there(tracked):

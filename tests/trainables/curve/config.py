@@ -46,6 +46,7 @@ class Config:
         "nothing",
         "nan",
         "exception",
+        "text",
         "once",
         "exit",
         "exit_once",

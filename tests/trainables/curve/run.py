@@ -47,6 +47,8 @@ def _go_wrong(how: str, trial: Trial, value: float) -> float:
         return float("nan")
     if how == "exception" or (how == "once" and not trial.attempt):
         raise RuntimeError("the curve broke")
+    if how == "text":
+        raise ValueError("cannot read " + b"caf\xe9\0.inter".decode("utf-8", "surrogateescape"))
     if how == "exit" or (how == "exit_once" and not trial.attempt):
         os._exit(1)
     if how == "memory" and trial.micro_batch_divisor == 1:

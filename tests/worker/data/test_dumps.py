@@ -195,3 +195,15 @@ def test_a_dump_that_breaks_off_or_is_no_text_is_named_with_the_line_reached(tmp
     (tmp_path / "latin").write_bytes(json.dumps(REVIEW).encode() + b"\n\xe9\n")
     with pytest.raises(DataError, match=r"latin:2: a line must be UTF-8, but it is not \(.*\); convert the file"):
         list(FORMATS["amazon-2018"].events([tmp_path / "latin"]))
+
+
+@pytest.mark.parametrize("kind", list(FORMATS))
+def test_a_line_without_an_end_is_refused_packed_or_not(tmp_path: Path, kind: str) -> None:
+    path, bomb = tmp_path / "huge", tmp_path / "bomb.gz"
+    with path.open("wb") as stream:
+        stream.truncate(10**9)
+    bomb.write_bytes(gzip.compress(b"\n" + bytes(2**23), compresslevel=1))
+    with pytest.raises(DataError, match="huge:1: a line must have at most 4 MiB, but has more; is the file a dump"):
+        list(FORMATS[kind].events([path]))
+    with pytest.raises(DataError, match=r"bomb\.gz:2: a line must have at most 4 MiB"):
+        list(FORMATS[kind].titles(bomb))

@@ -136,3 +136,13 @@ def test_a_column_that_looks_like_a_time_is_named_and_timestamp_offered(
 def test_a_column_that_is_no_time_leaves_the_order_to_the_file(tmp_path: Path, column: str, value: str) -> None:
     path = inter(tmp_path, f"u\ta\t{value}", f"u\tb\t{value}", header=f"user_id:token\titem_id:token\t{column}")
     assert read_interactions(path, IDS)[2:4] == (None, 2)
+
+
+def test_a_line_without_an_end_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = inter(tmp_path, "u\ta\t1")
+    with path.open("r+b") as stream:
+        stream.truncate(10**9)
+    with pytest.raises(DataError, match=r"x\.inter:3: a line must have at most 1 MiB, but has more; is the file"):
+        read_interactions(path, IDS)
+    write(path, "user_id:token\titem_id:token\n" + f"{'u' * 900_000}\ta\n" * 3)
+    assert read_interactions(path, IDS)[1].tolist() == [1, 1, 1]

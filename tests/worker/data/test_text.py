@@ -119,6 +119,8 @@ def test_items_without_words_keep_a_zero_vector(tmp_path: Path) -> None:
         (np.zeros((4, 2), int), r"must be floats of shape .*, but got int64 of shape \(4, 2\);"),
         (np.array([[0, 1], [0, np.nan], [np.inf, 0], [0, 0]]), r"must be finite, but 2 of 4 rows are not, the first is "
                                                                r"row 1 \(item 2\); make them again"),
+        (np.array([[0.0], [0.0], [1e300], [0.0]]), r"must be finite, but 1 of 4 rows are not, the first is row 2"),
+        (b"PK\x03\x04" + bytes(99), r"must be a \.npy array of numbers, but it cannot be read"),
         (np.array([None, "x"]), r"must be a \.npy array of numbers, but it cannot be read"),
         (b"not numpy", r"must be a \.npy array of numbers, but it cannot be read"),
         (b"", r"must be a \.npy array of numbers, but it cannot be read"),
@@ -154,6 +156,18 @@ def test_an_encoder_that_is_not_installed_is_named_with_the_command_to_get_it(
         vectors_of(data_set(tmp_path, text="tfdif"), Stages(tmp_path / "stages"))
     with pytest.raises(DataError, match=r"a model's path must be a folder, but '/no/such/model' is not there"):
         vectors_of(data_set(tmp_path, text="/no/such/model"), Stages(tmp_path / "stages"))
+    with pytest.raises(DataError, match=r"must be a folder, but '/etc/passwd' is a file; write \.npy at its end if it"):
+        vectors_of(data_set(tmp_path, text="/etc/passwd"), Stages(tmp_path / "stages"))
+
+
+@pytest.mark.parametrize(
+    ("modules", "shown"),
+    [('[{"type": "evil.Model"}]', "evil.Model"), ("{", "Expecting property name"), ("[1]", "'int' object is not")],
+)
+def test_an_encoder_folder_with_code_of_its_own_is_refused(tmp_path: Path, modules: str, shown: str) -> None:
+    (tmp_path / "modules.json").write_text(modules)
+    with pytest.raises(DataError, match=f"must name classes of sentence_transformers alone, .* has [\"']{shown}"):
+        vectors_of(data_set(tmp_path, text=str(tmp_path)), Stages(tmp_path / "stages"))
 
 
 @pytest.fixture

@@ -84,6 +84,20 @@ def test_the_traceback_is_an_artifact_and_the_text_is_bounded(tmp_path: Path) ->
     assert "test_the_traceback_is_an_artifact" in (tmp_path / "artifacts" / "traceback.txt").read_text()
 
 
+class UnsayableError(Exception):
+    """An author's exception that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+
+def test_an_error_that_cannot_say_its_text_is_told_all_the_same(tmp_path: Path) -> None:
+    assert describe(UnsayableError(), LocalTrial(tmp_path)) == (
+        "exception", "UnsayableError: (its text raises KeyError)",
+    )  # fmt: skip
+    assert describe(wrapped(UnsayableError()), None) == ("exception", "ValueError: the step failed")
+
+
 def test_a_secret_in_an_error_is_hidden_in_its_text_and_its_traceback(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HUB_TOKEN", "hf_abcdef0123456789")
     trial = LocalTrial(tmp_path)

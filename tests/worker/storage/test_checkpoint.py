@@ -1,9 +1,11 @@
 """Checkpoints outlive what can happen to them: kills, torn files, flipped bits, a full disk."""
 
 import errno
+import hashlib
 import json
 import logging
 import os
+import pickle
 import random
 import resource
 import sys
@@ -61,6 +63,32 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_with_a_warning(tmp_pat
         with caplog.at_level(logging.WARNING):
             assert is_whole(checkpoint.load(folder), 1)
         assert f"{newest} is skipped" in caplog.text
+
+
+def forged(payload: bytes) -> bytes:
+    """A checkpoint whose digest fits, whatever it holds."""
+    return checkpoint._MAGIC + hashlib.sha256(payload).hexdigest().encode() + payload
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\x80\x02", b"\x80\x02).", b"\x80\x02K\x07Q.", b"\x80\x02}q\x00h\x05.", b"PK\x03\x04", b"cos\nabort\n(tR.",
+     pickle.dumps([1], protocol=2), pickle.dumps({"step": errno.ENOENT}, protocol=5)[:-3]],
+)  # fmt: skip
+def test_a_forged_checkpoint_gives_way_too_and_runs_nothing(tmp_path, caplog, payload):
+    checkpoint.save(tmp_path, state(1))
+    newest = checkpoint.save(tmp_path, state(2))
+    newest.write_bytes(forged(payload))
+    (tmp_path / "²2.pt").write_bytes(b"no number")
+    assert is_whole(checkpoint.load(tmp_path), 1)
+    assert f"{newest} is skipped" in caplog.text
+
+
+def test_an_endless_file_in_a_checkpoints_place_is_not_read(tmp_path):
+    checkpoint.save(tmp_path, state(1))
+    (tmp_path / "000009.pt").symlink_to("/dev/zero")
+    assert is_whole(checkpoint.load(tmp_path), 1)
 
 
 def test_a_damaged_checkpoint_does_not_push_a_whole_one_out(tmp_path):

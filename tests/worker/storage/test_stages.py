@@ -72,6 +72,14 @@ def test_a_result_is_computed_once_and_read_memory_mapped_ever_after(stages, cal
     assert calls.read_text() == "x"
 
 
+def test_a_damaged_array_is_told_with_its_remedy(stages):
+    result = stages.get(scaled, {"values": [1, 2], "factor": 3})
+    with (result.folder / "scaled.npy").open("ab") as stream:
+        stream.write(b"\0")
+    with pytest.raises(ValueError, match=r"a shared result must be whole, but of scaled.npy .*; remove the"):
+        stages.get(scaled, {"values": [1, 2], "factor": 3})["scaled"]
+
+
 @pytest.mark.parametrize(
     "other",
     [{"values": [1, 2], "factor": 4}, {"values": [2, 1], "factor": 3}, {"values": [1, 2], "factor": "3"}],
