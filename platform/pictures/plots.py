@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainables.redaction import is_secret
+
 if TYPE_CHECKING:
     import optuna
 
@@ -66,9 +68,11 @@ def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:
         return []
     figures = {
         "history": visualization.plot_optimization_history(study, target_name=objective),
-        "slice": visualization.plot_slice(study, target_name=objective),
         "intermediate_values": visualization.plot_intermediate_values(study),
     }
+    names = {name for trial in complete for name in trial.params if not is_secret(name.partition("@")[0])}
+    if names:
+        figures["slice"] = visualization.plot_slice(study, sorted(names), target_name=objective)
     files = []
     for name, figure in figures.items():
         path = folder / f"{name}.html"

@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from platform.errors import SweepError
 from platform.storage.disk_space import retry_while_full
+from trainables.disk import PRIVATE
 from trainables.exceptions import first_line
 
 PATIENCE_S = 45.0
@@ -24,18 +25,24 @@ PATIENCE_S = 45.0
 logger = logging.getLogger(__name__)
 
 
-def open_storage(study: str | None, folder: Path, notify: Callable[[str], None] = logger.warning) -> BaseStorage:
+def open_storage(
+    study: str | None, folder: Path, notify: Callable[[str], None] = logger.warning, *, private: bool = False
+) -> BaseStorage:
     """Open the storage of a study; the file is locked by creating a file, which works over NFS too.
 
     Args:
         study: of the sweep file: a database URL, or None for a journal in `folder`.
         folder: the sweep's.
         notify: called with a sentence for the user where a journal waits for free disk space.
+        private: whether a journal may be read by its owner alone.
     """
     if study:
         return _patient(RDBStorage(study, engine_kwargs={"pool_pre_ping": True}))
     path = folder / "study.journal"
     mend_journal(path)
+    if private:
+        path.touch(PRIVATE)
+        path.chmod(PRIVATE)
     return JournalStorage(_Patient(path, notify))
 
 

@@ -28,6 +28,7 @@ from platform.study import identity, search
 from platform.study.pruning import Pruned, judge
 from platform.study.storage import open_storage
 from platform.study.tpe import Memory
+from platform.sweepfile.secrets import are_private
 from platform.sweepfile.spec import SweepSpec
 
 IDENTITY = "identity"
@@ -69,10 +70,11 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.spec = spec
         self.space = space
+        url = spec.study_url()
         directions = [metric.goal for metric in spec.metrics]
         try:
             self._study = optuna.create_study(
-                storage=open_storage(spec.study, folder, notify),
+                storage=open_storage(url, folder, notify, private=are_private(spec.parameters)),
                 study_name=spec.name,
                 directions=directions,
                 load_if_exists=True,

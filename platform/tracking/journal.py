@@ -24,7 +24,8 @@ from typing import Any
 
 from platform.storage.disk_space import retry_while_full
 from platform.storage.trial_end import TrialEnd
-from trainables.disk import write_all
+from trainables.disk import PRIVATE, write_all
+from trainables.redaction import holds_secret
 from trainables.storage import mirror, segments
 
 _STATUS_AGE_S = 10.0
@@ -46,7 +47,8 @@ class TrialFiles:
         if (self.folder / "end.json").exists():
             mirror.remove([self.folder / "end.json"])
         if not (self.folder / "trial.json").exists():
-            self._write("trial.json", {"number": self.number, "values": dict(values), "started": time.time()})
+            record = {"number": self.number, "values": dict(values), "started": time.time()}
+            self._write("trial.json", record, private=holds_secret(values))
 
     def append(self, step: int, metrics: Mapping[str, float], last: bool = False) -> dict[str, Any]:
         """Add one report and return its line once it is on disk; a non-finite value is kept as null."""
@@ -119,11 +121,13 @@ class TrialFiles:
             count += whole.count(b"\n")
         return count
 
-    def _write(self, name: str, content: Mapping[str, Any], *, waits: bool = True) -> None:
+    def _write(self, name: str, content: Mapping[str, Any], *, waits: bool = True, private: bool = False) -> None:
         def write() -> None:
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = self.folder / f".{name}.draft"
             with draft.open("wb", buffering=0) as stream:
+                if private:
+                    os.fchmod(stream.fileno(), PRIVATE)
                 write_all(stream, json.dumps(content).encode())
                 os.fsync(stream.fileno())
             draft.rename(self.folder / name)

@@ -116,3 +116,8 @@ def test_only_the_first_rank_writes_what_all_have_ranked(tmp_path: Path) -> None
     trial = LocalTrial(tmp_path, rank=1, world_size=2)
     assert len(report(trial, weights=nn.Linear(3, 2).state_dict())) == 1
     assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_weights_are_as_readable_as_the_files_beside_them(tmp_path: Path) -> None:
+    report(trial := LocalTrial(tmp_path), weights=nn.Linear(3, 2).state_dict(), trained=[])
+    assert trial.artifact("best.safetensors").stat().st_mode == trial.artifact("ranks.npy").stat().st_mode
