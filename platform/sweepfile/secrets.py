@@ -16,6 +16,8 @@ from trainables.references import problem, variables
 
 _URLS = ("study", "tracking.uri")
 _PLACE = re.compile(r"(?:\.values)?(?:\[\d+\])*$")
+_USER = re.compile(r"(?<=://)[^\s/:@]*@")
+"""A user in a URL without a password."""
 
 
 def remember_all(data: Any, overrides: Sequence[str]) -> None:
@@ -48,7 +50,7 @@ def missing(found: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def held(data: Any) -> list[str]:
     """Paths of the entries that hold a secret themselves."""
-    entries = ((path, _PLACE.sub("", path), text) for path, text in _texts(data))
+    entries = ((path, _PLACE.sub("", path), _USER.sub("", text)) for path, text in _texts(data))
     return [path for path, name, text in entries if holds_secret({name: text}) or redact(text) != text]
 
 
