@@ -61,8 +61,9 @@ def redact_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def holds_secret(values: Mapping[str, Any]) -> bool:
-    """True if one of the flat values is a secret itself, not the name of a variable that holds it."""
-    return any(_is_held(name, value) for name, value in values.items())
+    """True if one of the flat values is a secret, or holds a URL's password; the name of a variable is none."""
+    texts = ((name, value) for name, value in values.items() if isinstance(value, str))
+    return any(_is_held(name, text) or _secrets_of(name, text) for name, text in texts)
 
 
 def remember(values: Mapping[str, Any]) -> None:

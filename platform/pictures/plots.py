@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainables.redaction import is_secret
+from trainables.redaction import is_secret, redact
 
 if TYPE_CHECKING:
     import optuna
@@ -62,6 +63,7 @@ def tables(folder: Path) -> None:
 def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:
     """Write Optuna's history, slice and intermediate values of a single-objective study; returns the files made."""
     from optuna import visualization
+    from plotly import io
 
     complete = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
     if len(complete) < 2:
@@ -76,7 +78,8 @@ def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:
     files = []
     for name, figure in figures.items():
         path = folder / f"{name}.html"
-        figure.write_html(path, include_plotlyjs=_script())
+        shown = json.loads(redact(json.dumps(json.loads(figure.to_json()))))  # whose slashes plotly writes as codes
+        io.write_html(shown, path, include_plotlyjs=_script(), validate=False)
         files.append(path)
     return files
 

@@ -38,8 +38,9 @@ def test_what_is_no_table_of_numbers_is_left_alone(tmp_path: Path) -> None:
 def test_the_overview_shows_no_secret(tmp_path):
     study = optuna.create_study()
     for key in ("of-a-setting-1", "of-a-setting-2"):
-        study.enqueue_trial({"hub.api_key": key, "x": 0.5})
+        study.enqueue_trial({"hub.api_key": key, "text": f"https://me:{key}@hub", "x": 0.5})
         trial = study.ask()
+        trial.suggest_categorical("text", ["https://me:of-a-setting-1@hub", "https://me:of-a-setting-2@hub"])
         trial.suggest_categorical("hub.api_key", ["of-a-setting-1", "of-a-setting-2"])
         study.tell(trial, trial.suggest_float("x", 0, 1))
     files = plots.overview(study, "valid/ndcg_10", tmp_path)
