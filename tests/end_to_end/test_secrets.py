@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -124,7 +125,7 @@ def test_no_secret_of_a_sweep_is_left_anywhere(submit, cluster, commands, checko
             yield found.key, (store.read(found.key) or pytest.fail(found.key)).data
         yield "terminal", terminal.encode()
         yield from ((f"answer {index}", answer) for index, answer in enumerate(answers))
-        yield from ((command, command.encode()) for command in commands)
+        yield from ((command, os.fsencode(command)) for command in list(commands))
 
     count, found = hits(everything(), [*IN_FILE.values(), "of-hub-b-1", *OF_WORKERS.values()])
     assert count > 100
