@@ -93,7 +93,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
             for note in notes(spec, space):
                 progress.notify(f"note: {redact(note)}")
             study = Study(spec, space, folder, progress.notify)
-            (folder / "sweep.yaml").write_text(spec.text)
+            (folder / "sweep.yaml").write_text(redact(spec.text))
             tracker.start(study.id)
             outcome = run_trials(run, study, address)
             results = write_results(run, study, outcome)

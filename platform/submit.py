@@ -13,14 +13,17 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from platform.cluster import jobs, packaging, preflight
 from platform.errors import InvalidSweep, SweepError
 from platform.provenance import commit
 from platform.runners.placement import capacity, nodes_of
 from platform.space.check import open_sweep
+from platform.sweepfile import secrets
+from platform.sweepfile.overrides import apply
 from platform.sweepfile.spec import SweepSpec, load
+from trainables.redaction import redact
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -58,10 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             client = jobs.connect(options.address)
             return _stop(client, name) if options.stop else _status(client, name)
         environment = _environment(options.env)
+        _refuse_secrets(environment, options.overrides)
         spec, _ = open_sweep(options.file, options.overrides, outside=False)
         return _submit(spec, options.address, environment, again, detach=options.detach)
     except SweepError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{redact(str(error))}\n")
         return error.exit_code
 
 
@@ -89,7 +93,7 @@ def _submit(spec: SweepSpec, address: str, environment: dict[str, str], again: s
         )
         if tree.untracked:
             _say(f"stays here, as git does not track it: {packaging.listed(tree.untracked)}")
-        sent = {**environment, **commit(tree.root), "SWEEP_COMMAND": again}
+        sent = {**environment, **commit(tree.root), "SWEEP_COMMAND": redact(again)}
         submission_id = jobs.submit(client, spec.name, _command(spec, tree.root), sent, archive)
     _say(f"runs as {submission_id}; it needs this machine no longer")
     if detach:
@@ -126,6 +130,21 @@ def _environment(named: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _refuse_secrets(environment: dict[str, str], overrides: Sequence[str]) -> None:
+    """Refuse what would be shown by the job server, and lie in Ray's logs.
+
+    Raises:
+        InvalidSweep: an override or a variable holds a secret.
+    """
+    data: dict[str, Any] = {}
+    apply(data, overrides, {})
+    shown = [f"--set {path}" for path in secrets.held(data)] + [f"--env {name}" for name in secrets.held(environment)]
+    rule = "must hold no secret, as the job server shows it to all who may ask, but does"
+    remedy = "set it in the environment of the cluster's head, where the sweep can refer to it as ${NAME}"
+    if shown:
+        raise InvalidSweep([f"{where}: {rule}; {remedy}" for where in shown])
+
+
 def _status(client: JobSubmissionClient, name: str) -> int:
     """Print the status of a sweep's jobs, and the last line that the newest job logged."""
     found = jobs.of_sweep(client, name)
@@ -153,7 +172,7 @@ def _stop(client: JobSubmissionClient, name: str) -> int:
 
 
 def _say(text: str) -> None:
-    _write(f"{text}\n")
+    _write(f"{redact(text)}\n")
 
 
 def _write(text: str) -> None:

@@ -32,12 +32,13 @@ LEVELS = {
         ("runtime",),
         ("trial",),
         ("storage", "config"),
-        ("fields", "disk", "exceptions", "redaction"),
+        ("fields", "disk", "exceptions", "references"),
+        ("redaction",),
     ),
 }
 """Rooms of each package, highest first. A room imports from itself and from the levels below its own."""
 
-ACROSS = {"trial", "config", "runtime", "storage", *LEVELS["trainables"][-1]}
+ACROSS = {"trial", "config", "runtime", "storage", *LEVELS["trainables"][-1], *LEVELS["trainables"][-2]}
 """Rooms of `trainables` that the driver may import."""
 
 HOMES = {

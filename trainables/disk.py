@@ -3,6 +3,9 @@
 import errno
 import io
 
+PRIVATE = 0o600
+"""Mode of a file that holds a secret."""
+
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
 

@@ -8,6 +8,7 @@ set -euo pipefail
 target="$1/$(date -u +%Y%m%dT%H%M%SZ)"
 umask 077
 mkdir -p "$target.part"
+trap 'rm -rf "$target.part"' EXIT
 case "$MLFLOW_BACKEND_STORE_URI" in
 sqlite:///*)
     python3 - "${MLFLOW_BACKEND_STORE_URI#sqlite:///}" "$target.part/mlflow.db" <<'PYTHON'
@@ -17,8 +18,8 @@ source.backup(copy)
 assert copy.execute("pragma integrity_check").fetchone() == ("ok",)
 PYTHON
     ;;
-postgresql*)
-    pg_dump --format=custom --file="$target.part/mlflow.dump" "postgresql${MLFLOW_BACKEND_STORE_URI#postgresql+psycopg}"
+postgres*://*)
+    python3 "$(dirname "$0")/postgres.py" pg_dump --format=custom --file="$target.part/mlflow.dump"
     ;;
 *)
     echo "MLFLOW_BACKEND_STORE_URI must start with sqlite:/// or postgresql, but does not; correct it" >&2
@@ -26,7 +27,8 @@ postgresql*)
     ;;
 esac
 if [ -n "${MLFLOW_ARTIFACTS:-}" ]; then
-    tar -C "$MLFLOW_ARTIFACTS" -cf "$target.part/artifacts.tar" .
+    # exit code 1: a file changed or went while it was read, as MLflow is in use
+    tar -C "$MLFLOW_ARTIFACTS" -cf "$target.part/artifacts.tar" . || [ $? -eq 1 ]
 fi
 mv "$target.part" "$target"
 echo "$target"

@@ -15,9 +15,12 @@ sqlite:///*)
     cp "$1/mlflow.db" "$database.part"
     mv "$database.part" "$database"
     ;;
-postgresql*)
-    pg_restore --exit-on-error --single-transaction --no-owner \
-        --dbname="postgresql${MLFLOW_BACKEND_STORE_URI#postgresql+psycopg}" "$1/mlflow.dump"
+postgres*://*)
+    python3 "$(dirname "$0")/postgres.py" pg_restore --exit-on-error --single-transaction --no-owner "$1/mlflow.dump"
+    ;;
+*)
+    echo "MLFLOW_BACKEND_STORE_URI must start with sqlite:/// or postgresql, but does not; correct it" >&2
+    exit 2
     ;;
 esac
 if [ -n "${MLFLOW_ARTIFACTS:-}" ] && [ -e "$1/artifacts.tar" ]; then

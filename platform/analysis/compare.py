@@ -191,12 +191,16 @@ def write(comparison: Comparison, folder: Path) -> Path:
 
 
 def write_lines(lines: Iterable[Sequence[Any]], path: Path) -> Path:
-    """Write a CSV file whole or not at all."""
+    """Write a CSV file whole or not at all, in which no text is a formula to a spreadsheet."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     with draft.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows(lines)
+        csv.writer(stream).writerows([_no_formula(cell) for cell in line] for line in lines)
     draft.rename(path)
     return path
+
+
+def _no_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def difference(spread: Spread | None, published: float | None) -> float | None:

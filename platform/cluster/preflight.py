@@ -17,6 +17,7 @@ from platform.errors import InvalidSweep, SweepError
 from platform.storage.folder import folder_of
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.destination import Destination
+from trainables.references import variables
 from trainables.storage.objects import SCHEME
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def tracking_problems(spec: SweepSpec, environment: Mapping[str, str], address: 
     """
     uri = spec.tracking.uri or environment.get("MLFLOW_TRACKING_URI")
     where = f"{spec.at('tracking.uri')}: tracking.uri" if spec.tracking.uri else "--env MLFLOW_TRACKING_URI"
-    if not uri:
+    if not uri or variables(uri.rpartition("@")[2]):  # which only the head can read
         return []
     shown = str(Destination(uri, "", Path()))
     if urlsplit(uri).scheme in ("sqlite", "file", ""):
@@ -77,7 +78,7 @@ def storage_of(spec: SweepSpec, environment: Mapping[str, str]) -> str | None:
 def ask(client: JobSubmissionClient, spec: SweepSpec, environment: Mapping[str, str]) -> dict[str, Any]:
     """The cluster's answer about itself (see `probe.answer`), by a small job without our tree."""
     uri = spec.tracking.uri or environment.get("MLFLOW_TRACKING_URI") or ""
-    server = urlsplit(uri) if uri.startswith("http") else None
+    server = urlsplit(uri) if uri.startswith("http") and not variables(uri.rpartition("@")[2]) else None
     request = {
         "storage": storage_of(spec, environment),
         "packages": list(_PACKAGES),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trainables.redaction import is_secret, redact
 
 if TYPE_CHECKING:
     import optuna
@@ -60,19 +63,23 @@ def tables(folder: Path) -> None:
 def overview(study: optuna.Study, objective: str, folder: Path) -> list[Path]:
     """Write Optuna's history, slice and intermediate values of a single-objective study; returns the files made."""
     from optuna import visualization
+    from plotly import io
 
     complete = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
     if len(complete) < 2:
         return []
     figures = {
         "history": visualization.plot_optimization_history(study, target_name=objective),
-        "slice": visualization.plot_slice(study, target_name=objective),
         "intermediate_values": visualization.plot_intermediate_values(study),
     }
+    names = {name for trial in complete for name in trial.params if not is_secret(name.partition("@")[0])}
+    if names:
+        figures["slice"] = visualization.plot_slice(study, sorted(names), target_name=objective)
     files = []
     for name, figure in figures.items():
         path = folder / f"{name}.html"
-        figure.write_html(path, include_plotlyjs=_script())
+        shown = json.loads(redact(json.dumps(json.loads(figure.to_json()))))  # whose slashes plotly writes as codes
+        io.write_html(shown, path, include_plotlyjs=_script(), validate=False)
         files.append(path)
     return files
 

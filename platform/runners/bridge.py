@@ -44,7 +44,7 @@ class Bridge:
         if task is None:
             return None
         self._numbers[tune_id] = task.number
-        return task.to_dict()
+        return task.redacted().to_dict()
 
     def check(self) -> None:
         """Raise the driver's own error, if there was one where Tune would take it for a trial's error."""

@@ -13,12 +13,14 @@ from typing import Annotated, Any, get_args, get_origin
 from platform.errors import did_you_mean
 from platform.space import points
 from platform.space.space import Space
+from platform.sweepfile import secrets
 from platform.sweepfile.early_stopping import Hyperband
 from platform.sweepfile.expression import parse
 from platform.sweepfile.parameters import IntRange, ends
 from platform.sweepfile.spec import SweepSpec, invalid, read
 from trainables import config as configs
 from trainables.exceptions import text_of
+from trainables.references import resolve_values
 from trainables.runtime import registry
 from trainables.runtime.registry import Trainable
 
@@ -56,6 +58,10 @@ def open_sweep(
     if reading.spec is not None:
         space, more = _problems(reading.spec, reading.unread, outside=outside)
         problems += more
+        if outside:
+            problems += [
+                (reading.spec.origin(path), f"{path}: {text}") for path, text in secrets.missing(reading.references)
+            ]
     if reading.spec is None or space is None or problems:
         raise invalid(Path(path), problems)
     return reading.spec, space
@@ -220,7 +226,10 @@ def _configs(space: Space, trainable: Trainable, fields: Mapping[str, configs.Fi
     """One config per setting of the fields that name things outside."""
     seen: set[tuple[Any, ...]] = set()
     for values in points.settings(space):
-        config = configs.build(trainable.config, values)
+        try:
+            config = configs.build(trainable.config, resolve_values(values))
+        except ValueError:  # a variable that is not set, which is told by itself
+            continue
         flat = configs.flatten(config)
         named = tuple((name, repr(value)) for name, value in flat.items() if _names_outside(fields[name]))
         if named not in seen:

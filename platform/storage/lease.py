@@ -132,8 +132,8 @@ def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float =
     try:
         stores.append(in_storage(folder))
         _take(stores[0], me, spec.name, stale_s)
-        if spec.study:
-            stores.append(_beside_study(spec.study, spec.name))
+        if url := spec.study_url():
+            stores.append(_beside_study(url, spec.name))
             _take(stores[1], me, spec.name, stale_s)
         lease._begin()
         yield lease

@@ -29,7 +29,7 @@ def refuse_another(spec: SweepSpec, space: Space, folder: Path) -> None:
         SweepError: its storage does not open.
     """
     try:
-        storage = _storage(spec.study, folder / JOURNAL)
+        storage = _storage(spec.study_url(), folder / JOURNAL)
         names = optuna.get_all_study_names(storage) if storage else []
         study = optuna.load_study(study_name=spec.name, storage=storage) if storage and spec.name in names else None
     except Exception as error:  # of a file or of any database

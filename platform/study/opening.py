@@ -16,6 +16,7 @@ from platform.space.space import Space
 from platform.study import identity, ownership
 from platform.study.settings import STARTED
 from platform.study.storage import open_storage, unopened
+from platform.sweepfile.secrets import are_private
 from platform.sweepfile.spec import SweepSpec
 
 # attributes of the study
@@ -68,7 +69,7 @@ def open_or_refuse(spec: SweepSpec, folder: Path, notify: Callable[[str], None])
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        return open_storage(spec.study, folder, notify)
+        return open_storage(spec.study_url(), folder, notify, private=are_private(spec.parameters))
     except SweepError:
         raise
     except Exception as error:

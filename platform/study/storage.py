@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from platform.errors import InvalidSweep, SweepError, short
 from platform.storage.disk_space import retry_while_full
 from platform.study.ownership import ADOPT
-from trainables.disk import write_all
+from trainables.disk import PRIVATE, write_all
 from trainables.exceptions import first_line
 
 JOURNAL = "study.journal"
@@ -33,18 +33,24 @@ _LOCK_GRACE_S = 3
 logger = logging.getLogger(__name__)
 
 
-def open_storage(study: str | None, folder: Path, notify: Callable[[str], None] = logger.warning) -> BaseStorage:
+def open_storage(
+    study: str | None, folder: Path, notify: Callable[[str], None] = logger.warning, *, private: bool = False
+) -> BaseStorage:
     """Open the storage of a study; the file is locked by creating a file, which works over NFS too.
 
     Args:
         study: of the sweep file: a database URL, or None for a journal in `folder`.
         folder: the sweep's.
         notify: called with a sentence for the user where a journal waits for free disk space.
+        private: whether a journal may be read by its owner alone.
     """
     if study:
         return _patient(RDBStorage(study, engine_kwargs={"pool_pre_ping": True}))
     path = folder / JOURNAL
     mend_journal(path)
+    if private:
+        path.touch(PRIVATE)
+        path.chmod(PRIVATE)
     try:
         return JournalStorage(_Patient(path, notify))
     except (AssertionError, KeyError, TypeError) as error:  # JSON, and no record that fits those before it

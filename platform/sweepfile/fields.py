@@ -16,6 +16,7 @@ from platform.sweepfile.expression import parse
 from platform.sweepfile.parameters import Parameter
 from platform.sweepfile.resources import Resources
 from platform.sweepfile.section import Section
+from trainables.references import variables
 
 MOST_TRIALS = 1_000_000
 """Trials of a sweep: the study holds every trial in memory, some KiB each."""
@@ -85,7 +86,8 @@ class Tracking(Section):
     """MLflow's store, experiment and checkpoints."""
 
     uri: str | None = Field(default=None, min_length=1)
-    """MLflow tracking URI; default $MLFLOW_TRACKING_URI, else sqlite:///<storage>/mlflow.db."""
+    """MLflow tracking URI; default $MLFLOW_TRACKING_URI, else sqlite:///<storage>/mlflow.db. It may hold ${NAME}, a
+    variable of the environment."""
     experiment: str | None = Field(default=None, min_length=1)
     """MLflow experiment; default the trainable's name."""
     checkpoints: Literal["best", "last", "none"] = "best"
@@ -176,14 +178,15 @@ class SweepFields(Section):
     storage: str = Field(default_factory=lambda: os.environ.get("SWEEP_STORAGE") or "runs", min_length=1)
     """A folder or s3://bucket/prefix, shared by driver and workers; default $SWEEP_STORAGE, else runs."""
     study: str | None = Field(default=None, min_length=1)
-    """URL of a database that holds the study; default a journal file, <storage>/<name>/study.journal."""
+    """URL of a database that holds the study; default a journal file, <storage>/<name>/study.journal. It may hold
+    ${NAME}, a variable of the environment."""
     tracking: Tracking = Tracking()
     """The MLflow store and experiment of the runs, and the checkpoints that are kept."""
 
     @field_validator("study")
     @classmethod
     def _in_database(cls, study: str | None) -> str | None:
-        if study is not None and "://" not in study:
+        if study is not None and "://" not in study and not variables(study):
             raise ValueError(
                 f"must be the URL of a database, but got {study!r}; write "
                 "postgresql+psycopg://user@host/database or similar, or remove it: the study's journal then lies in "

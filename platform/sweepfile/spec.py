@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import PrivateAttr, ValidationError
 
 from platform.errors import InvalidSweep, did_you_mean
+from platform.sweepfile import secrets
 from platform.sweepfile.error_texts import problem_texts
 from platform.sweepfile.fields import Compare, Limits, Metric, SweepFields, Tracking
 from platform.sweepfile.overrides import apply
@@ -25,7 +26,7 @@ from platform.sweepfile.published import read as read_published
 from platform.sweepfile.resources import Resources
 from platform.sweepfile.yaml_lines import LARGEST_FILE
 from platform.sweepfile.yaml_lines import read as read_yaml
-from trainables.redaction import remember
+from trainables.references import resolve
 
 __all__ = [
     "Choice",
@@ -70,6 +71,21 @@ class SweepSpec(SweepFields):
         """One line for a problem with an entry: `file:line: path: text`."""
         return f"{self.at(path)}: {path}: {text}"
 
+    def study_url(self) -> str | None:
+        """The URL of `study` with the values of the variables that it names."""
+        return self.study and self.resolved("study", self.study)
+
+    def resolved(self, path: str, text: str) -> str:
+        """The `text` of an entry with the values of the variables that it names.
+
+        Raises:
+            InvalidSweep: one of them is not set.
+        """
+        try:
+            return resolve(text)
+        except ValueError as error:
+            raise InvalidSweep([self.problem(path, str(error))]) from None
+
     @property
     def batch(self) -> int | None:
         """Number of trials that a deterministic sweep asks for together; None if the order of ends decides."""
@@ -91,12 +107,14 @@ class Reading:
     """The reading of a file: the sweep, and every problem as (origin, `path: rule, but got value; remedy`).
 
     `unread` names keys that could not be read, or not wholly. `spec` goes on without these keys, so that the other keys
-    can be checked. It is None where too little is left.
+    can be checked. It is None where too little is left. `references` are the entries that name variables of the
+    environment, as (path, text).
     """
 
     spec: SweepSpec | None
     problems: tuple[tuple[int | str, str], ...]
     unread: frozenset[str] = frozenset()
+    references: tuple[tuple[str, str], ...] = ()
 
 
 def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> SweepSpec:
@@ -142,6 +160,8 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading
         return Reading(None, tuple(problems))
     data, origins = document.data, dict[str, int | str](document.lines)
     problems += apply(data, overrides, origins)
+    secrets.remember_all(data, overrides)
+    references = secrets.references(data)
 
     unreadable = (message.partition(": ")[0] for _, message in document.problems)
     told = {part for path in unreadable for part in accumulate(path.split("."), "{}.{}".format)}
@@ -150,6 +170,8 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading
         if where not in told:
             problems.append((_nearest_origin(where, origins), f"{where}: {what}"))
 
+    for where, what in secrets.misplaced(references):
+        problem(where, what)
     own = {"path": path, "text": text, "overrides": tuple(overrides)}
     for key in own.keys() & data.keys():  # attributes of ours, no keys of a file
         problem(key, f"must be a key of a sweep, but got {key!r}; remove it")
@@ -162,14 +184,9 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading
     if some_left_out:
         unread |= {"parameters"}
     if spec is not None:
-        for here in occurrences(spec.parameters):
-            for value in here.parameter.values if isinstance(here.parameter, Choice) else ():
-                remember({here.name: value})
-            if isinstance(here.parameter, Constant):
-                remember({here.name: here.parameter.value})
         spec._origins = origins
         _check_together(spec, unread, problem)
-    return Reading(spec, tuple(problems), unread)
+    return Reading(spec, tuple(problems), unread, references)
 
 
 _STAND_INS: dict[str, Any] = {

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from platform.sweepfile.spec import SweepSpec
+from trainables.redaction import redact
 
 _SQLITE = "sqlite:///"
 
@@ -29,15 +30,17 @@ class Destination:
     checkpoints: str = "best"
 
     def __str__(self) -> str:
-        """The URI without user and password."""
+        """The URI without user, password and other secrets."""
         parts = urlsplit(self.uri)
-        return self.uri if "@" not in parts.netloc else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        host = parts.netloc.rpartition("@")[2]
+        return redact(self.uri if host == parts.netloc else parts._replace(netloc=host).geturl())
 
 
 def destination_of(spec: SweepSpec, folder: Path) -> Destination:
     """The store that a sweep file, or `$MLFLOW_TRACKING_URI`, names; by default one beside the sweep's `folder`."""
     storage = folder.parent
-    uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    named = spec.tracking.uri and spec.resolved("tracking.uri", spec.tracking.uri)
+    uri = named or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
     experiment = spec.tracking.experiment or spec.trainable
     return Destination(uri, experiment, storage / "artifacts", spec.tracking.checkpoints)
 

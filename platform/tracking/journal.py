@@ -26,7 +26,8 @@ from platform.storage import trial_record
 from platform.storage.disk_space import retry_while_full
 from platform.storage.trial_end import TrialEnd
 from platform.storage.trial_record import TrialRecord, read_json, read_reports
-from trainables.disk import write_all
+from trainables.disk import PRIVATE, write_all
+from trainables.redaction import holds_secret
 from trainables.storage import mirror, segments
 
 _STATUS_AGE_S = 10.0
@@ -59,7 +60,7 @@ class TrialFiles:
             record = TrialRecord(
                 number=self.number, values=dict(values), started=time.time(), study=study, search=search or {}
             )
-            self._write(trial_record.NAME, record.to_json())
+            self._write(trial_record.NAME, record.to_json(), private=holds_secret(record.values))
 
     def record(self) -> TrialRecord | None:
         """The trial's record; None where there is none (yet) or it cannot be read."""
@@ -67,7 +68,7 @@ class TrialFiles:
 
     def restore(self, record: TrialRecord) -> None:
         """Write a record again that was lost."""
-        self._write(trial_record.NAME, record.to_json())
+        self._write(trial_record.NAME, record.to_json(), private=holds_secret(record.values))
 
     def set_aside(self, name: str) -> None:
         """Give one of the files that is none of ours another name, and tell the user."""
@@ -143,11 +144,13 @@ class TrialFiles:
             count += whole.count(b"\n")
         return count
 
-    def _write(self, name: str, content: Mapping[str, Any], *, waits: bool = True) -> None:
+    def _write(self, name: str, content: Mapping[str, Any], *, waits: bool = True, private: bool = False) -> None:
         def write() -> None:
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = self.folder / f".{name}.draft"
             with draft.open("wb", buffering=0) as stream:
+                if private:
+                    os.fchmod(stream.fileno(), PRIVATE)
                 write_all(stream, json.dumps(content).encode())
                 os.fsync(stream.fileno())
             draft.rename(self.folder / name)

@@ -30,7 +30,7 @@ IMAGE = "sweeps:" + tomllib.loads((ROOT / "pyproject.toml").read_text())["projec
 CODE = "".join(path.read_text() for side in ("platform", "trainables") for path in (ROOT / side).rglob("*.py"))
 OF_OTHERS = {
     "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_S3_ENDPOINT_URL",
-    "RAY_AUTH_MODE", "RAY_HEAD_IP",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "RAY_AUTH_MODE", "RAY_HEAD_IP",
 }  # fmt: skip
 """Read by MLflow and Ray themselves."""
 OF_SCRIPTS = {"MLFLOW_ARTIFACTS", "SWEEP_SCRATCH", "SWEEP_NODES_WAIT_S", "SWEEP_DATA_HOST"}
@@ -39,6 +39,17 @@ OF_SCRIPTS = {"MLFLOW_ARTIFACTS", "SWEEP_SCRATCH", "SWEEP_NODES_WAIT_S", "SWEEP_
 
 def documents(name: str) -> list[Any]:
     return [document for document in yaml.safe_load_all((INFRA / name).read_text()) if document]
+
+
+def templates(document: Any) -> list[dict[str, Any]]:
+    """The templates of the pods that a file of Kubernetes makes."""
+    return [
+        {key: entry[key] for key in ("metadata", "spec") if key in entry}
+        for around in walk(document)
+        if isinstance(around, dict)
+        for name, entry in around.items()
+        if name in ("template", "submitterPodTemplate")
+    ]
 
 
 def walk(data: Any) -> Iterator[Any]:
@@ -198,6 +209,111 @@ def test_ray_accepts_the_cluster_file():
     validate_config({**config, "cluster_synced_files": []})  # which `ray up` fills in
 
 
+def test_the_files_of_kubernetes_fit_its_schemas():
+    import kubernetes_validate
+
+    pods = []
+    for name in YAML:
+        for document in documents(name) if name.startswith("kubernetes/") else ():
+            pods += [{"kind": "Pod", "apiVersion": "v1", **template} for template in templates(document)]
+            if not document["apiVersion"].startswith("ray.io/"):  # of whose own keys it has no schema
+                kubernetes_validate.validate(document, "1.37", strict=True)
+    assert len(pods) == 6
+    for pod in pods:
+        kubernetes_validate.validate(pod, "1.37", strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError, match="runAsNonRoot"):
+        kubernetes_validate.validate({**pods[0], "spec": {"securityContext": {"runAsNonRoot": "yes"}}}, "1.37")
+
+
+def test_every_pod_is_one_that_restricted_accepts():
+    for pod in [template for name in YAML for document in documents(name) for template in templates(document)]:
+        context = pod["spec"]["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert ("fsGroup" in context) == (context.get("fsGroupChangePolicy") == "OnRootMismatch")
+        for container in pod["spec"]["containers"]:
+            restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+            assert container["securityContext"] == restricted, container["name"]
+
+
+def test_mlflow_runs_no_jobs_of_its_own():
+    """With them it takes 2.5 GiB idle, more than its limit on Kubernetes, without them 0.9."""
+    name = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
+    (server,) = (
+        container for document in documents("kubernetes/mlflow.yaml") for pod in templates(document)
+        for container in pod["spec"]["containers"] if container["name"] == "mlflow"
+    )  # fmt: skip
+    assert {"name": name, "value": "false"} in server["env"]
+    assert documents("docker/compose.yaml")[0]["services"]["mlflow"]["environment"][name] == "false"
+
+
+def test_ray_up_starts_with_our_commands_only():
+    from ray.autoscaler._private.util import prepare_config
+
+    (config,) = documents("ray/cluster.yaml")
+    ready = prepare_config(config)
+    commands = [name for name in ready if name.endswith("_commands")]
+    assert len(commands) == 6
+    assert {name: ready[name] for name in commands if name.endswith("setup_commands")} == {
+        "setup_commands": [], "head_setup_commands": [], "worker_setup_commands": [],
+    }  # fmt: skip
+    assert all(ready[name] == config[name] for name in commands)
+
+
+def test_a_login_shell_of_the_image_finds_its_programs(tmp_path):
+    dockerfile = (INFRA / "docker" / "Dockerfile").read_text()
+    (line, file), (environment,) = (
+        re.findall(r"echo '(PATH=.*)' > (\S+)", dockerfile)[0],
+        re.findall(r"^ENV PATH=(\S+):\$PATH", dockerfile, flags=re.MULTILINE),
+    )
+    assert re.fullmatch(r"/etc/profile\.d/\w+\.sh", file)
+    (tmp_path / "sweeps.sh").write_text(line)
+    command = f"PATH=/usr/bin:/bin; . {tmp_path}/sweeps.sh; printenv PATH"  # as Debian's /etc/profile does
+    said = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=True)
+    assert said.stdout == f"{environment}:/usr/bin:/bin\n"
+
+
+def test_the_driver_alone_has_mlflows_login_on_a_cluster_of_ray_up(tmp_path):
+    """Ray's own command for docker, run by a shell as `ray up` does; `docker` and `sudo` are stood in for."""
+    from ray.autoscaler._private.docker import docker_start_cmds
+
+    docker = documents("ray/cluster.yaml")[0]["docker"]
+    (tmp_path / "sudo").write_text('#!/bin/sh\n[ "$*" = "cat /shared/mlflow.env" ] && echo PASSWORD=x\n')
+    (tmp_path / "docker").write_text(
+        '#!/bin/bash\nfor word; do case $word in --env-file=/dev/*) cat "${word#*=}";; esac; done\n'
+    )
+    for name in ("sudo", "docker"):
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    seen = {}
+    for kind in ("head", "worker"):
+        options = docker["run_options"] + docker.get(f"{kind}_run_options", [])
+        command = docker_start_cmds("ubuntu", docker["image"], {}, "sweeps", options, "sweeps", "/home", "docker")
+        said = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True)
+        seen[kind] = said.stdout
+    assert seen == {"head": "PASSWORD=x\n", "worker": ""}
+    assert "mlflow.env" not in str(documents("ray/cluster.yaml")[0]["initialization_commands"])
+    services = documents("docker/compose.yaml")[0]["services"]
+    assert [name for name in services if "mlflow_password" in services[name].get("secrets", ())] == ["head"]
+
+
+def test_no_process_of_compose_has_a_password_among_its_arguments(tmp_path):
+    """`mlflow` and `python` are stood in for."""
+    command = documents("docker/compose.yaml")[0]["services"]["mlflow"]["command"]
+    for name in ("postgres", "s3"):
+        (tmp_path / f"{name}_password").write_text(f"of-{name}")
+    shown = 'echo "$0 $*" >> $SHOWN; echo "$MLFLOW_BACKEND_STORE_URI $AWS_SECRET_ACCESS_KEY" > $HELD'
+    for name in ("mlflow", "python"):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{shown}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SHOWN": f"{tmp_path}/shown", "HELD": f"{tmp_path}/held"}
+    line = command.replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    subprocess.run(["bash", "-ec", line], env=environment, check=True)
+    assert (tmp_path / "held").read_text() == "postgresql+psycopg://mlflow:of-postgres@postgres/mlflow of-s3\n"
+    assert len(re.findall(r"mlflow server|python -c", text := (tmp_path / "shown").read_text())) == 2
+    assert not re.search("of-postgres|of-s3", text)
+
+
 def test_the_job_of_kubernetes_is_found_by_the_name_of_its_sweep():
     (job,) = documents("kubernetes/rayjob.yaml")
     (file,) = re.findall(r"sweeps/\S+\.yaml", job["spec"]["entrypoint"])
@@ -209,6 +325,7 @@ def test_no_job_on_a_shared_cluster_is_retried_by_kuberay():
     jobs = [document for name in YAML for document in documents(name) if document.get("kind") == "RayJob"]
     assert any("clusterSelector" in job["spec"] for job in jobs)
     assert not any("clusterSelector" in job["spec"] and "backoffLimit" in job["spec"] for job in jobs)
+    assert not any("ttlSecondsAfterFinished" in job["spec"] for job in jobs if "clusterSelector" in job["spec"])
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -241,3 +358,50 @@ def test_a_backup_is_restored_and_never_over_a_database_that_is_there(tmp_path):
     with sqlite3.connect(store) as database:
         assert database.execute("select name from runs").fetchall() == [("first",)]
     assert (tmp_path / "artifacts" / "0" / "ranks.npy").read_text() == "ranks"
+
+
+@pytest.fixture
+def clients(tmp_path: Path) -> dict[str, str]:
+    """An environment in which `pg_dump`, `pg_restore` and `tar` are stood in for: they note arguments and password."""
+    noted = tmp_path / "noted"
+    for name in ("pg_dump", "pg_restore", "tar"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        ends = "exit ${TAR_ENDS:-0}" if name == "tar" else ""
+        program.write_text(f'#!/bin/sh\necho "{name} $* / $PGPASSWORD" >> {noted}\n{ends}\n')
+        program.chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+
+def run_script(environment: dict[str, str], name: str, argument: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(INFRA / "mlflow" / name), str(argument)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgres"])
+def test_no_client_of_a_database_has_its_password_among_its_arguments(clients, tmp_path, scheme):
+    clients["MLFLOW_BACKEND_STORE_URI"] = f"{scheme}://me:of%2Fa%20url@host:5432/mlflow?sslmode=require"
+    made = run_script(clients, "backup.sh", tmp_path / "backups")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert run_script(clients, "restore.sh", Path(made.stdout.strip())).returncode == 0
+    lines = (tmp_path / "noted").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["pg_dump", "pg_restore"]
+    assert all(line.endswith("--dbname=postgresql://me@host:5432/mlflow?sslmode=require / of/a url") for line in lines)
+
+
+@pytest.mark.parametrize(("code", "ends", "left"), [(1, 0, 1), (2, 2, 0)])
+def test_artifacts_that_change_while_they_are_read_are_saved_and_an_error_leaves_nothing(
+    clients, tmp_path, code, ends, left
+):
+    clients |= {"MLFLOW_BACKEND_STORE_URI": "postgresql://host/x", "MLFLOW_ARTIFACTS": "/a", "TAR_ENDS": str(code)}
+    assert bool(run_script(clients, "backup.sh", tmp_path / "backups").returncode) == bool(ends)
+    assert len(list((tmp_path / "backups").iterdir())) == left
+
+
+@pytest.mark.parametrize("name", ["backup.sh", "restore.sh"])
+def test_a_database_of_another_kind_is_refused(clients, tmp_path, name):
+    clients["MLFLOW_BACKEND_STORE_URI"] = "mysql://me:secret@host/mlflow"
+    refused = run_script(clients, name, tmp_path / "backups")
+    rule = "MLFLOW_BACKEND_STORE_URI must start with sqlite:/// or postgresql, but does not; correct it\n"
+    assert (refused.returncode, refused.stdout, refused.stderr) == (2, "", rule)
+    assert not list((tmp_path / "backups").glob("*"))

@@ -44,7 +44,7 @@ def train(config: dict[str, Any]) -> None:
     reason, text, stopped, others = FINISHED, "", False, 0.0
     try:
         trial = trial_of(task)
-        others = _run(task, trial)
+        others = _run(task.whole(), trial)
     except TrialStopped:
         stopped = True
     except (Exception, SystemExit) as error:

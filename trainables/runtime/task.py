@@ -1,8 +1,15 @@
 """The driver's message to a worker, which Ray Tune carries as the config of a trial of its own."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
+
+from trainables.redaction import holds_secret
+from trainables.storage import mirror
+
+VALUES = "trial.json"
+"""The driver's file of a trial's values."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +38,26 @@ class Task:
     """Processes that train the trial together."""
     nodes: int = 1
     """Nodes that the ranks are spread over evenly."""
+    is_redacted: bool = False
+    """True if ``values`` lack those that hold a secret, which the trial's own file has."""
+
+    def redacted(self) -> "Task":
+        """The task without values that hold a secret: Ray writes what it carries to files that everybody can read."""
+        values = {name: value for name, value in self.values.items() if not holds_secret({name: value})}
+        return dataclasses.replace(self, values=values, is_redacted=len(values) < len(self.values))
+
+    def whole(self) -> "Task":
+        """The task with all its values, some of them from the trial's file.
+
+        Raises:
+            OSError: the file cannot be read here.
+        """
+        if not self.is_redacted:
+            return self
+        path = mirror.local_path(self.folder) / VALUES
+        mirror.pull_file(path)
+        values = json.loads(path.read_text())["values"]
+        return dataclasses.replace(self, values=values, is_redacted=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The task in plain values, which :meth:`from_dict` takes back."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from trainables import config as configs
 from trainables.redaction import redact_values, remember
+from trainables.references import resolve_values
 from trainables.runtime import launch, process_group, registry
 from trainables.runtime.messages import Report
 from trainables.runtime.rank_messages import NodeTask, RankTask
@@ -140,11 +141,16 @@ def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
     """Build the config of trainable ``name`` from dotted ``values`` and run it.
 
     Raises:
-        ConfigError: the values do not fit the trainable's config.
+        ConfigError: the values do not fit the trainable's config, or name a variable that is not set here.
         TrialStopped: the trial was told to end.
     """
-    config = configs.build(registry.load(name).config, values)
-    flat = configs.flatten(config)
+    trainable = registry.load(name)
+    flat = configs.flatten(configs.build(trainable.config, values))
+    try:
+        secrets = {field: text for field, text in resolve_values(flat).items() if text != flat[field]}
+    except ValueError as error:
+        raise configs.ConfigError([str(error)]) from None
+    config = configs.build(trainable.config, {**values, **secrets})
     remember(flat)
     resolved = json.dumps({"trainable": name, **redact_values(flat)}, indent=2, sort_keys=True)
     trial.artifact(RESOLVED).write_text(resolved)

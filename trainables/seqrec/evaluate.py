@@ -130,7 +130,10 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     """Write tensors by name as safetensors, readable without this code."""
     from safetensors.torch import save_file
 
+    path.touch()
+    mode = path.stat().st_mode
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, path)
+    path.chmod(mode)  # as the files beside it: the library's is for its owner alone
 
 
 def write_ranks(path: Path, rows: Rows, rank_N: np.ndarray) -> None:

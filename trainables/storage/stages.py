@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from trainables.references import as_written
 from trainables.storage import cache, mirror, stage_copies
 from trainables.storage.arrays import open_array
 from trainables.storage.stage_copies import MANIFEST, WAITING, waiting
@@ -228,7 +229,7 @@ def _identity(name: str, value: Any) -> Any:
         raise TypeError(
             f"a stage's input must be a plain value, a File or a StageResult, but {name} is {type(value).__name__}"
         ) from error
-    return value
+    return as_written(value)
 
 
 def _arguments(

@@ -124,3 +124,16 @@ def test_a_table_whose_writing_is_cut_short_leaves_the_one_before(played, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         trials.write_csv([replace(table[0], swept={"x": Cut()}), *table], ["valid/ndcg_10"], path)
     assert path.read_text() == before
+
+
+def test_no_text_of_a_table_runs_as_a_formula(played, tmp_path):
+    row = trials.rows((here := played()).study, here.folder)[0]
+    texts = ["=1+1", "+1", "-1 of", "@SUM(A1)", "\t=1", "\r=1", "a=1", "-", ""]
+    swept = {f"x{index}": text for index, text in enumerate(texts)} | {"=y": -0.5, "z": True}
+    path = trials.write_csv([replace(row, swept=swept, reason="=cmd")], ["valid/ndcg_10"], tmp_path / "results.csv")
+    with path.open(newline="") as stream:
+        (line,) = csv.DictReader(stream)
+    assert [line[f"x{index}"] for index in range(9)] == [
+        "'=1+1", "'+1", "'-1 of", "'@SUM(A1)", "'\t=1", "'\r=1", "a=1", "'-", "",
+    ]  # fmt: skip
+    assert (line["'=y"], line["z"], line["reason"]) == ("-0.5", "True", "'=cmd")

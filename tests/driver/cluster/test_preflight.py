@@ -28,6 +28,9 @@ GOOD = {
         ("sqlite:////home/me/mlflow.db", HEAD, "but got 'sqlite:////home/me/mlflow.db', a file; name http://host:port"),
         ("./mlruns", HEAD, "but got './mlruns', a file"),
         ("http://mlflow:5000", HEAD, None),
+        ("${TRACKING_URI}", HEAD, None),
+        ("http://me:${TRACKING_LOGIN}@mlflow:5000", HEAD, None),
+        ("http://me:${TRACKING_LOGIN}@127.0.0.1:5000", HEAD, "'http://127.0.0.1:5000' is this machine's own loopback"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:8265", None),
     ],
 )

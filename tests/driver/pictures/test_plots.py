@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import optuna
+
 from platform.pictures import plots
 
 
@@ -31,3 +33,16 @@ def test_what_is_no_table_of_numbers_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "nowhere.csv").symlink_to("gone")
     plots.tables(tmp_path)
     assert list(tmp_path.glob("*.html")) == []
+
+
+def test_the_overview_shows_no_secret(tmp_path):
+    study = optuna.create_study()
+    for key in ("of-a-setting-1", "of-a-setting-2"):
+        study.enqueue_trial({"hub.api_key": key, "text": f"https://me:{key}@hub", "x": 0.5})
+        trial = study.ask()
+        trial.suggest_categorical("text", ["https://me:of-a-setting-1@hub", "https://me:of-a-setting-2@hub"])
+        trial.suggest_categorical("hub.api_key", ["of-a-setting-1", "of-a-setting-2"])
+        study.tell(trial, trial.suggest_float("x", 0, 1))
+    files = plots.overview(study, "valid/ndcg_10", tmp_path)
+    assert len(files) == 3
+    assert not [path for path in files if "of-a-setting" in path.read_text()]

@@ -202,3 +202,15 @@ def test_two_sweeps_share_a_database_without_seeing_each_other(sweep, opened, tm
     study = opened(sweep(url))
     finish_one(study)
     assert opened(sweep(url, "name=other")).trials() == []
+
+
+@pytest.mark.parametrize(("key", "mode"), [("of-a-setting", 0o600), ("${HUB_KEY}", 0o644)])
+def test_a_journal_that_holds_a_secret_is_for_its_owner_alone(sweep, opened, key, mode):
+    before = os.umask(0o022)
+    try:
+        here = sweep("trainable=tests.trainables.secretive", f"parameters={{hub.api_key: '{key}'}}", "constraints=[]")
+        opened(here)
+        opened(here)
+    finally:
+        os.umask(before)
+    assert (here.folder / "study.journal").stat().st_mode & 0o777 == mode

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pytest
 
@@ -134,3 +135,13 @@ def test_a_report_that_the_bucket_does_not_take_is_not_in_the_journal(bucket, mo
             files.append(2, {"valid/ndcg_10": 0.5})
     assert [line["step"] for line in files.lines()] == [1]
     assert files.append(2, {"valid/ndcg_10": 0.5})["report"] == 2
+
+
+@pytest.mark.parametrize(("value", "mode"), [("of-a-setting", 0o600), ("${HUB_KEY}", 0o644), ("", 0o644), (5, 0o644)])
+def test_values_that_hold_a_secret_are_for_their_owner_alone(tmp_path, value, mode):
+    before = os.umask(0o022)
+    try:
+        TrialFiles(tmp_path, 0).begin({"hub.api_key": value, "x": "text"})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "trials" / "0" / "trial.json").stat().st_mode & 0o777 == mode

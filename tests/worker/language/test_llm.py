@@ -1,6 +1,7 @@
 """Language models: made here or loaded, kept between trials, adapted for one."""
 
 import json
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -257,3 +258,27 @@ def test_pretraining_lowers_the_loss_on_titles(tmp_path):
     before = loss()
     tiny.pretrain(model, examples, 25)
     assert loss() < before - 0.3
+
+
+def test_nothing_in_a_models_folder_is_run(tmp_path, stages):
+    values, planted = saved(tmp_path / "model"), tmp_path / "planted"
+    told = json.loads((tmp_path / "model" / "config.json").read_text())
+    named = {"auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}, "architectures": ["Model"]}
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**told, **named}))
+    (tmp_path / "model" / "own.py").write_text(f"import os; os.mkdir({str(planted)!r})")
+    with borrowed(*language(build(Config, values)), trial_of(tmp_path, stages)) as model:
+        assert type(model).__module__.startswith("transformers.models.qwen3")
+
+    class Malicious:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(planted),)
+
+    llm._kept.clear()
+    (tmp_path / "model" / "model.safetensors").unlink()
+    torch.save({"weight": Malicious()}, tmp_path / "model" / "pytorch_model.bin")
+    with (
+        pytest.raises(Exception, match=r"[Ww]eights.?only"),
+        borrowed(*language(build(Config, values)), trial_of(tmp_path, stages)),
+    ):
+        pass
+    assert not planted.exists()

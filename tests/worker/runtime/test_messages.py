@@ -1,5 +1,6 @@
 """Messages between driver, worker and ranks come out as they went in."""
 
+import dataclasses
 import json
 import math
 
@@ -16,6 +17,17 @@ TUNES = {"training_iteration": 1, "done": False, "config": {}}
 
 def test_a_task_comes_out_of_tunes_config():
     assert Task.from_dict({**json.loads(json.dumps(TASK.to_dict())), **TUNES}) == TASK
+
+
+def test_a_secret_reaches_the_worker_by_the_file_of_its_trial(tmp_path):
+    """Ray writes the state of its own trials into its session's folder, which everybody can read."""
+    values = {"hub.api_key": "of-a-setting", "text": "https://me:of-a-url@hub", "hub.token": "${HUB_TOKEN}", "x": 0.5}
+    task = dataclasses.replace(TASK, folder=str(tmp_path), values=values)
+    carried = task.redacted()
+    assert carried.values == {"hub.token": "${HUB_TOKEN}", "x": 0.5}
+    (tmp_path / "trial.json").write_text(json.dumps({"values": values}))
+    assert Task.from_dict(json.loads(json.dumps(carried.to_dict()))).whole() == task
+    assert TASK.redacted() == TASK.whole() == TASK
 
 
 @pytest.mark.parametrize("message", [REPORT, WorkerEnd(reason="finished", metrics={"trial/memory_mib": 1.0})])

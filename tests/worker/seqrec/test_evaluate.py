@@ -126,3 +126,8 @@ def test_a_target_among_the_seen_items_ranks_last_or_stays(stays: bool, ranks: l
     seen = History(items=np.array([1, 3, 1, 2, 3]), offsets=np.array([0, 2, 5]))
     rank_N = rank_targets(scorer(score_NI), rows, num_items=ITEMS, seen=seen, batch_size=1)
     assert rank_N.tolist() == ranks
+
+
+def test_weights_are_as_readable_as_the_files_beside_them(tmp_path: Path) -> None:
+    report(trial := LocalTrial(tmp_path), weights=nn.Linear(3, 2).state_dict(), trained=[])
+    assert trial.artifact("best.safetensors").stat().st_mode == trial.artifact("ranks.npy").stat().st_mode
