@@ -126,7 +126,7 @@ def _caption(compared: Comparison, tests: PairedTests, by: Sequence[str]) -> str
     if tested:
         parts.append(
             f"*: differs from the second in test/ndcg_{tests.k} with p < {SIGNIFICANT:g} (paired randomisation test "
-            f"over users, Holm-corrected for {tested} pairs)."
+            f"over users, corrected by Holm over {tested})."
         )
     if compared.printed or any(cell.published for cell in compared.cells):
         parts.append("Published values stand in parentheses.")

@@ -84,7 +84,7 @@ class Chart:
     @property
     def columns(self) -> int:
         """Panels side by side."""
-        return 1 if self.is_wide else min(COLUMNS, len(self.panels))
+        return 1 if self.is_wide else 2 if len(self.panels) == 4 else min(COLUMNS, len(self.panels))
 
     @property
     def rows(self) -> int:

@@ -136,7 +136,7 @@ def _domain(place: int, count: int) -> list[float]:
 
 def _text(text: str) -> str:
     """Text that plotly, which reads some tags, shows as it is."""
-    return html.escape(text, quote=False)
+    return html.escape(text, quote=False).replace("\n", "<br>")
 
 
 def _wrapped(text: str) -> str:

@@ -25,7 +25,6 @@ _STYLE: dict[Any, Any] = {
     "legend.fontsize": 6,
     "legend.frameon": False,
     "lines.linewidth": 1.0,
-    "lines.markersize": 3.5,
     "text.parse_math": False,  # a name may hold a dollar
     "pdf.fonttype": 42,
     "svg.fonttype": "path",
@@ -34,6 +33,7 @@ _STYLE: dict[Any, Any] = {
 _MARKERS = {"dots": "o", "hollow": "o", "cross": "x"}
 _SHADES = "cividis"
 _MOST_LEGEND = 8
+_MANY = 300  # marks; they are then smaller
 
 
 def print_charts(charts: Iterable[Chart], folder: Path) -> list[Path]:
@@ -87,7 +87,8 @@ def _series(axes: Any, series: Series, panel: Panel) -> None:
     x, y = ([float("nan") if value is None else value for value in values] for values in (series.x, series.y))
     if panel.x.is_time:
         x = [value / 86_400 for value in x]
-    front = 1.5 if series.colour == GREY else 3 if series.mark in ("line", "steps", "bar") else 4
+    front = 1.5 if series.colour == GREY else 3 if series.mark in ("line", "steps", "bar", "hollow") else 4
+    size = 3.5 if len(x) < _MANY else 1.5
     match series.mark:
         case "line" | "bar":
             width = 4 if series.mark == "bar" else 0.6 if series.colour == GREY else 1.0
@@ -95,11 +96,11 @@ def _series(axes: Any, series: Series, panel: Panel) -> None:
         case "steps":
             axes.plot(x, y, color=colour, label=label, zorder=front, drawstyle="steps-post")
         case _ if len(series.values):
-            dots = axes.scatter(x, y, c=series.values, cmap=_SHADES, s=12, edgecolors="#333333", linewidths=0.4)
+            dots = axes.scatter(x, y, c=series.values, cmap=_SHADES, s=size**2, edgecolors="#333333", linewidths=0.4)
             dots.set_zorder(front)
         case _:
             face = {"markerfacecolor": "none"} if series.mark == "hollow" else {}
-            axes.plot(x, y, _MARKERS[series.mark], color=colour, label=label, zorder=front, **face)
+            axes.plot(x, y, _MARKERS[series.mark], color=colour, label=label, zorder=front, markersize=size, **face)
     if len(series.low):
         middle = x if series.spread == "x" else y
         ends = [(low, high, at) for low, high, at in zip(series.low, series.high, middle, strict=True)]
@@ -111,15 +112,19 @@ def _series(axes: Any, series: Series, panel: Panel) -> None:
 
 
 def _axis(axes: Any, side: str, axis: Axis) -> None:
+    from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
+
     axes.set(**{f"{side}label": axis.title, **({f"{side}scale": "log"} if axis.log else {})})
     line = {"x": axes.xaxis, "y": axes.yaxis}[side]
+    if axis.log:
+        line.set_major_formatter(LogFormatter())  # the usual ones write mathematics, which names forbid here
+        line.set_minor_formatter(NullFormatter())
     if axis.labels:
-        slant = {"rotation": 30, "ha": "right"} if side == "x" and max(map(len, axis.labels)) > 5 else {}
+        is_long = side == "x" and max(map(len, axis.labels)) > 5 and not any("\n" in label for label in axis.labels)
+        slant = {"rotation": 30, "ha": "right"} if is_long else {}
         line.set_ticks(range(len(axis.labels)), axis.labels, **slant)
-    elif axis.is_whole and not axis.log:
-        from matplotlib.ticker import MaxNLocator
-
-        line.set_major_locator(MaxNLocator(integer=True))
+    elif not axis.log:
+        line.set_major_locator(MaxNLocator(5, integer=axis.is_whole))
     if axis.is_time:
         from matplotlib import dates
 

@@ -290,7 +290,7 @@ def _parallel(search: Search) -> Iterator[Chart]:
         ordered = sorted(search.judged, key=lambda trial: -metric.sign * _of(trial, index))
         spans = {name: _span(search, name) for name in names}
         series = []
-        for fifth, title in enumerate(_FIFTHS):
+        for fifth, title in reversed([*enumerate(_FIFTHS)]):  # the best lie on top
             x: list[float | None] = []
             y: list[float | None] = []
             texts: list[str] = []
@@ -306,14 +306,15 @@ def _parallel(search: Search) -> Iterator[Chart]:
         labels = tuple(_with_ends(search, name) for name in names)
         y_axis = Axis(title=f"by {metric.name}", labels=("lowest", "highest"))
         panels.append(Panel(x=Axis(title="", labels=labels), y=y_axis, series=tuple(series)))
-    caption = "One line per trial. Beside each parameter stand its lowest and its highest value, log scales kept."
+    caption = "One line per trial. Below each parameter stand its lowest and its highest value, log scales kept."
     yield Chart(name="parallel", title="All parameters together", caption=caption, panels=tuple(panels), is_wide=True)
 
 
 def _with_ends(search: Search, name: str) -> str:
     axis, place = _scale(search, name)
     values = sorted((t.values[name] for t in search.judged if name in t.values), key=place)
-    return f"{name} ({as_text(values[0])} to {as_text(values[-1])}{', log' if axis.log else ''})"
+    low, high = (f"{v:.3g}" if isinstance(v, float) else as_text(v) for v in (values[0], values[-1]))
+    return f"{name}\n{low} to {high}{', log' if axis.log else ''}"
 
 
 def _span(search: Search, name: str) -> Callable[[Any], float]:

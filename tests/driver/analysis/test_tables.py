@@ -71,7 +71,7 @@ def test_the_best_is_looked_for_within_a_data_set():
 
 def test_the_caption_explains_every_mark_and_what_all_lines_share():
     caption = paper_table(TABLE, pairs_with(0.01)).caption
-    for text in ("for data.name toys", "is bold, the second underlined", "p < 0.05", "Holm-corrected for 1 pairs",
+    for text in ("for data.name toys", "is bold, the second underlined", "p < 0.05", "corrected by Holm over 1)",
                  "Published values stand in parentheses", "3 of 4 trials have ended"):  # fmt: skip
         assert text in caption
 

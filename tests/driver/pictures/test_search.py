@@ -81,6 +81,8 @@ def test_printed_pictures_are_the_same_each_time_and_take_names_as_they_are(tmp_
     again = printed.print_charts(made, tmp_path / "two")
     assert {path.suffix for path in files} == {".svg", ".pdf"}
     assert [path.read_bytes() for path in files] == [path.read_bytes() for path in again]
+    (svg,) = (path for path in files if path.suffix == ".svg")
+    assert "mathdefault" not in svg.read_text()
     fonts = b"".join(path.read_bytes() for path in files if path.suffix == ".pdf")
     assert b"/FontFile2" in fonts
 
