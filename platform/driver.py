@@ -6,6 +6,7 @@ deferred. Whatever ends the run, no trial is left as if it ran, and no run in ML
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import time
@@ -17,10 +18,9 @@ from pathlib import Path
 from rich.console import Console
 
 from platform import provenance
-from platform.analysis import compare, pairs, report, trials
+from platform.analysis import compare, page, pairs, report, trials
 from platform.analysis.trials import Row
 from platform.console import Interrupted, Signals, clean_screen
-from platform.pictures import plots
 from platform.runners import INLINE, inline, placement, tune
 from platform.runners.ledger import Ledger
 from platform.space import points
@@ -28,7 +28,7 @@ from platform.space.check import notes
 from platform.space.space import Space
 from platform.storage.folder import bring_tables, open_folder, shared
 from platform.storage.lease import Lease, hold
-from platform.storage.trial_end import State
+from platform.storage.trial_end import EndedTrial, State
 from platform.study.study import Study
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.destination import Destination, destination_of
@@ -94,6 +94,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
                 progress.notify(f"note: {redact(note)}")
             study = Study(spec, space, folder, progress.notify)
             (folder / "sweep.yaml").write_text(redact(spec.text))
+            (folder / page.PROVENANCE).write_text(json.dumps(_tags(spec)))
             tracker.start(study.id)
             outcome = run_trials(run, study, address)
             results = write_results(run, study, outcome)
@@ -114,9 +115,13 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
 def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
     """Run the trials that are left; an interrupt is an outcome, and signals are raised at once again."""
     stages = run.folder.parent / "stages"
-    ledger = Ledger(
-        run.spec, study, run.folder, stages, run.tracker, run.progress.ended, run.lease.check, run.progress.notify
-    )
+    refresh = page.Refresh(run.spec, run.folder)
+
+    def ended(trial: EndedTrial) -> None:
+        run.progress.ended(trial)
+        refresh.if_due()
+
+    ledger = Ledger(run.spec, study, run.folder, stages, run.tracker, ended, run.lease.check, run.progress.notify)
     run.progress.begin(ledger, study.ended())
     interrupt: Interrupted | None = None
     try:
@@ -151,16 +156,16 @@ def left_of_grid(study: Study) -> str | None:
 
 
 def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:
-    """Write the table of trials, pictures of the search and, after a whole run, the comparison of methods."""
+    """Write the table of trials, the page with its pictures and, after a whole run, the comparison of methods."""
     table = trials.rows(study, run.folder, run.progress.notify)
     files = [trials.write_csv(table, [metric.name for metric in run.spec.metrics], run.folder / "results.csv")]
-    if len(run.spec.metrics) == 1:
-        files += plots.overview(study.optuna, run.spec.metrics[0].name, run.folder)
-    compared = None
+    compared = tests = None
     if run.spec.compare and not outcome.exit_code:
         bring_tables(run.folder)
         compared = compare.compare([(run.spec, run.folder)])
-        files += [compare.write(compared, run.folder), pairs.write(pairs.paired(compared), run.folder)]
+        tests = pairs.paired(compared)
+        files += [compare.write(compared, run.folder), pairs.write(tests, run.folder)]
+    files += page.try_write(run.spec, run.folder, compared, tests)
     return Results(table, compared, tuple(files))
 
 

@@ -55,6 +55,8 @@ HOMES = {
     "mlflow": {"platform.tracking.runs", "platform.tracking.batches", "platform.tracking.errors"},
     "optuna": {"platform.study", "platform.pictures"},
     "plotly": {"platform.pictures"},
+    "matplotlib": {"platform.pictures"},
+    "jinja2": {"platform.pictures"},
     "sqlalchemy": {"platform.storage.lease_stores", "platform.study.existing", "platform.tracking.errors"},
     "boto3": {"trainables.storage.objects", "platform.cluster.probe"},
     "botocore": {"trainables.storage.objects"},

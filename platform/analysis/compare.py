@@ -142,6 +142,12 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
     )
 
 
+def winner(spec: SweepSpec, folder: Path) -> Cell | None:
+    """The best setting of the whole sweep over its seeds; None where no trial is complete."""
+    trials = finished(spec, folder, [])
+    return _cell(spec, (), (), trials, None) if trials else None
+
+
 def finished(spec: SweepSpec, folder: Path, lost: list[str]) -> list[Finished]:
     """The complete trials of the sweep in `folder`, by number; those that lost a report are left out, told in `lost`.
 
@@ -167,12 +173,17 @@ def finished(spec: SweepSpec, folder: Path, lost: list[str]) -> list[Finished]:
 
 
 def write(comparison: Comparison, folder: Path) -> Path:
-    """Write the table as `comparison.csv`, with differences in percent of the published values."""
+    """Write the table as `comparison.csv`."""
+    return write_lines(lines(comparison), folder / NAME)
+
+
+def lines(comparison: Comparison) -> list[list[Any]]:
+    """The table with every number in full, and differences in percent of the published values; its head first."""
     published = bool(comparison.printed) or any(cell.published for cell in comparison.cells)
     parts = ["mean", "sd", *(["published", "difference_percent"] if published else [])]
     head = ["sweep", *comparison.by, "setting", "settings", "seeds", "trials"]
     head += [f"{comparison.objective} mean", f"{comparison.objective} sd"]
-    lines = [[*head, *(f"{name} {part}" for name in comparison.metrics for part in parts), "note"]]
+    table = [[*head, *(f"{name} {part}" for name in comparison.metrics for part in parts), "note"]]
     for cell in comparison.cells:
         line: list[Any] = [cell.sweep, *(as_text(cell.by.get(name)) for name in comparison.by)]
         line += [json.dumps(dict(cell.setting)), cell.settings, len(cell.trials)]
@@ -181,13 +192,13 @@ def write(comparison: Comparison, folder: Path) -> Path:
             spread, printed = cell.metrics.get(name), cell.published.get(name)
             line += [spread.mean, spread.deviation] if spread else [None, None]
             line += [printed, difference(spread, printed)] if published else []
-        lines.append([*line, cell.note])
+        table.append([*line, cell.note])
     for printed_cell in comparison.printed:
         named = [as_text(printed_cell.by.get(name)) for name in comparison.by]
         values = [value for n in comparison.metrics for value in (None, None, printed_cell.published.get(n), None)]
         line = [printed_cell.sweep, *named, "", 0, 0, "", None, None, *values, "published only"]
-        lines.append(line)
-    return write_lines(lines, folder / NAME)
+        table.append(line)
+    return table
 
 
 def write_lines(lines: Iterable[Sequence[Any]], path: Path) -> Path:
@@ -208,6 +219,17 @@ def difference(spread: Spread | None, published: float | None) -> float | None:
     return 100 * (spread.mean / published - 1) if spread and published else None
 
 
+def number(value: float) -> str:
+    """Four decimals, as the papers print; fewer where a value is large (seconds, parameters)."""
+    size = abs(value)
+    return f"{value:.4f}" if size < 10 else f"{value:.2f}" if size < 10_000 else f"{value:,.0f}"
+
+
+def spread_text(spread: Spread) -> str:
+    """A mean with its deviation, where there is one."""
+    return number(spread.mean) + ("" if spread.deviation is None else f" ±{number(spread.deviation)}")
+
+
 def _named(by: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     return frozenset((name, as_text(value)) for name, value in by.items())
 
@@ -223,11 +245,13 @@ def _cells(spec: SweepSpec, trials: Sequence[Finished], printed: Published | Non
         groups.setdefault(tuple(as_text(trial.values.get(name)) for name in by), []).append(trial)
     order = _order(spec)
     keys = sorted(groups, key=lambda key: [_place(order[name], text) for name, text in zip(by, key, strict=True)])
-    return [_cell(spec, key, groups[key], printed) for key in keys]
+    return [_cell(spec, by, key, groups[key], printed) for key in keys]
 
 
-def _cell(spec: SweepSpec, key: tuple[str, ...], trials: Sequence[Finished], printed: Published | None) -> Cell:
-    by, sign = _by(spec), spec.metrics[0].sign
+def _cell(
+    spec: SweepSpec, by: tuple[str, ...], key: tuple[str, ...], trials: Sequence[Finished], printed: Published | None
+) -> Cell:
+    sign = spec.metrics[0].sign
     settings: dict[str, dict[str, Finished]] = {}
     for trial in trials:
         others = {name: value for name, value in trial.values.items() if name not in by and name != SEED}

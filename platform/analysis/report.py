@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,8 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from platform.analysis.compare import Cell, Comparison, Spread, difference
+from platform.analysis.compare import Cell, Comparison, difference, number, spread_text
+from platform.analysis.page import PICTURES
 from platform.analysis.pairs import LEVEL, PairedTests
+from platform.analysis.tables import shown_metrics
 from platform.analysis.trials import Row
 from platform.runners.ledger import Ledger
 from platform.runners.running import RunningTrial
@@ -25,8 +26,6 @@ from platform.storage.trial_end import EndedTrial, State
 from platform.sweepfile.published import as_text
 from platform.sweepfile.spec import SweepSpec
 
-_OF_ALL_ROWS = re.compile(r"test/[a-z]+_\d+")
-"""Test metrics of a whole split; those of groups of rows (`test/hr_10_cold`) would make a table too wide to read."""
 _SHOWN = 5
 _STATUS_SHOWN = 4
 _PAIRS_SHOWN = 60
@@ -187,6 +186,14 @@ def files(console: Console, paths: Sequence[Path]) -> None:
     _sentence(console, f"written: {', '.join(map(str, paths))}")
 
 
+def pictures(console: Console, paths: Sequence[Path]) -> None:
+    """Print where the page and the pictures are."""
+    pages = [str(path) for path in paths if path.suffix == ".html" and path.parent.name != PICTURES]
+    folders = list(dict.fromkeys(f"{path.parent}/" for path in paths if path.parent.name == PICTURES))
+    if paths:
+        _sentence(console, f"drawn: {', '.join([*pages, *folders])}")
+
+
 def plan(console: Console, lines: Sequence[tuple[str, str]]) -> None:
     """Print the plan of a sweep, one aspect per line."""
     grid = Table.grid(padding=(0, 2))
@@ -221,21 +228,19 @@ def _comparison_table(shown: Comparison, by: Sequence[str]) -> Table:
     named_alike = len({tuple(as_text(cell.by.get(name)) for name in by) for cell in shown.cells}) < len(shown.cells)
     for name in [*(["sweep"] if named_alike else []), *by]:
         table.add_column(name)
-    metrics = [
-        name for name in shown.metrics if _OF_ALL_ROWS.fullmatch(name) or any(name in c.published for c in shown.cells)
-    ]
+    metrics = shown_metrics(shown)
     for name in ("seeds", "settings", shown.objective, *metrics):
         table.add_column(name, justify="right")
     for cell in shown.cells:
         named = [cell.sweep] if named_alike else []
         named += [as_text(cell.by.get(name)) for name in by]
         counts = [str(len(cell.trials)), str(cell.settings)]
-        values = [_spread(cell.objective), *(_beside_published(cell, name) for name in metrics)]
+        values = [spread_text(cell.objective), *(_beside_published(cell, name) for name in metrics)]
         table.add_row(*map(escape, [*named, *counts, *values]))
     for printed in shown.printed:
         named = [printed.sweep] if named_alike else []
         named += [as_text(printed.by.get(name)) for name in by]
-        values = [_number(printed.published[name]) if name in printed.published else "" for name in metrics]
+        values = [number(printed.published[name]) if name in printed.published else "" for name in metrics]
         table.add_row(*map(escape, [*named, "", "published", "", *values]), style="dim")
     return table
 
@@ -260,21 +265,11 @@ def _pairs_table(tests: PairedTests) -> Table:
 
 def _beside_published(cell: Cell, name: str) -> str:
     ours, published = cell.metrics.get(name), cell.published.get(name)
-    lines = [_spread(ours) if ours else ""]
+    lines = [spread_text(ours) if ours else ""]
     if published is not None:
         percent = difference(ours, published)
-        lines.append(_number(published) + ("" if percent is None else f" {percent:+.1f}%"))
+        lines.append(number(published) + ("" if percent is None else f" {percent:+.1f}%"))
     return "\n".join(lines)
-
-
-def _spread(spread: Spread) -> str:
-    return _number(spread.mean) + ("" if spread.deviation is None else f" ±{_number(spread.deviation)}")
-
-
-def _number(value: float) -> str:
-    """Four decimals, as the papers print; fewer where a value is large (seconds, parameters)."""
-    size = abs(value)
-    return f"{value:.4f}" if size < 10 else f"{value:.2f}" if size < 10_000 else f"{value:,.0f}"
 
 
 def _sentence(console: Console, text: str) -> None:

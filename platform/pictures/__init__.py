@@ -1,1 +1,1 @@
-"""Pictures of sweeps and trials. No other room imports plotly."""
+"""Pictures of sweeps and trials. No other room imports plotly or matplotlib."""

@@ -15,7 +15,7 @@ from trainables.storage.objects import Bucket, StoreError, parse
 
 _PATIENCE_S = 5.0  # of who is asked whether it is there at all
 _OF_WORKERS = ("artifacts", "checkpoints", "ranks", "status")
-_OF_TABLES = ("trial.json", "end.json", "tags.json", "ranks.npy")
+_OF_TABLES = ("trial.json", "end.json", "tags.json", "ranks.npy", "provenance.json")
 
 
 def folder_of(spec: SweepSpec, role: str = mirror.READER) -> Path:
@@ -82,7 +82,7 @@ def shared(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        mirror.push_changed(folder, lambda name: "/" not in name)
+        mirror.push_changed(folder, lambda name: "/" not in name or name.startswith("pictures/"))
         if mirror.remote_of(folder):
             mirror.delete_local(folder)
 

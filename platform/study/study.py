@@ -215,7 +215,7 @@ class Study:
 
     @property
     def optuna(self) -> optuna.Study:
-        """The study itself, for Optuna's own plots."""
+        """The study itself."""
         return self._study
 
     def _batch_start(self, number: int) -> int:

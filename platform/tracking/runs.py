@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from platform.pictures import plots
+from platform.pictures.trial import draw
 from platform.storage.trial_end import State, TrialEnd
 from platform.storage.trial_record import TrialRecord
 from platform.tracking import tags as run_tags
@@ -288,7 +288,6 @@ class Runs:
 def _draw(trial: TrialFiles) -> None:
     """Add pictures to a trial's artifacts; the rest is shipped without those that fail."""
     try:
-        plots.learning_curve(trial.lines(), trial.folder / "artifacts" / "learning_curve.html")
-        plots.tables(trial.folder / "artifacts")
+        draw(trial.lines(), trial.folder / "artifacts")
     except (OSError, ValueError) as error:
         logger.warning("tracking: trial %d lacks a picture: %s", trial.number, error)

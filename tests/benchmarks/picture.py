@@ -13,8 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from plotly.offline import get_plotlyjs
-
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / ".github" / "sweep.png"
 COMMAND = ("python", "-m", "platform.sweep", "sweeps/spectran_taylor.yaml")
@@ -23,7 +21,7 @@ PAGE = """<style>
 body {{ margin: 0; background: white; }}
 pre {{ margin: 0; padding: 14px 18px; background: #1e1e1e; color: #e6e6e6; font: 13px/1.17 monospace; }}
 iframe {{ border: 0; width: 100%; height: 440px; }}
-</style><pre>{text}</pre><iframe src="curves.html"></iframe>"""
+</style><pre>{text}</pre><iframe src="{curves}"></iframe>"""
 
 
 def main() -> None:
@@ -36,12 +34,9 @@ def main() -> None:
         done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
         result = done.stdout.replace(f"{folder}/runs", "runs").partition("\n\n")[2]
         text = f"$ {' '.join(COMMAND)}\n  ...\n{result}"
-        curves = (folder / "runs" / "spectran-taylor" / "intermediate_values.html").read_text()
-        before, _, after = curves.partition('<script charset="utf-8" src="')
-        (folder / "curves.html").write_text(
-            f"<style>.modebar {{ display: none; }}</style>{before}<script>{get_plotlyjs()}{after.partition('>')[2]}"
-        )
-        (folder / "page.html").write_text(PAGE.format(text=html.escape(text)))
+        pictures = folder / "runs" / "spectran-taylor" / "pictures"
+        page = PAGE.format(text=html.escape(text), curves=(pictures / "curves.html").as_uri())
+        (folder / "page.html").write_text(page)
         TARGET.parent.mkdir(exist_ok=True)
         browser = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=10000"]
         window = f"--window-size={SIZE[0]},{SIZE[1]}"

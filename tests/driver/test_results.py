@@ -72,6 +72,35 @@ def test_two_sweeps_are_one_table_with_all_pairs_written_beside_the_first(files,
     assert not (second / "pairs.csv").exists()
 
 
+def test_a_format_prints_the_table_alone_and_writes_nothing(files, capsys):
+    folder = files.play("learned")
+    files.play("floors")
+    assert main(["--format", "latex", files["learned"], files["floors"]]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("\\begin{table}\n")
+    assert out.endswith("\\end{table}\n")
+    assert not (folder / "comparison.csv").exists()
+
+
+def test_a_single_sweep_needs_no_compare_and_is_drawn_while_it_runs(files, capsys):
+    text = Path(files["learned"]).read_text()
+    Path(files["learned"]).write_text(text.rpartition("compare")[0])
+    folder = files.play("learned", count=1)
+    assert main([files["learned"]]) == 0
+    assert capsys.readouterr().out == f"drawn: {folder}/report.html, {folder}/pictures/\n"
+    assert {path.suffix for path in (folder / "pictures").iterdir()} == {".html", ".js", ".pdf", ".svg"}
+
+
+def test_one_page_on_several_sweeps_lies_where_it_is_wanted(files, tmp_path):
+    first, second = files.play("learned"), files.play("floors")
+    assert main([files["learned"], files["floors"], "--page", str(tmp_path / "compare.html")]) == 0
+    page = (tmp_path / "compare.html").read_text()
+    assert "<h2>learned</h2>" in page
+    assert "<h2>floors</h2>" in page
+    assert not (first / "report.html").exists()
+    assert not (second / "pictures").exists()
+
+
 def test_set_after_a_file_is_for_that_file_and_before_all_for_all(files, capsys):
     first = files.play("learned", "learned-office")
     files.play("floors", "floors-office")

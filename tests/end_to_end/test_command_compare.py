@@ -27,7 +27,7 @@ def test_a_finished_sweep_shows_its_cells_and_keeps_both_tables_with_the_parent_
     experiment = client.get_experiment_by_name("tests.trainables.curve")
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`best.trial` != ''")
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"comparison.csv", "pairs.csv", "results.csv"} <= files
+    assert {"comparison.csv", "pairs.csv", "report.html", "results.csv"} <= files
 
     *_, last = done.out.splitlines()
     told, command = last.split(": ", 1)

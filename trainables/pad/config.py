@@ -38,7 +38,7 @@ METRICS = (
     "train/loss",
     *split_metrics("valid"),
     *split_metrics("test"),
-    *(f"test/{metric}_{k}_{group}" for metric in ("hr", "ndcg") for k in (10, 20) for group in GROUPS),
+    *(f"test/{metric}_{k}_{group}" for metric in ("hr", "ndcg", "mrr") for k in (10, 20) for group in GROUPS),
 )
 """Metrics that a trial reports, besides `trial/*` and those of the phases."""
 

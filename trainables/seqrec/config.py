@@ -14,7 +14,7 @@ OBJECTIVE = "valid/ndcg_20"
 
 def split_metrics(split: str, top_k: tuple[int, ...] = TOP_K) -> tuple[str, ...]:
     """Names that one evaluation of ``split`` reports, e.g. ``valid/hr_10``."""
-    return tuple(f"{split}/{metric}_{k}" for metric in ("hr", "ndcg") for k in top_k)
+    return tuple(f"{split}/{metric}_{k}" for metric in ("hr", "ndcg", "mrr") for k in top_k)
 
 
 METRICS = ("train/loss", *split_metrics("valid"), *split_metrics("test"))

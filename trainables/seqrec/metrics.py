@@ -1,4 +1,4 @@
-"""Metrics of a ranking with one relevant item: hit ratio and normalised discounted cumulative gain."""
+"""Metrics of a ranking with one relevant item: hit ratio, normalised discounted cumulative gain, reciprocal rank."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,12 @@ def ndcg(rank_N: np.ndarray, k: int) -> float:
     return float(np.mean(np.where(rank_N <= k, 1 / np.log2(rank_N + 1.0), 0))) if len(rank_N) else float("nan")
 
 
+def mrr(rank_N: np.ndarray, k: int) -> float:
+    """Mean of 1 / rank where the rank is at most ``k``, else 0."""
+    return float(np.mean(np.where(rank_N <= k, 1 / rank_N, 0))) if len(rank_N) else float("nan")
+
+
 def ranking_metrics(split: str, rank_N: np.ndarray, top_k: Sequence[int]) -> dict[str, float]:
     """All metrics of one split under their reported names, e.g. ``{"valid/hr_10": .05, ...}``."""
-    return {f"{split}/hr_{k}": hit_ratio(rank_N, k) for k in top_k} | {
-        f"{split}/ndcg_{k}": ndcg(rank_N, k) for k in top_k
-    }
+    kinds = {"hr": hit_ratio, "ndcg": ndcg, "mrr": mrr}
+    return {f"{split}/{name}_{k}": metric(rank_N, k) for name, metric in kinds.items() for k in top_k}

@@ -80,6 +80,10 @@ def test_scores_come_without_gradients_and_no_rows_give_no_ranks() -> None:
     assert rank_targets(score, rows_of([]), num_items=ITEMS).tolist() == []
 
 
+RANKED = {"test/hr_5": 0.5, "test/ndcg_5": 0.5 / np.log2(5), "test/mrr_5": 0.5 / 4}
+"""Metrics of two rows whose targets rank 4 and 7."""
+
+
 def report(trial: LocalTrial, **model: Any) -> list[Rows]:
     """Report the test split, of two rows, whose targets rank 4 and 7; returns the rows of each ranking."""
     ranked: list[Rows] = []
@@ -99,7 +103,7 @@ def test_the_test_split_is_ranked_once_and_reported_at_the_kept_step(tmp_path: P
     ((step, line),) = trial.reports
     assert step == 3
     assert line.pop("trial/inference_seconds") >= 0
-    assert line == {"test/hr_5": 0.5, "test/ndcg_5": 0.5 / np.log2(5), "test/x": 11, "trial/parameters": 6}
+    assert line == RANKED | {"test/x": 11, "trial/parameters": 6}
     table = np.load(trial.artifact("ranks.npy"), allow_pickle=False)
     assert table["user"].tolist() == [5, 6]
     assert table["rank"].tolist() == [4, 7]
@@ -109,7 +113,7 @@ def test_the_test_split_is_ranked_once_and_reported_at_the_kept_step(tmp_path: P
 def test_what_was_not_trained_reports_no_costs_and_leaves_no_weights(tmp_path: Path) -> None:
     trial = LocalTrial(tmp_path)
     report(trial)
-    assert trial.reports == [(3, {"test/hr_5": 0.5, "test/ndcg_5": 0.5 / np.log2(5)})]
+    assert trial.reports == [(3, RANKED)]
     assert [path.name for path in (tmp_path / "artifacts").iterdir()] == ["ranks.npy"]
 
 

@@ -35,6 +35,8 @@ def test_known_values() -> None:
             "valid/hr_20": 5 / 6,
             "valid/ndcg_10": (1 + 1 / 2 + 1 / math.log2(11)) / 6,
             "valid/ndcg_20": (1 + 1 / 2 + 1 / math.log2(11) + 1 / math.log2(12) + 1 / math.log2(21)) / 6,
+            "valid/mrr_10": (1 + 1 / 3 + 1 / 10) / 6,
+            "valid/mrr_20": (1 + 1 / 3 + 1 / 10 + 1 / 11 + 1 / 20) / 6,
         }
     )
 
@@ -46,4 +48,5 @@ def test_no_rows_give_no_number() -> None:
 def test_reported_names_are_the_promised_ones() -> None:
     reported = {*ranking_metrics("valid", np.ones(1), TOP_K), *ranking_metrics("test", np.ones(1), TOP_K)}
     assert {"train/loss", *reported} == set(METRICS)
-    assert split_metrics("test") == ("test/hr_10", "test/hr_20", "test/ndcg_10", "test/ndcg_20")
+    names = ("hr_10", "hr_20", "ndcg_10", "ndcg_20", "mrr_10", "mrr_20")
+    assert split_metrics("test") == tuple(f"test/{name}" for name in names)

@@ -43,7 +43,7 @@ def test_reports_every_epoch_and_the_test_split_once(tmp_path: Path, stages: Sta
     assert names == {*METRICS, *costs, "trial/top_10_share", "trial/principal_weight", "trial/subordinate_weight"}
     assert not any(name.startswith("test/") for _, line in epochs for name in line)
     assert {name for name in test if name.startswith("test/")} == {
-        f"test/{m}_{k}" for m in ("hr", "ndcg") for k in (10, 20)
+        f"test/{m}_{k}" for m in ("hr", "ndcg", "mrr") for k in (10, 20)
     }
     assert best_step == max(epochs, key=lambda report: report[1]["valid/ndcg_20"])[0]
     table = np.load(trial.artifact("ranks.npy"), allow_pickle=False)
