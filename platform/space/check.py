@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from platform.errors import did_you_mean
-from platform.space import points
+from platform.space import cells, points
 from platform.space.space import Space
 from platform.sweepfile import secrets
 from platform.sweepfile.early_stopping import Hyperband
@@ -136,6 +136,7 @@ def _problems(
         unfit = list(points.combinations(space, build, configs.NO_FIELD)) or list(points.conditions(spec, space))
         if not unfit:
             problems += points.initial_points(spec, space)
+            problems += cells.refused(space, spec.compare.by if spec.compare else ())
             problems += _brackets(spec, space)
             problems += _outside(space, trainable, fields) if outside else ()
     problems += unfit

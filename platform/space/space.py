@@ -265,6 +265,26 @@ class Space:
         """Every point of a countable space, infeasible ones too, with these values `fixed`."""
         return self._points(list(self._parameters.items()), {}, fixed or {})
 
+    def storage_names(self, name: str) -> tuple[str, ...]:
+        """The names under which Optuna holds a parameter, one per branch that has it."""
+        return tuple(stored_as for (own, _), stored_as in self._storage_names.items() if own == name)
+
+    def combinations(self, names: Sequence[str]) -> Iterator[Values]:
+        """Every combination of the values of some parameters, whose opening choices must be among them."""
+
+        def walk(left: list[tuple[str, Parameter]], values: Values) -> Iterator[Values]:
+            if not left:
+                yield dict(values)
+                return
+            (name, parameter), rest = left[0], left[1:]
+            if name not in names:
+                yield from walk(rest, values)
+                return
+            for value in steps(parameter):
+                yield from walk([*opened(parameter, value).items(), *rest], {**values, name: value})
+
+        return walk(list(self._parameters.items()), {})
+
     def _walk(self, pick: Callable[[str, Parameter], Any]) -> Values:
         """A point, each parameter of its active branches picked by (storage name, parameter)."""
         values: Values = {}

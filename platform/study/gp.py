@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -33,12 +33,15 @@ class FeasibleGP(GPSampler):
 
     Args:
         space: of the sweep.
+        fixed: values that all its trials share and that it does not model.
         settings: of Optuna's sampler.
     """
 
-    def __init__(self, space: Space, **settings: Any) -> None:
+    def __init__(self, space: Space, fixed: Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(**settings)
         self._space = space
+        self._fixed = dict(fixed or {})
+        self._fixed_params = space.to_storage(self._fixed)
         self._fills = _FILLS if any(place.branch for place in space.places) else 1
 
     def _sample_relative_impl(self, study: Any, completed_trials: list[FrozenTrial], *rest: Any) -> dict[str, Any]:
@@ -70,7 +73,7 @@ class FeasibleGP(GPSampler):
         draws = random.Random(0)  # the sampler's own draws stay Optuna's
 
         def is_feasible(place: np.ndarray) -> bool:
-            params = acqf.search_space.get_unnormalized_param(place)
+            params = {**acqf.search_space.get_unnormalized_param(place), **self._fixed_params}
             return any(self._space.feasible(self._space.from_storage(params, draws)) for _ in range(self._fills))
 
         return list(islice(filter(is_feasible, places), most))
@@ -79,7 +82,7 @@ class FeasibleGP(GPSampler):
         """Places that the constraints allow, where none of Optuna's own samples, such as `place`, is one."""
         names = acqf.search_space.get_unnormalized_param(place).keys()
         draws = random.Random(self._rng.rng.randint(2**31))
-        found = [points.find(self._space, self._space.feasible, draws) for _ in range(count)]
+        found = [points.find(self._space, self._space.feasible, draws, self._fixed) for _ in range(count)]
         params: list[Any] = [self._space.to_storage(point) for point in found if point is not None]
         params = [each for each in params if names <= each.keys()]
         return list(acqf.search_space.get_normalized_params(params, params))

@@ -1,10 +1,14 @@
-"""The point that a study asks for next: one that waits, one of the grid, one that is drawn, or the sampler's."""
+"""The point that a study asks for next: one that waits, one of the grid, one that is drawn, or the sampler's.
+
+A sweep that compares gives each cell the same number of settings: next is the cell with fewest begun.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import optuna
@@ -12,8 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.errors import SweepError
 from platform.space import points
+from platform.space.cells import Cell, Cells
 from platform.space.space import Space, Values
+from platform.study.search import seed_of
 from platform.study.settings import SAME_AS, STARTED, Settings
+from platform.study.view import View, is_peer
 from platform.sweepfile.spec import SweepSpec
 
 POINT = "initial_point"
@@ -30,14 +37,21 @@ class Proposals:
         spec: the sweep.
         space: its compiled parameters.
         settings: those that the study has.
+        cells: of the sweep.
+        view: gives the cell of a trial.
     """
 
-    def __init__(self, study: optuna.Study, spec: SweepSpec, space: Space, settings: Settings) -> None:
+    def __init__(
+        self, study: optuna.Study, spec: SweepSpec, space: Space, settings: Settings, cells: Cells, view: View
+    ) -> None:
         self._study = study
         self._spec = spec
         self._space = space
         self._settings = settings
-        self._grid = space.grid() if spec.method == "grid" else iter(())
+        self._cells = cells
+        self._view = view
+        self._left = list(cells.values)
+        self._grids: dict[Cell, Iterator[Values]] = {}
         trials = self._trials()
         known = {trial.user_attrs.get(POINT) for trial in trials}
         for point in () if trials and spec.method == "grid" else spec.initial_points:  # a grid comes to each anyway
@@ -48,17 +62,31 @@ class Proposals:
         """Enqueue a point where the sampler is not to choose; False if no setting is left that has not run."""
         if self._waiting():
             return True
-        if self._spec.method == "grid":
-            return self._enqueue(next((point for point in self._grid if self._settings.is_new(point)), None))
-        refused, repeated = self._dropped_in_a_row()
-        if repeated >= _REPEATED:
-            return self._enqueue(self._draw(self._settings.is_new))
-        return refused < _REFUSED or self._enqueue(self._feasible())
+        begun = Counter(self._view.cell(trial) for trial in self._trials() if is_peer(trial))
+        while self._left:
+            cell = min(self._left, key=begun.__getitem__)  # of several, the first in the file
+            if self._prepare(cell):
+                return True
+            self._left.remove(cell)
+        return False
 
-    @property
-    def number(self) -> int:
-        """The number of the trial that is asked for next."""
-        return min([trial.number for trial in self._waiting()], default=len(self._trials()))
+    def next(self) -> tuple[int, Cell]:
+        """The number of the trial that is asked for next, and its cell."""
+        waiting = min(self._waiting(), key=lambda trial: trial.number, default=None)
+        return (waiting.number, self._view.cell(waiting)) if waiting else (len(self._trials()), ())
+
+    def _prepare(self, cell: Cell) -> bool:
+        """Enqueue a point of a cell, as far as the sampler is not to choose; False if none is left there."""
+        values = self._cells.values[cell]
+        if self._spec.method == "grid":
+            grid = self._grids.setdefault(cell, self._space.points(values))
+            return self._enqueue(next((point for point in grid if self._settings.is_new(point)), None))
+        refused, repeated = self._dropped_in_a_row(cell)
+        if repeated >= _REPEATED:
+            return self._enqueue(self._draw(self._settings.is_new, values))
+        if refused >= _REFUSED:
+            return self._enqueue(self._feasible(values))
+        return not values or self._enqueue(values)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -67,10 +95,12 @@ class Proposals:
         """Enqueued trials: first points, retries, or points left by a driver that died before it asked for them."""
         return self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
-    def _dropped_in_a_row(self) -> tuple[int, int]:
-        """Number of the newest points in a row that were dropped: forbidden ones, and repeats."""
+    def _dropped_in_a_row(self, cell: Cell) -> tuple[int, int]:
+        """Number of a cell's newest points in a row that were dropped: forbidden ones, and repeats."""
         refused = repeated = 0
         for trial in reversed(self._trials()):
+            if self._view.cell(trial) != cell:
+                continue
             if SAME_AS in trial.user_attrs:
                 repeated += 1
             elif trial.state == TrialState.PRUNED and STARTED not in trial.user_attrs:
@@ -92,17 +122,7 @@ class Proposals:
         draws = random.Random(seed_of(self._spec.seed, len(self._trials())))
         return points.find(self._space, wanted, draws, point)
 
-    def _enqueue(self, values: Values | None, attributes: dict[str, Any] | None = None) -> bool:
+    def _enqueue(self, values: Mapping[str, Any] | None, attributes: dict[str, Any] | None = None) -> bool:
         if values is not None:
             self._study.enqueue_trial(self._space.to_storage(values), attributes)
         return values is not None
-
-
-def seed_of(seed: int, past: int) -> int:
-    """A seed that differs from trial to trial.
-
-    Args:
-        seed: the sweep's.
-        past: the number of trials before.
-    """
-    return (seed * 1_000_003 + past) % 2**31

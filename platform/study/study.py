@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from platform.errors import InvalidSweep
+from platform.space.cells import Cell, Cells
 from platform.space.space import Space, Values
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study import from_files, identity, search
 from platform.study.opening import END, ID, IDENTITY, open_study
-from platform.study.proposals import Proposals, seed_of
+from platform.study.proposals import Proposals
 from platform.study.pruning import Pruned, judge
-from platform.study.settings import RETRIES, SAME_AS, STARTED, Settings, tell_again
-from platform.study.tpe import Memory
+from platform.study.settings import RETRIES, STARTED, Settings, tell_again
+from platform.study.view import View, is_peer
 from platform.sweepfile.spec import SweepSpec
 from trainables.runtime import registry
 
@@ -61,18 +63,18 @@ class Study:
         self.space = space
         self._study = open_study(spec, space, folder, notify)
         self.spec = spec = identity.as_started(spec, space, self._study.user_attrs[IDENTITY])
-        past = self._count()
         self.id: str = self._study.user_attrs[ID]
         """Id that tells this sweep from others of its name, for as long as its study lasts."""
-        self._memory = Memory()
-        self._study.sampler = search.sampler(spec, space, seed_of(spec.seed, past), memory=self._memory)
         self._study.pruner = search.pruner(spec.early_stopping)
         self._open: dict[int, Trial] = {}
         self._rungs: dict[int, dict[str, float]] = {}
         self._settings = Settings(space, registry.load(spec.trainable).repeatable)
         for trial in self.trials():
             self._settings.add(trial.number, self.values(trial))
-        self._proposals = Proposals(self._study, spec, space, self._settings)
+        self._cells = Cells(space, spec.compare.by if spec.compare and len(spec.metrics) == 1 else ())
+        self._view = View(self._study, self._cells, lifted=spec.method == "gp")
+        self._samplers = search.Samplers(spec, space, self._cells, len(self._all()))
+        self._proposals = Proposals(self._study, spec, space, self._settings, self._cells, self._view)
 
     def ask(self) -> Asked | None:
         """The next setting to run; None where none is left that has not run.
@@ -80,8 +82,7 @@ class Study:
         A point that a constraint forbids and one whose setting is not new are told at once and dropped.
         """
         while self._proposals.prepare():
-            self._seed_sampler(self._proposals.number)
-            if asked := self._settle(self._study.ask()):
+            if asked := self._settle(self._seen(*self._proposals.next()).ask()):
                 return asked
         return None
 
@@ -107,13 +108,12 @@ class Study:
         """Resume trials that a dead driver left running, under their own numbers."""
         left = []
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            asked: Asked | None
             if STARTED not in frozen.user_attrs:  # died between ask and start
-                self._seed_sampler(frozen.number)
-            trial = Trial(self._study, frozen._trial_id)
-            if STARTED not in frozen.user_attrs:
-                asked = self._settle(trial)
+                study = self._seen(frozen.number, self._view.cell(frozen))
+                asked = self._settle(Trial(study, frozen._trial_id))
             else:
-                self._open[frozen.number] = trial
+                self._open[frozen.number] = Trial(self._study, frozen._trial_id)
                 asked = Asked(frozen.number, self.values(frozen), frozen.user_attrs.get(RETRIES))
             if asked:
                 left.append(asked)
@@ -136,13 +136,14 @@ class Study:
         if self.spec.early_stopping.type == "none":
             return None
         first: int | None = None
+        cell = self._view.cell(self._frozen(number))
         if self.spec.batch:  # a trial is judged by those of earlier batches, which have ended
             first, self._study.pruner = self._batch_start(number), search.pruner(self.spec.early_stopping)
         verdict = judge(
             self._study,
             self._frozen(number),
             report,
-            lambda other: SAME_AS not in other.user_attrs and (first is None or other.number < first),
+            lambda other: is_peer(other) and self._view.cell(other) == cell and (first is None or other.number < first),
         )
         self._rungs[number] = verdict.rungs
         if last or not verdict.pruned:
@@ -238,24 +239,28 @@ class Study:
             self._study.tell(trial, state=TrialState.PRUNED)
             return None
         if (earlier := self._settings.number(values)) is not None:
-            tell_again(self._study, trial, self._study.get_trials(deepcopy=False)[earlier])
+            tell_again(self._study, trial, self._all()[earlier])
             return None
         self._settings.add(trial.number, values)
         trial.set_user_attr(STARTED, time.time())
         self._open[trial.number] = trial
         return Asked(trial.number, values, self._frozen(trial.number).user_attrs.get(RETRIES))
 
-    def _seed_sampler(self, number: int) -> None:
-        """Let the values of trial `number` depend on nothing but the seed, the number and what the study holds."""
+    def _seen(self, number: int, cell: Cell) -> OptunaStudy:
+        """The study as it is seen by the sampler that chooses the values of trial `number`, which is in a cell.
+
+        In a deterministic sweep they depend on nothing but the seed, the number and what the study holds.
+        """
+        place = sum(self._view.cell(trial) == cell for trial in self._all()[:number])
+        self._study.sampler = self._samplers.of(cell, number, place)
         if self.spec.batch:
-            self._study.sampler = search.sampler(
-                self.spec, self.space, seed_of(self.spec.seed, number), number, self._memory
-            )
             self._study.pruner = search.pruner(self.spec.early_stopping)  # that of Hyperband remembers what it saw
+        return self._view.of(cell, self._study.sampler)
 
     def _frozen(self, number: int) -> FrozenTrial:
         """An open trial as the storage has it, without reading the others."""
         return self._study._storage.get_trial(self._open[number]._trial_id)
 
-    def _count(self) -> int:
-        return len(self._study.get_trials(deepcopy=False))
+    def _all(self) -> list[FrozenTrial]:
+        """Every trial by number, those that were not run too."""
+        return self._study.get_trials(deepcopy=False)

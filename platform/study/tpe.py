@@ -28,8 +28,7 @@ class Memory:
     def __init__(self) -> None:
         self.trials: list[FrozenTrial] = []
         """Complete and pruned ones, in the order in which they were seen to have ended."""
-        self._seen = 0
-        self._open: list[int] = []
+        self._seen: set[int] = set()
         self._ranks = np.empty((0, 3))
         self._numbers = np.empty(0, np.int64)
         self._rows: dict[tuple[tuple[str, BaseDistribution], ...], np.ndarray] = {}
@@ -37,9 +36,8 @@ class Memory:
     def look(self, study: Study) -> list[FrozenTrial]:
         """Take in the trials that have ended since the last look; returns those that run."""
         trials = study.get_trials(deepcopy=False)
-        looked_at = [trials[number] for number in [*self._open, *range(self._seen, len(trials))]]
-        self._seen = len(trials)
-        self._open = [trial.number for trial in looked_at if not trial.state.is_finished()]
+        looked_at = [trial for trial in trials if trial.number not in self._seen]
+        self._seen.update(trial.number for trial in looked_at if trial.state.is_finished())
         ended = [trial for trial in looked_at if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         if ended:
             self.trials += ended

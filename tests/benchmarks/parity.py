@@ -113,7 +113,7 @@ def _sampler(spec: SweepSpec, *, branches: bool) -> samplers.BaseSampler:
                     seed=seed, multivariate=True, group=branches, n_startup_trials=spec.startup_trials or 0
                 )
             case "cmaes":
-                return samplers.CmaEsSampler(seed=seed)
+                return samplers.CmaEsSampler(seed=seed, consider_pruned_trials=True)
     return samplers.GPSampler(seed=seed, n_startup_trials=spec.startup_trials or 0)
 
 

@@ -127,7 +127,7 @@ def test_samplers_see_a_repeat_as_a_trial_of_its_own(sweep, opened):
         finish(study, asked := study.ask(), level(height(asked.values)))
     enqueue_again(study, 3)
     study.ask()
-    memory = study._memory
+    memory = study._samplers._memories[()]
     memory.look(study.optuna)
     assert [trial.number for trial in memory.trials] == list(range(13))
 
