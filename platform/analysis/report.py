@@ -114,7 +114,8 @@ class Progress:
         if self._best:
             sign = self._spec.metrics[0].sign
             parts.append(f"best {sign * self._best[0]:.4f} (trial {-self._best[1]})")
-        if ledger and self._new and (left := ledger.left + running):
+        missing = self._spec.num_trials - self._due  # points that a grid does not have
+        if ledger and self._new and (left := running + max(0, ledger.left - missing)):
             seconds = (time.monotonic() - self._started) / self._new * left
             parts.append(f"about {timedelta(seconds=round(seconds))} left")
         return ", ".join(parts)

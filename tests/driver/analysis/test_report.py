@@ -69,7 +69,7 @@ def test_a_trial_is_one_plain_line_where_nothing_is_redrawn(sweep):
 def test_trials_of_earlier_runs_count_but_do_not_shorten_what_is_left(sweep):
     console = plain()
     progress = Progress(console, sweep().spec, due=4)  # a grid has fewer points than there are num_trials
-    progress.begin(ledger(left=2), [ended(0, "COMPLETE", "finished", (0.75,)), ended(1, "PRUNED", "early", (0.5,))])
+    progress.begin(ledger(left=4), [ended(0, "COMPLETE", "finished", (0.75,)), ended(1, "PRUNED", "early", (0.5,))])
     assert text(console) == ""
     progress.ended(ended(2, "COMPLETE", "finished", (0.25,)))
     assert "| 3/4 done, 0 running, 1 pruned, best 0.7500 (trial 0), about " in text(console)
