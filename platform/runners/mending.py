@@ -22,7 +22,14 @@ _OTHERS = ("attempts.json", "shipped.json", "tags.json")
 def mend_trials(study: Study, folder: Path, notify: Callable[[str], None]) -> None:
     """Mend the files of all trials; call it while holding the lease, before a trial is taken up."""
     trials = {trial.number: trial for trial in study.trials(retried=True)}
-    for number in trial_record.numbers(folder):
+    numbers = trial_record.numbers(folder)
+    gone = [n for n, trial in trials.items() if n not in numbers and (study.end_of(trial) or trial.intermediate_values)]
+    if gone:
+        lost = f"{len(gone)} trials, the first is trial {gone[0]}, and their test values are gone"
+        notify(
+            f"{mirror.uri_of(folder / 'trials')} lacks the files of {lost}; see whether `storage:` names their place"
+        )
+    for number in numbers:
         if number not in trials:
             continue
         files, trial = TrialFiles(folder, number, notify), trials[number]
@@ -40,16 +47,25 @@ def mend_trials(study: Study, folder: Path, notify: Callable[[str], None]) -> No
             if end:
                 files.end(end)
         if end is None:
-            _begin_anew_if_lost(files, notify)
+            _begin_anew_if_lost(files, study, max(trial.intermediate_values, default=0), notify)
 
 
-def _begin_anew_if_lost(files: TrialFiles, notify: Callable[[str], None]) -> None:
-    """Let a trial that lost a report begin anew: its checkpoint would go on behind the gap."""
+def _begin_anew_if_lost(files: TrialFiles, study: Study, known: int, notify: Callable[[str], None]) -> None:
+    """Let a trial that lost a report begin anew: its checkpoint would go on behind the gap.
+
+    Args:
+        files: the trial's.
+        study: of the sweep.
+        known: number of reports with an objective that the study has; the journal has each before the study.
+        notify: called with a sentence for the user.
+    """
     lost: list[str] = []
-    trial_record.read_reports(files.folder, notify=lost.append)
-    if not lost:
+    reports = trial_record.read_reports(files.folder, notify=lost.append)
+    held = sum(study.spec.metrics[0].name in report["metrics"] for report in reports)
+    if not lost and held >= known:
         return
-    notify(f"{lost[0]} is no report; the journal is set aside, and trial {files.number} begins anew")
+    what = f"{lost[0]} is no report" if lost else f"{files.folder} holds {held} of {known} reports"
+    notify(f"{what}; the journal is set aside, and trial {files.number} begins anew")
     for part in segments.parts(files.folder):
         trial_record.set_aside(part)
     mirror.remove([files.folder / trial_record.END])

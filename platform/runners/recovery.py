@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from platform.runners.failures import Attempts
 from platform.runners.running import RunningTrial
-from platform.storage.trial_end import TrialEnd
+from platform.storage.trial_end import State, TrialEnd
 from platform.study.study import Study
 from platform.tracking.journal import metrics_of
 
@@ -23,7 +23,8 @@ def recover(trial: RunningTrial, study: Study) -> TrialEnd | None:
     # the driver may have died before the newest report was judged, or before its rungs were written
     verdict = None if newest is None else trial.judge(newest, study, last)
     written = trial.files.read_end()
-    if written and written.state.is_final:  # the driver died between the end's writing and its telling
+    is_whole = written is not None and (written.state is not State.COMPLETE or trial.best is not None)
+    if written and written.state.is_final and is_whole:  # the driver died between the end's writing and its telling
         return written
     if verdict:
         trial.files.end(verdict)

@@ -141,7 +141,10 @@ def _is_report(line: Any) -> bool:
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file, None where there is none or where it is not JSON."""
-    return _parse(path.read_bytes()) if path.is_file() else None
+    try:
+        return _parse(path.read_bytes())
+    except (FileNotFoundError, IsADirectoryError):
+        return None
 
 
 def set_aside(path: Path) -> Path:

@@ -117,7 +117,7 @@ class Runs:
     def ship(self, trial: TrialFiles) -> None:
         """Send the news of `trial`; when it has ended, its files and its end, too."""
         record = trial.record()
-        if record is None:
+        if record is None or record.study not in (None, self._sweep_id):
             return
         end = trial.read_end()  # read before the lines: what was reported before the end is then complete
         run_id, params = self._open(trial.number, record)

@@ -76,6 +76,36 @@ def test_a_running_trial_that_lost_a_report_begins_anew(begin, caplog, line):
     assert [line["report"] for line in TrialFiles(driver.folder, 0).lines()] == [1, 2, 3]
 
 
+def test_a_running_trial_whose_journal_lacks_what_the_study_has_begins_anew(begin, caplog):
+    driver = begin()
+    folder = play(driver, 3, ends=False)
+    journal = folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().split(b"\n", 1)[0] + b"\n")
+    (folder / "end.json").write_text('{"state": "COMPLETE", "reason": "finished", "time": 1.0}')
+    again = begin()
+    assert f"{folder} holds 1 of 3 reports; the journal is set aside, and trial 0 begins anew" in caplog.text
+    assert again.ended == []
+    assert not (folder / "checkpoints").exists()
+    assert report(again.ledger, start(again.ledger).number, 1, 0.1)
+
+
+def test_a_complete_end_without_reports_is_no_end(begin):
+    driver = begin()
+    task = start(driver.ledger)
+    (driver.folder / "trials" / "0" / "end.json").write_text('{"state": "COMPLETE", "reason": "finished", "time": 1.0}')
+    again = begin()
+    assert again.ended == []
+    assert start(again.ledger).values == task.values
+
+
+def test_a_study_whose_trials_lie_elsewhere_is_told(begin, caplog):
+    driver = begin()
+    play(driver)
+    shutil.rmtree(driver.folder / "trials")
+    begin()
+    assert f"{driver.folder}/trials lacks the files of 1 trials, the first is trial 0, and their test" in caplog.text
+
+
 def test_an_ended_trial_that_lost_a_report_keeps_its_value_and_tells_of_it(begin, caplog):
     driver = begin()
     folder = play(driver, 3)

@@ -1,6 +1,7 @@
 """Cells of a sweep that compares: equal effort, no sampler that models them, pruning within each."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +14,10 @@ from tests.driver.study.test_study import METHODS, finish, height, level, peaked
 
 BY = ("compare={by: [part.name]}", "constraints=['width != 64']")
 TWO = ("parameters.x={min: 0.0, max: 1.0}", *BY)
+
+
+def rising(gain: float) -> Callable[[int], float]:
+    return lambda report: 0.1 + (gain if report > 2 else 0.0)
 
 
 def begun(study):
@@ -99,7 +104,7 @@ def test_a_sweep_without_compare_is_one_cell(sweep):
 def test_a_trial_that_was_stopped_early_is_lifted_by_the_median_gain_of_complete_ones(sweep, opened):
     study = opened(sweep("method=gp", "early_stopping=none"))
     for gain in (0.1, 0.2, 0.9):
-        finish(study, study.ask(), lambda report, gain=gain: 0.1 + (gain if report > 2 else 0.0))
+        finish(study, study.ask(), rising(gain))
     stopped = study.ask()
     for report in (1, 2):
         study.judge(stopped.number, report, 0.3)

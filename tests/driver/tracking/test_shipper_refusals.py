@@ -45,7 +45,7 @@ def test_a_trial_that_cannot_be_shipped_keeps_neither_the_others_nor_the_end_wai
     for files in (odd, plain):
         here.report(files, range(1, 3))
         here.end(files)
-    (odd.folder / "tags.json").write_text("[1]")
+    (odd.folder / "shipped.json").mkdir()
     shipper = here.started()
     assert not shipper.finish(ParentEnd(status="FINISHED"), patience_s=60)
     (said,) = here.said
@@ -54,7 +54,7 @@ def test_a_trial_that_cannot_be_shipped_keeps_neither_the_others_nor_the_end_wai
     parent, children = here.runs()
     assert (parent.info.status, children[1].info.status) == ("FINISHED", "FINISHED")
     assert here.history(1, "valid/ndcg_10") == [(1, 0.5), (2, 0.5)]
-    (odd.folder / "tags.json").write_text("{}")
+    (odd.folder / "shipped.json").rmdir()
     ship(here)
     assert here.history(0, "valid/ndcg_10") == [(1, 0.5), (2, 0.5)]
 

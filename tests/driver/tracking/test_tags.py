@@ -5,6 +5,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from platform.storage.trial_record import TrialRecord
 from platform.tracking.messages import ParentEnd
 
 
@@ -95,3 +96,11 @@ def test_a_takeover_that_was_cut_is_carried_on(tracked):
     ship(here, files)
     assert len(every_run(here)) == 2
     assert here.runs()[0].info.status == "FINISHED"
+
+
+def test_a_trial_of_another_study_is_never_shipped(tracked):
+    here = tracked()
+    files = here.trial(0)
+    files.restore(TrialRecord(number=0, values={}, started=1.0, study="another"))
+    ship(here, files)
+    assert here.runs()[1] == {}
