@@ -136,3 +136,28 @@ def test_a_column_that_looks_like_a_time_is_named_and_timestamp_offered(
 def test_a_column_that_is_no_time_leaves_the_order_to_the_file(tmp_path: Path, column: str, value: str) -> None:
     path = inter(tmp_path, f"u\ta\t{value}", f"u\tb\t{value}", header=f"user_id:token\titem_id:token\t{column}")
     assert read_interactions(path, IDS)[2:4] == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("times", "line", "odd"),
+    [
+        (("1400000001", "1400000002000", "1400000003"), 3, "1400000002000"),
+        (("1400000001000", "", "1400000002", "1400000009000"), 4, "1400000002"),
+        (("1400000001", "1400000002", "-1"), 4, "-1"),
+        (("0", "1400000002000", "1400000001000"), 2, "0"),
+    ],
+)
+def test_times_of_two_units_or_a_number_for_none_are_named(
+    tmp_path: Path, times: tuple[str, ...], line: int, odd: str
+) -> None:
+    path = inter(tmp_path, *(f"u\ta\t{time}" for time in times))
+    rule = rf"x\.inter:{line}: timestamps must be unix times of one unit, .* but got '{odd}'; correct the line,"
+    with pytest.raises(DataError, match=rule):
+        read_interactions(path, IDS)
+
+
+@pytest.mark.parametrize("times", [("0", "1", "2"), ("0", "100000000000", "7"), ("-5", "1400000000", "40"), ("0", "0")])
+def test_times_that_are_no_unix_times_are_only_compared(tmp_path: Path, times: tuple[str, ...]) -> None:
+    read = read_interactions(inter(tmp_path, *(f"u\ta\t{time}" for time in times)), IDS)
+    assert read.times is not None
+    assert read.times.tolist() == [*map(float, times)]
