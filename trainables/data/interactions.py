@@ -81,11 +81,25 @@ def _times(table: AtomicTable, users: np.ndarray) -> tuple[np.ndarray | None, in
         raise DataError(
             table.problem("a timestamp must be a finite number or empty", broken, "timestamp", "correct the line")
         )
+    _refuse_mixed_units(table, times)
     if len(times) == len(tokens):
         return times, 0
     timed = np.fromiter(map(bool, tokens), bool, len(tokens))
     _refuse_descending(table, users, np.flatnonzero(timed), times)
     return None, len(tokens) - len(times)
+
+
+def _refuse_mixed_units(table: AtomicTable, times: np.ndarray) -> None:
+    """Refuse unix seconds beside milliseconds, and beside either a number below 1, which stands for no time."""
+    seconds, thousandths, absent = (
+        (times >= low) & (times < high) for low, high in ((5e8, 5e9), (5e11, 5e12), (-np.inf, 1))
+    )
+    if not (seconds | thousandths | absent).all() or seconds.all() or thousandths.all() or absent.all():
+        return
+    odd = absent if absent.any() else seconds if seconds.sum() < thousandths.sum() else thousandths
+    rows = np.flatnonzero([bool(token) for token in table.columns["timestamp"]])[odd]
+    rule = "timestamps must be unix times of one unit, empty where there is none"
+    raise DataError(table.problem(rule, rows, "timestamp", "correct the line, or leave its timestamp empty"))
 
 
 def _refuse_descending(table: AtomicTable, users: np.ndarray, rows: np.ndarray, times: np.ndarray) -> None:

@@ -146,3 +146,28 @@ def test_a_line_without_an_end_is_refused_before_it_is_read(tmp_path: Path) -> N
         read_interactions(path, IDS)
     write(path, "user_id:token\titem_id:token\n" + f"{'u' * 900_000}\ta\n" * 3)
     assert read_interactions(path, IDS)[1].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("times", "line", "odd"),
+    [
+        (("1400000001", "1400000002000", "1400000003"), 3, "1400000002000"),
+        (("1400000001000", "", "1400000002", "1400000009000"), 4, "1400000002"),
+        (("1400000001", "1400000002", "-1"), 4, "-1"),
+        (("0", "1400000002000", "1400000001000"), 2, "0"),
+    ],
+)
+def test_times_of_two_units_or_a_number_for_none_are_named(
+    tmp_path: Path, times: tuple[str, ...], line: int, odd: str
+) -> None:
+    path = inter(tmp_path, *(f"u\ta\t{time}" for time in times))
+    rule = rf"x\.inter:{line}: timestamps must be unix times of one unit, .* but got '{odd}'; correct the line,"
+    with pytest.raises(DataError, match=rule):
+        read_interactions(path, IDS)
+
+
+@pytest.mark.parametrize("times", [("0", "1", "2"), ("0", "100000000000", "7"), ("-5", "1400000000", "40"), ("0", "0")])
+def test_times_that_are_no_unix_times_are_only_compared(tmp_path: Path, times: tuple[str, ...]) -> None:
+    read = read_interactions(inter(tmp_path, *(f"u\ta\t{time}" for time in times)), IDS)
+    assert read.times is not None
+    assert read.times.tolist() == [*map(float, times)]
