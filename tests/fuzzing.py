@@ -22,16 +22,24 @@ TOKENS = (
 """Pieces that readers trip over."""
 
 
+LETTERS = "0123456789abeunxB.-_: \t\n"
+"""Letters that leave many files valid, with something else in them."""
+
+_SPREAD = 2_654_435_761
+
+
 @st.composite
 def damaged(draw: st.DrawFn, valid: Sequence[bytes]) -> bytes:
     """One of the files with one to four mutations: bytes and tokens changed, cut, copied or moved."""
     content = draw(st.sampled_from(valid))
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(content)))
+    for _ in range(draw(st.sampled_from((1, 1, 2, 4)))):
+        start = draw(st.integers(0, 2**31)) * _SPREAD % (len(content) + 1)  # else most would hit the first line
         end = min(len(content), start + draw(st.integers(0, 24)))
-        match draw(st.sampled_from(("token", "token", "byte", "bit", "drop", "copy", "line", "cut"))):
+        match draw(st.sampled_from(("token", "letter", "letter", "byte", "bit", "drop", "copy", "line", "cut"))):
             case "token":
                 content = content[:start] + draw(st.sampled_from(TOKENS)) + content[end:]
+            case "letter" if start < len(content):
+                content = content[:start] + draw(st.sampled_from(LETTERS)).encode() + content[start + 1 :]
             case "byte":
                 content = content[:start] + draw(st.binary(min_size=1, max_size=4)) + content[end:]
             case "bit" if start < len(content):

@@ -26,6 +26,8 @@ from trainables.storage import checkpoint
 from trainables.storage.arrays import open_array
 from trainables.storage.stages import Stages
 
+ROOT = Path(__file__).parents[1]
+
 
 def _either(refusal: type[Exception], *reads: Callable[[], object]) -> None:
     """Read in several ways; refused only where each is."""
@@ -67,6 +69,13 @@ initial_points: [&first {x: 0.5, width: 16}, *first]
 limits: {max_hours: 8, max_failed_trials: null}
 resources: {cpu: 1, memory: 2GiB}
 """
+
+SHIPPED = ("spectran_taylor", "pad_kernels", "hatllm_layers", "floors")
+
+
+def _shipped() -> list[bytes]:
+    return [(ROOT / "sweeps" / f"{name}.yaml").read_bytes() for name in SHIPPED]
+
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + "".join(
     f"u{user}\t{'abcde'[(user + step) % 5]}\t{step % 5 + 1}.0\t{1400000000 + 100 * step + user}\n"
@@ -259,7 +268,7 @@ def _journal(content: bytes, folder: Path) -> None:
 def readers() -> dict[str, Callable[[], Reader]]:
     """Every reader by name; each is made when it is asked for, as some need torch."""
     found: dict[str, Callable[[], Reader]] = {
-        "sweep": lambda: Reader([CURVE], (SweepError,), _sweep),
+        "sweep": lambda: Reader([CURVE, *_shipped()], (SweepError,), _sweep),
         "tables": lambda: Reader([INTER.encode(), ITEM.encode()], (DataError,), _tables),
         "checkpoint": lambda: Reader([_checkpoints()], (), _checkpoint),
         "forged checkpoint": lambda: Reader([_payloads()], (), _forged),

@@ -66,6 +66,7 @@ class Space:
         """Values -> the most reports of a trial that hold the objective, None if unknown; `check.space_of` sets it."""
         self._parameters = parameters
         self._conditions: tuple[Expression, ...] = tuple(parse(text) for text in dict.fromkeys(constraints))
+        self._asked = list(self._conditions)
         self._extra: tuple[Expression, ...] = tuple(parse(text) for text in dict.fromkeys(extra_constraints))
         self._resolve = resolve
         self.places: tuple[Occurrence, ...] = tuple(occurrences(parameters))
@@ -206,8 +207,15 @@ class Space:
 
     def feasible(self, values: Mapping[str, Any]) -> bool:
         """True if a point breaks no condition; conditions over its own values are asked first, which is quick."""
-        own = (condition for condition in self._conditions if all(name in values for name in condition.names))
-        return all(holds(condition, values) for condition in own) and not any(self.violations(values).values())
+        return not self.breaks(values) and not any(self.violations(values).values())
+
+    def breaks(self, values: Mapping[str, Any]) -> bool:
+        """True if these values alone break a condition of the sweep; the condition broken last is asked first."""
+        for place, condition in enumerate(self._asked):
+            if all(name in values for name in condition.names) and not holds(condition, values):
+                self._asked.insert(0, self._asked.pop(place))
+                return True
+        return False
 
     def size(self, fixed: Mapping[str, Any] | None = None) -> int | None:
         """The number of points, infeasible ones too; None where a range has no step.

@@ -20,6 +20,8 @@ from trainables.references import variables
 
 MOST_TRIALS = 1_000_000
 """Trials of a sweep: the study holds every trial in memory, some KiB each."""
+MOST_CONDITIONS = 100
+"""Conditions of a sweep: up to 20,000 points are asked for one that meets them all."""
 _METRIC = re.compile(r"[a-z]+/[a-z][a-z0-9_]*")
 
 
@@ -38,6 +40,13 @@ def _unless_auto(value: Any) -> Any:
 def _condition(value: str) -> str:
     parse(value)
     return value
+
+
+def _few(conditions: tuple[str, ...]) -> tuple[str, ...]:
+    if len(conditions) > MOST_CONDITIONS:
+        rule = f"must be at most {MOST_CONDITIONS} conditions, but got {len(conditions)}"
+        raise ValueError(f"{rule}; join them with `and`, or narrow the ranges")
+    return conditions
 
 
 class Metric(Section):
@@ -162,6 +171,7 @@ class SweepFields(Section):
     constraints: Annotated[
         tuple[Annotated[str, AfterValidator(_condition)], ...],
         BeforeValidator(_as_tuple, json_schema_input_type=list[str]),
+        AfterValidator(_few),
     ] = ()
     """Conditions over parameters that every trial meets, such as "adapter.taylor_order <= 3 or fit.dropout >= 0.1"."""
     initial_points: Annotated[

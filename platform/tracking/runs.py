@@ -29,6 +29,7 @@ from trainables.storage import mirror
 
 REFUSED_TAG = "tracking.refused"
 
+_LONGEST_TAG = 5000  # characters, in the oldest of the stores
 _LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
 _STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED", State.INTERRUPTED: "KILLED"}
 _ACTIVE = "active"
@@ -225,7 +226,7 @@ class Runs:
         large = {f"file.{f.path.name}": mirror.uri_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
         tags = {"sweep.state": end.state, "sweep.end": end.reason, **trial.read("tags.json"), **large}
         if words := infinite_words(trial.lines()):  # MLflow draws them as its largest number, so that it gets none
-            tags["sweep.infinite"] = words
+            tags["sweep.infinite"] = words[:_LONGEST_TAG]
         return redact_values({name: str(value) for name, value in tags.items()})
 
     def _log_files(self, run_id: str, files: Mapping[str, _File]) -> None:

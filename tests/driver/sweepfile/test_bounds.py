@@ -98,6 +98,33 @@ def test_the_largest_texts_within_the_limits_are_read() -> None:
     assert len(read("a: [" + "1, " * (MOST_ENTRIES - 3) + "]").data["a"]) == MOST_ENTRIES - 3
 
 
+RATE = "  fit.dropout: {min: 0.0, max: 0.5}\n  fit.learning_rate: {min: 1.0e-4, max: 1.0e-2}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems", "message"),
+    [
+        ("constraints: [" + ", ".join(f"fit.dropout < {i}" for i in range(1, 100)) + ", fit.dropout > 5]", 1,
+         "constraints[99]: must be met by some point, but none of 2000 points meets 'fit.dropout > 5'"),
+        ("constraints: [" + ", ".join(f"fit.dropout < {i}" for i in range(1, 3000)) + "]", 1,
+         "constraints: must be at most 100 conditions, but got 2999; join them with `and`, or narrow the ranges"),
+        ("constraints: [fit.dropout < 0.1]\ninitial_points: [" + "{fit.dropout: 0.4}, " * 2000 + "]", 3,
+         "initial_points[0]: must be feasible, but breaks 'fit.dropout < 0.1'; change a value of it"),
+    ],
+    ids=["never", "many", "points"],
+)  # fmt: skip
+def test_conditions_that_nothing_meets_are_told_in_moments(
+    tmp_path: Path, text: str, problems: int, message: str
+) -> None:
+    path, start = tmp_path / "never.yaml", time.process_time()
+    path.write_text(SWEEP + RATE + text)
+    with pytest.raises(InvalidSweep) as error:
+        open_sweep(path)
+    assert time.process_time() - start < 3
+    assert len(error.value.problems) == problems
+    assert message in error.value.problems[0]
+
+
 def test_names_that_no_part_has_are_told_once_and_at_once(tmp_path: Path) -> None:
     path, start = tmp_path / "other.yaml", time.process_time()
     path.write_text(SWEEP + "".join(f"  k{i}: {{min: 0, max: 5}}\n" for i in range(MOST_PARAMETERS - 1)))

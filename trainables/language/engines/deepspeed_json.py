@@ -14,6 +14,8 @@ from trainables.fields import did_you_mean
 from trainables.language.engines.engine_config import EngineConfig
 
 AUTO = "auto"
+LARGEST_FILE = 2**20
+"""Bytes that are read of a DeepSpeed JSON, which has a KiB or two."""
 _ROOT = Path(__file__).parents[3]
 
 _KEYS = (
@@ -55,9 +57,12 @@ def read(name: str) -> dict[str, Any]:
     if path is None:
         raise ValueError(f"file must be a DeepSpeed JSON, but got {name!r}, which is no file here or in {_ROOT}")
     try:
-        content = json.loads(path.read_text("utf-8"))
+        with path.open("rb") as stream:
+            content = json.loads(stream.read(LARGEST_FILE).decode("utf-8"))
     except UnicodeDecodeError:
         raise ValueError(f"{path}: must be JSON in UTF-8, but got other bytes; save it as such") from None
+    except RecursionError:
+        raise ValueError(f"{path}: must be JSON, but has too many brackets, one in another; take some away") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}: must be JSON, but {error.msg.lower()}; correct it there") from None
     if not isinstance(content, dict):

@@ -125,6 +125,7 @@ def test_a_conflict_is_refused_by_both_names(written, content, settings, says):
     ("content", "says"),
     [
         ('{"bf16": {\n"enabled": tru}}', r"x.json:2: must be JSON, but expecting value; correct it there"),
+        ("[" * 99_999, r"x.json: must be JSON, but has too many brackets, one in another; take some away"),
         ("[1]", "x.json: must be a JSON object, but got list; write {...}"),
         ({"zero_optimisation": {}}, "but got 'zero_optimisation'; did you mean 'zero_optimization'?"),
         ({"zero_optimization": 2}, "must have an object as zero_optimization, but got 2; write {...}"),
