@@ -24,6 +24,7 @@ def test_what_is_written_while_it_runs_harms_no_backup_and_all_rows_come_back(po
     store, empty = postgres.database(), postgres.database()
     artifacts, over = tmp_path / "artifacts", threading.Event()
     artifacts.mkdir()
+    (artifacts / "large.npy").write_bytes(bytes(100 * 2**20))  # it changes while tar reads it
     written = 0
 
     def write() -> None:
@@ -32,8 +33,8 @@ def test_what_is_written_while_it_runs_harms_no_backup_and_all_rows_come_back(po
             connection.execute("create table metrics (value int)")
             for written in itertools.count(1):
                 connection.execute("insert into metrics values (%s)", [written])
-                (artifacts / f"{written % 50}.npy").write_bytes(os.urandom(10_000 * (written % 7)))
-                (artifacts / f"{(written + 25) % 50}.npy").unlink(missing_ok=True)
+                os.utime(artifacts / "large.npy")
+                (artifacts / f"{written}.npy").touch()
                 if over.is_set():
                     return
 

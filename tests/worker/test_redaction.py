@@ -56,7 +56,7 @@ def test_a_secret_is_hidden(text: str, shown: str) -> None:
         "https://host/path@1.2 and secretary: Anne",
         "data.text=/etc/passwd: must be a model's path",
         "/etc/passwd: No such file; parameters.hub.api_key: must be text, but got 5",
-        "PWD=/work/sweeps OLDPWD=/work bypass=always compass: north pass: 12 tests, sig=0.05",
+        "PWD=/srv/sweeps OLDPWD=/srv bypass=always compass: north pass: 12 tests, sig=0.05",
         "pad_token='<pad>' eos_token: </s> is_secret=False use_token: true, token=None",
         "Basic usage: see the key: value pairs of fit.key=abcdef",
         "hub.api_key: ${HUB_KEY}, postgresql://me:${PGPASS}@db/x, api_key: {values: [${A}, ${B}]}",
