@@ -31,7 +31,7 @@ from platform.sweepfile.spec import SweepSpec
 from platform.tracking.destination import Destination, destination_of
 from platform.tracking.messages import ParentEnd, RunStatus
 from platform.tracking.tracker import Tracker
-from trainables.redaction import redact
+from trainables.redaction import redact, redact_values
 
 _REPORT_S = 1.0
 _SHORT_PATIENCE_S = 5.0
@@ -88,7 +88,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
         try:
             study = Study(spec, space, folder, progress.notify)
             (folder / "sweep.yaml").write_text(spec.text)
-            (folder / page.PROVENANCE).write_text(json.dumps(_tags(spec)))
+            (folder / page.PROVENANCE).write_text(json.dumps(redact_values(_tags(spec))))
             tracker.start(study.id)
             outcome = run_trials(run, study, address)
             results = write_results(run, study, outcome)

@@ -8,6 +8,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from platform.sweepfile.parameters import Constant
 from platform.sweepfile.published import as_text
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles
-from trainables.redaction import redact
+from trainables.redaction import redact, redact_values
 
 NAME = "report.html"
 PICTURES = "pictures"
@@ -63,6 +64,7 @@ def write(
         tests: its paired tests.
         prints: also write the pictures as SVG and PDF, which takes a second or two.
     """
+    compared, tests = _redacted(compared, tests)
     table = charts.comparison(compared, tests) if compared and tests else []
     needed = sweeps if path or len(sweeps) == 1 else []
     found = [(spec, folder, charts.search(spec, folder)) for spec, folder in needed]
@@ -81,6 +83,16 @@ def write(
         of_best = _of_best(found[0][1], found[0][2]) if len(sweeps) == 1 else []
         files += printed.print_charts([*own, *table, *of_best], pictures)
     return files
+
+
+def _redacted(compared: Comparison | None, tests: PairedTests | None) -> tuple[Comparison | None, PairedTests | None]:
+    """Both without secrets in the names of their cells."""
+    if compared:
+        compared = replace(compared, cells=tuple(replace(cell, by=redact_values(cell.by)) for cell in compared.cells))
+    if tests:
+        pairs = (replace(pair, first=redact(pair.first), second=redact(pair.second)) for pair in tests.pairs)
+        tests = replace(tests, pairs=tuple(pairs))
+    return compared, tests
 
 
 def _context(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from platform.analysis import compare, page, pairs
+from platform.pictures import interactive
 from platform.storage.trial_end import State, TrialEnd
 from platform.sweepfile.spec import SweepSpec, load
 from platform.tracking.journal import TrialFiles
@@ -77,6 +78,7 @@ def test_the_page_says_what_was_asked_found_tested_and_how_to_go_on(hostile):
                   "No training-free floor", "python -m platform.sweep", "--set num_trials=18"):  # fmt: skip
         assert shown in text, shown
     assert "second line" not in text
+    assert interactive.script() in text, "plotly.js must be whole"
     names = "cells differences history curves slices importance contour parallel timeline"
     assert set(re.findall(r'id="picture-\w+-(\w+)"', text)) == set(names.split())
     assert {path.stem for path in (folder / page.PICTURES).glob("*.html")} == set(names.split())
