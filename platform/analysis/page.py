@@ -91,7 +91,7 @@ def _redacted(compared: Comparison | None, tests: PairedTests | None) -> tuple[C
         compared = replace(compared, cells=tuple(replace(cell, by=redact_values(cell.by)) for cell in compared.cells))
     if tests:
         pairs = (replace(pair, first=redact(pair.first), second=redact(pair.second)) for pair in tests.pairs)
-        tests = replace(tests, pairs=tuple(pairs))
+        tests = replace(tests, pairs=tuple(pairs), left_out=tuple(map(redact, tests.left_out)))
     return compared, tests
 
 
