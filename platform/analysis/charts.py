@@ -9,7 +9,7 @@ from platform.analysis.compare import Cell, Comparison, Spread
 from platform.analysis.pairs import LEVEL, PairedTests
 from platform.analysis.tables import shown_metrics
 from platform.pictures.chart import Axis, Chart, Panel, Series
-from platform.pictures.search import Search, Trial
+from platform.pictures.trials import Search, Trial
 from platform.space.space import Space
 from platform.storage.trial_end import State
 from platform.sweepfile.parameters import Choice, Occurrence, Parameter

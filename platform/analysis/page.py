@@ -20,8 +20,8 @@ from platform.analysis.tables import paper_table
 from platform.pictures import interactive, printed
 from platform.pictures import trial as trial_pictures
 from platform.pictures.chart import Chart
-from platform.pictures.search import Search
 from platform.pictures.search import charts as search_charts
+from platform.pictures.trials import Search
 from platform.space.space import Space
 from platform.sweepfile.parameters import Constant
 from platform.sweepfile.published import as_text
