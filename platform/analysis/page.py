@@ -16,7 +16,7 @@ from typing import Any
 from platform.analysis import charts, compare
 from platform.analysis.compare import Comparison
 from platform.analysis.pairs import PairedTests
-from platform.analysis.tables import paper_table
+from platform.analysis.tables import paper_table, spread_text
 from platform.pictures import interactive, printed
 from platform.pictures import trial as trial_pictures
 from platform.pictures.chart import Chart
@@ -208,9 +208,9 @@ def _best(spec: SweepSpec, folder: Path) -> list[tuple[str, str]]:
     seeds = "" if len(cell.trials) == 1 else f" (mean ± deviation over {len(cell.trials)} seeds)"
     lines = [(f"trial{'s' * (len(cell.trials) > 1)}", numbers + seeds)]
     lines += [(name, as_text(value)) for name, value in cell.setting.items()]
-    lines.append((spec.metrics[0].name, compare.spread_text(cell.objective)))
+    lines.append((spec.metrics[0].name, spread_text(cell.objective)))
     shown = {name: spread for name, spread in cell.metrics.items() if name.startswith("test/") or name in _EFFORT}
-    return lines + [(name, compare.spread_text(spread)) for name, spread in shown.items()]
+    return lines + [(name, spread_text(spread)) for name, spread in shown.items()]
 
 
 def _floors(sweeps: Sequence[tuple[SweepSpec, Path]]) -> str:
@@ -227,7 +227,7 @@ def _effort(compared: Comparison) -> dict[str, Any]:
     ]
     lines = [
         [compared.label(cell), str(cell.settings), str(len(cell.trials)),
-         *(compare.spread_text(cell.metrics[name]) if name in cell.metrics else "" for name in names)]
+         *(spread_text(cell.metrics[name]) if name in cell.metrics else "" for name in names)]
         for cell in compared.cells
     ]  # fmt: skip
     return {"head": ["cell", "settings compared", "seeds", *names], "lines": lines}

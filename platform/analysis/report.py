@@ -15,10 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from platform.analysis.compare import Cell, Comparison, difference, number, spread_text
+from platform.analysis.compare import Cell, Comparison, difference
 from platform.analysis.page import PICTURES
 from platform.analysis.pairs import LEVEL, PairedTests
-from platform.analysis.tables import shown_metrics
+from platform.analysis.tables import number, shown_metrics, spread_text
 from platform.analysis.trials import Row
 from platform.runners.ledger import Ledger
 from platform.storage.trial_end import EndedTrial, State
