@@ -34,7 +34,7 @@ from platform.sweepfile.spec import SweepSpec
 from platform.tracking.destination import Destination, destination_of
 from platform.tracking.messages import ParentEnd, RunStatus
 from platform.tracking.tracker import Tracker
-from trainables.redaction import redact
+from trainables.redaction import redact, redact_values
 
 _REPORT_S = 1.0
 _SHORT_PATIENCE_S = 5.0
@@ -94,7 +94,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
                 progress.notify(f"note: {redact(note)}")
             study = Study(spec, space, folder, progress.notify)
             (folder / "sweep.yaml").write_text(redact(spec.text))
-            (folder / page.PROVENANCE).write_text(json.dumps(_tags(spec)))
+            (folder / page.PROVENANCE).write_text(json.dumps(redact_values(_tags(spec))))
             tracker.start(study.id)
             outcome = run_trials(run, study, address)
             results = write_results(run, study, outcome)

@@ -9,9 +9,10 @@ from platform.analysis.compare import Cell, Comparison, Spread
 from platform.analysis.pairs import LEVEL, PairedTests
 from platform.analysis.tables import shown_metrics
 from platform.pictures.chart import Axis, Chart, Panel, Series
-from platform.pictures.search import Search, Trial
+from platform.pictures.trials import Search, Trial
 from platform.space.space import Space
 from platform.storage.trial_end import State
+from platform.sweepfile.parameters import Choice, Occurrence, Parameter
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles, all_trials
 from trainables.redaction import redact, redact_values
@@ -23,9 +24,16 @@ _MOST_LINES = 40
 def search(spec: SweepSpec, folder: Path) -> Search:
     """The trials of the sweep in `folder` that have started."""
     space = Space.of(spec)
-    swept = {name: [here.parameter for here in space.places if here.name == name] for name in space.swept}
+    swept = {name: [_redacted(here) for here in space.places if here.name == name] for name in space.swept}
     trials = [trial for files in all_trials(folder) if (trial := _trial(spec, files, set(swept)))]
     return Search(metrics=spec.metrics, swept=swept, trials=trials)
+
+
+def _redacted(here: Occurrence) -> Parameter:
+    """A parameter whose choices hold no secret, as the values of trials do not either."""
+    if not isinstance(here.parameter, Choice):
+        return here.parameter
+    return Choice(tuple(redact_values({here.name: value})[here.name] for value in here.parameter.values))
 
 
 def _trial(spec: SweepSpec, files: TrialFiles, swept: set[str]) -> Trial | None:

@@ -144,8 +144,7 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
 
 def winner(spec: SweepSpec, folder: Path) -> Cell | None:
     """The best setting of the whole sweep over its seeds; None where no trial is complete."""
-    trials = finished(spec, folder, [])
-    return _cell(spec, (), (), trials, None) if trials else None
+    return _cell(spec, (), (), trials, None) if (trials := finished(spec, folder, [])) else None
 
 
 def finished(spec: SweepSpec, folder: Path, lost: list[str]) -> list[Finished]:
@@ -181,9 +180,9 @@ def lines(comparison: Comparison) -> list[list[Any]]:
     """The table with every number in full, and differences in percent of the published values; its head first."""
     published = bool(comparison.printed) or any(cell.published for cell in comparison.cells)
     parts = ["mean", "sd", *(["published", "difference_percent"] if published else [])]
-    head = ["sweep", *comparison.by, "setting", "settings", "seeds", "trials"]
-    head += [f"{comparison.objective} mean", f"{comparison.objective} sd"]
-    table = [[*head, *(f"{name} {part}" for name in comparison.metrics for part in parts), "note"]]
+    objective = (f"{comparison.objective} mean", f"{comparison.objective} sd")
+    head = ["sweep", *comparison.by, "setting", "settings", "seeds", "trials", *objective]
+    table: list[list[Any]] = [[*head, *(f"{name} {part}" for name in comparison.metrics for part in parts), "note"]]
     for cell in comparison.cells:
         line: list[Any] = [cell.sweep, *(as_text(cell.by.get(name)) for name in comparison.by)]
         line += [json.dumps(dict(cell.setting)), cell.settings, len(cell.trials)]
@@ -196,8 +195,7 @@ def lines(comparison: Comparison) -> list[list[Any]]:
     for printed_cell in comparison.printed:
         named = [as_text(printed_cell.by.get(name)) for name in comparison.by]
         values = [value for n in comparison.metrics for value in (None, None, printed_cell.published.get(n), None)]
-        line = [printed_cell.sweep, *named, "", 0, 0, "", None, None, *values, "published only"]
-        table.append(line)
+        table.append([printed_cell.sweep, *named, "", 0, 0, "", None, None, *values, "published only"])
     return table
 
 
@@ -217,17 +215,6 @@ def _no_formula(cell: Any) -> Any:
 def difference(spread: Spread | None, published: float | None) -> float | None:
     """Difference of a mean to the published value, in percent of it."""
     return 100 * (spread.mean / published - 1) if spread and published else None
-
-
-def number(value: float) -> str:
-    """Four decimals, as the papers print; fewer where a value is large (seconds, parameters)."""
-    size = abs(value)
-    return f"{value:.4f}" if size < 10 else f"{value:.2f}" if size < 10_000 else f"{value:,.0f}"
-
-
-def spread_text(spread: Spread) -> str:
-    """A mean with its deviation, where there is one."""
-    return number(spread.mean) + ("" if spread.deviation is None else f" ±{number(spread.deviation)}")
 
 
 def _named(by: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
@@ -299,8 +286,7 @@ def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
         notes.append("no trial is complete")
     if fewer := sum(cell.fewer_seeds for cell in cells):
         notes.append(f"{fewer} settings with fewer seeds than others of their cell did not compete")
-    seeds = sorted({len(cell.trials) for cell in cells})
-    if len(seeds) > 1:
+    if len(seeds := sorted({len(cell.trials) for cell in cells})) > 1:
         notes.append(f"cells have between {seeds[0]} and {seeds[-1]} seeds")
     return [f"{spec.name}: {text}" for text in notes]
 

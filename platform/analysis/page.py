@@ -8,6 +8,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,18 @@ from typing import Any
 from platform.analysis import charts, compare
 from platform.analysis.compare import Comparison
 from platform.analysis.pairs import PairedTests
-from platform.analysis.tables import paper_table
+from platform.analysis.tables import paper_table, spread_text
 from platform.pictures import interactive, printed
 from platform.pictures import trial as trial_pictures
 from platform.pictures.chart import Chart
-from platform.pictures.search import Search
 from platform.pictures.search import charts as search_charts
+from platform.pictures.trials import Search
 from platform.space.space import Space
 from platform.sweepfile.parameters import Constant
 from platform.sweepfile.published import as_text
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles
-from trainables.redaction import redact
+from trainables.redaction import redact, redact_values
 
 NAME = "report.html"
 PICTURES = "pictures"
@@ -63,6 +64,7 @@ def write(
         tests: its paired tests.
         prints: also write the pictures as SVG and PDF, which takes a second or two.
     """
+    compared, tests = _redacted(compared, tests)
     table = charts.comparison(compared, tests) if compared and tests else []
     needed = sweeps if path or len(sweeps) == 1 else []
     found = [(spec, folder, charts.search(spec, folder)) for spec, folder in needed]
@@ -81,6 +83,16 @@ def write(
         of_best = _of_best(found[0][1], found[0][2]) if len(sweeps) == 1 else []
         files += printed.print_charts([*own, *table, *of_best], pictures)
     return files
+
+
+def _redacted(compared: Comparison | None, tests: PairedTests | None) -> tuple[Comparison | None, PairedTests | None]:
+    """Both without secrets in the names of their cells."""
+    if compared:
+        compared = replace(compared, cells=tuple(replace(cell, by=redact_values(cell.by)) for cell in compared.cells))
+    if tests:
+        pairs = (replace(pair, first=redact(pair.first), second=redact(pair.second)) for pair in tests.pairs)
+        tests = replace(tests, pairs=tuple(pairs), left_out=tuple(map(redact, tests.left_out)))
+    return compared, tests
 
 
 def _context(
@@ -196,9 +208,9 @@ def _best(spec: SweepSpec, folder: Path) -> list[tuple[str, str]]:
     seeds = "" if len(cell.trials) == 1 else f" (mean ± deviation over {len(cell.trials)} seeds)"
     lines = [(f"trial{'s' * (len(cell.trials) > 1)}", numbers + seeds)]
     lines += [(name, as_text(value)) for name, value in cell.setting.items()]
-    lines.append((spec.metrics[0].name, compare.spread_text(cell.objective)))
+    lines.append((spec.metrics[0].name, spread_text(cell.objective)))
     shown = {name: spread for name, spread in cell.metrics.items() if name.startswith("test/") or name in _EFFORT}
-    return lines + [(name, compare.spread_text(spread)) for name, spread in shown.items()]
+    return lines + [(name, spread_text(spread)) for name, spread in shown.items()]
 
 
 def _floors(sweeps: Sequence[tuple[SweepSpec, Path]]) -> str:
@@ -215,7 +227,7 @@ def _effort(compared: Comparison) -> dict[str, Any]:
     ]
     lines = [
         [compared.label(cell), str(cell.settings), str(len(cell.trials)),
-         *(compare.spread_text(cell.metrics[name]) if name in cell.metrics else "" for name in names)]
+         *(spread_text(cell.metrics[name]) if name in cell.metrics else "" for name in names)]
         for cell in compared.cells
     ]  # fmt: skip
     return {"head": ["cell", "settings compared", "seeds", *names], "lines": lines}

@@ -15,10 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from platform.analysis.compare import Cell, Comparison, difference, number, spread_text
+from platform.analysis.compare import Cell, Comparison, difference
 from platform.analysis.page import PICTURES
 from platform.analysis.pairs import LEVEL, PairedTests
-from platform.analysis.tables import shown_metrics
+from platform.analysis.tables import number, shown_metrics, spread_text
 from platform.analysis.trials import Row
 from platform.runners.ledger import Ledger
 from platform.runners.running import RunningTrial
@@ -149,7 +149,7 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
         console.print(_trial_table(spec, complete[:_SHOWN], "best trials"))
         best = complete[0]
         if best.test:
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(best.test.items()))
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(best.test.items()) if "/mrr_" not in name)
             console.print(f"test, once, at the best validation step of trial {best.number}: {shown}", highlight=False)
     for row in [row for row in table if row.state is State.FAIL][:_SHOWN]:
         console.print(Text(f"trial {row.number} failed: {row.reason}", style="red"), soft_wrap=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from platform.analysis import compare
-from platform.analysis.compare import Cell, Comparison
+from platform.analysis.compare import Cell, Comparison, Spread
 from platform.analysis.pairs import PairedTests
 from platform.sweepfile.published import as_text
 
@@ -89,11 +89,22 @@ def render(compared: Comparison, tests: PairedTests, form: Format) -> str:
     return _latex(table) if form == "latex" else _markdown(table)
 
 
+def number(value: float) -> str:
+    """Four decimals, as the papers print; fewer where a value is large (seconds, parameters)."""
+    size = abs(value)
+    return f"{value:.4f}" if size < 10 else f"{value:.2f}" if size < 10_000 else f"{value:,.0f}"
+
+
+def spread_text(spread: Spread) -> str:
+    """A mean with its deviation, where there is one."""
+    return number(spread.mean) + ("" if spread.deviation is None else f" ±{number(spread.deviation)}")
+
+
 def _entry(compared: Comparison, tests: PairedTests, cell: Cell, name: str) -> Entry:
     spread, printed = cell.metrics.get(name), cell.published.get(name)
-    text = compare.number(spread.mean) if spread else ""
-    text += f" ± {compare.number(spread.deviation)}" if spread and spread.deviation is not None else ""
-    text += f" ({compare.number(printed)})" if printed is not None else ""
+    text = number(spread.mean) if spread else ""
+    text += f" ± {number(spread.deviation)}" if spread and spread.deviation is not None else ""
+    text += f" ({number(printed)})" if printed is not None else ""
     if spread is None or not _MORE_IS_BETTER.fullmatch(name):
         return Entry(text)
     group = [c for c in compared.cells if name in c.metrics and c.by.get(_DATA) == cell.by.get(_DATA)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,7 +70,10 @@ def learning_curve(lines: Sequence[Mapping[str, Any]]) -> Chart:
 
 
 def table(path: Path) -> Chart | None:
-    """The columns of a CSV file over its first; None unless it is a table of numbers of two or more columns."""
+    """The columns of a CSV file over its first; None unless it is a table of numbers of two or more columns.
+
+    A JSON file beside it, of the same name, may hold the words of its picture: `title`, `x`, `y`, `caption`.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             header, *lines = [*csv.reader(stream)] or [[]]
@@ -80,9 +84,19 @@ def table(path: Path) -> Chart | None:
         return None
     curves = zip(header[1:], columns[1:], strict=True)
     series = tuple(Series(name=n, x=columns[0], y=y, mark="line", colour=i) for i, (n, y) in enumerate(curves))
-    panel = Panel(x=Axis(title=header[0]), y=Axis(title=""), series=series)
-    title = path.stem.replace("_", " ").capitalize()
-    return Chart(name=path.stem, title=title, caption=f"Drawn from {path.name}.", panels=(panel,))
+    plain = {"title": path.stem.replace("_", " ").capitalize(), "x": header[0], "y": ""}
+    words = plain | {"caption": f"Drawn from {path.name}."} | _words(path.with_suffix(".json"))
+    panel = Panel(x=Axis(title=words["x"]), y=Axis(title=words["y"]), series=series)
+    return Chart(name=path.stem, title=words["title"], caption=words["caption"], panels=(panel,))
+
+
+def _words(path: Path) -> dict[str, str]:
+    """Title, axes and caption of a table's picture, where the trainable left them."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: str(text) for name, text in found.items()} if isinstance(found, dict) else {}
 
 
 def draw(lines: Sequence[Mapping[str, Any]], artifacts: Path) -> None:

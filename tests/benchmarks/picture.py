@@ -16,11 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / ".github" / "sweep.png"
 COMMAND = ("python", "-m", "platform.sweep", "sweeps/spectran_taylor.yaml")
-SIZE = (1080, 690)
+SIZE = (1080, 695)
 PAGE = """<style>
 body {{ margin: 0; background: white; }}
 pre {{ margin: 0; padding: 14px 18px; background: #1e1e1e; color: #e6e6e6; font: 13px/1.17 monospace; }}
-iframe {{ border: 0; width: 100%; height: 440px; }}
+iframe {{ border: 0; width: 100%; height: 455px; }}
 </style><pre>{text}</pre><iframe src="{curves}"></iframe>"""
 
 

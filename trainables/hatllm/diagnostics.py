@@ -12,12 +12,26 @@ from trainables.hatllm.cooccurrence import cooccurrence
 from trainables.hatllm.parts import Method
 from trainables.language.masks import Spans
 from trainables.language.prompts import Prompts
-from trainables.seqrec.curves import write_curves
+from trainables.seqrec.curves import Words, write_curves
 from trainables.seqrec.randomness import seed_for
 from trainables.trial import Trial
 
 AT_ONCE = 8
 """Prompts whose attention weights (B, H, T, T) are held at once."""
+
+
+TOTAL = Words(
+    title="Attention of item tokens",
+    x="layer",
+    y="share of attention",
+    caption="Share on tokens of the same item, of other items, on itself and on all else (§3, Figure 2).",
+)
+PAIR = Words(
+    title="Attention per pair of tokens",
+    x="layer",
+    y="mean weight of a pair",
+    caption="Mean attention weight of a pair within an item and of a pair across items (§3, Figure 2).",
+)
 
 
 def write_diagnostics(method: Method, splits: Splits, rows: int, trial: Trial) -> dict[str, float]:
@@ -47,8 +61,8 @@ def write_diagnostics(method: Method, splits: Splits, rows: int, trial: Trial) -
         totals_LK, pairs_LK = attention(method, valid, trial.device)
     layers = ("layer", np.arange(1, len(totals_LK) + 1))
     names = ("intra", "inter", "itself", "other")
-    write_curves(trial.artifact("attention_total.csv"), layers, dict(zip(names, totals_LK.T, strict=True)))
-    write_curves(trial.artifact("attention_pair.csv"), layers, dict(zip(names, pairs_LK.T, strict=False)))
+    write_curves(trial.artifact("attention_total.csv"), layers, dict(zip(names, totals_LK.T, strict=True)), TOTAL)
+    write_curves(trial.artifact("attention_pair.csv"), layers, dict(zip(names, pairs_LK.T, strict=False)), PAIR)
     intra, inter = totals_LK[:, 0].sum(), totals_LK[:, 1].sum()
     summary = {"trial/attention_ratio": float(inter / intra) if intra else np.nan}
     distances = distance(method.prompts, valid)

@@ -5,7 +5,7 @@ trial's seed, so that all files take a second or two whatever the data set.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from trainables.pad.compose import Method
 from trainables.pad.config import ALIGNED, BUCKETS, GROUPS, ID, TEXT
 from trainables.pad.diagnostics import distance_histograms, gate_weights, history_pairs, kendall_tau
 from trainables.pad.experts import FusedItems, JoinedItems
-from trainables.seqrec.curves import write_curves
+from trainables.seqrec.curves import Words, write_curves
 from trainables.seqrec.items import IdItems, Items
 from trainables.seqrec.randomness import seed_for
 from trainables.seqrec.text import TextItems
@@ -33,6 +33,27 @@ DISTANCES = 100_000
 
 LEAST_ITEMS = 5
 """Items of a group that have a pair in each tail of a tenth."""
+
+
+_BUCKET = "bucket of items, 1 the most often met"
+GATE = Words(
+    title="Weights of the gate",
+    x=_BUCKET,
+    y="mean weight of an expert",
+    caption="Mean over the items of a bucket; all buckets hold about as many interactions.",
+)
+TAU = Words(
+    title="Order kept by alignment",
+    x=_BUCKET,
+    y="Kendall's tau",
+    caption="Agreement of two tables on which pairs of items lie nearer (Figure 6); 1 is full agreement.",
+)
+DISTANCE = Words(
+    title="Distances",
+    x="Euclidean distance",
+    y="share of pairs",
+    caption="The nearest and the farthest tenth of pairs by IDs (Figures 3 and 7).",
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +109,7 @@ def write_gate(items: JoinedItems, names: tuple[str, ...], trial: Trial) -> None
     vectors = [expert.rows() for expert in items.experts]  # type: ignore[operator]
     weight_BE = gate_weights(items.gate(vectors, items.bucket_I).cpu().numpy(), items.bucket_I.cpu().numpy())
     axis = ("bucket", np.arange(1, len(weight_BE) + 1))
-    write_curves(trial.artifact("gate_weights.csv"), axis, dict(zip(names, weight_BE.T, strict=True)))
+    write_curves(trial.artifact("gate_weights.csv"), axis, dict(zip(names, weight_BE.T, strict=True)), GATE)
 
 
 def tables(items: Items) -> Tables:
@@ -127,7 +148,7 @@ def write_tau(
         for name, before_IX, after_IX in compared
     }
     axis = ("bucket", np.arange(1, int(bucket_I.max()) + 1))
-    write_curves(trial.artifact("kendall_tau.csv"), axis, taus)
+    write_curves(trial.artifact("kendall_tau.csv"), axis, taus, TAU)
     held = {name: tau_B[~np.isnan(tau_B)] for name, tau_B in taus.items()}
     return {f"trial/tau_{name}": float(tau_X.mean()) for name, tau_X in held.items() if len(tau_X)}
 
@@ -155,7 +176,9 @@ def write_distances(by_expert: Mapping[str, Tables], group_I: np.ndarray, trial:
         by_ids, by_text = distance_histograms(ids_ID, text_ID, items_N, seed=trial.seed, most=DISTANCES)
         for table, histograms in (("ids", by_ids), ("text", by_text)):
             curves = {"nearest": histograms.nearest_H, "farthest": histograms.farthest_H}
-            write_curves(trial.artifact(f"distances_{group}_{table}.csv"), ("distance", histograms.middle_H), curves)
+            words = replace(DISTANCE, title=f"{DISTANCE.title}: {group} items by {table}")
+            axis = ("distance", histograms.middle_H)
+            write_curves(trial.artifact(f"distances_{group}_{table}.csv"), axis, curves, words)
         summary[f"trial/separation_{group}"] = by_text.separation
     return summary
 

@@ -7,13 +7,27 @@ and the driver draws it.
 import numpy as np
 import torch
 
-from trainables.seqrec.curves import write_curves
+from trainables.seqrec.curves import Words, write_curves
 from trainables.seqrec.items import Items
 from trainables.spectran.adapters.spectran import SpectralItems
 from trainables.trial import Trial
 
 TOP = 10
 """Directions whose share of all singular values is reported (§2.2.2: about 95 % under MLP adapters)."""
+
+
+SINGULAR_VALUES = Words(
+    title="Spectrum of the item vectors",
+    x="largest singular values counted",
+    y="share of their sum",
+    caption="Where it rises at once, few directions carry the vectors (Figure 1, of their covariance).",
+)
+SPECTRAL_WEIGHTS = Words(
+    title="Weights over the spectrum",
+    x="dimension",
+    y="absolute weight",
+    caption="Weight of a dimension's own principal component, and the sum over all subordinate ones (§4.6).",
+)
 
 
 def write_diagnostics(items: Items, trial: Trial) -> dict[str, float]:
@@ -29,12 +43,12 @@ def write_diagnostics(items: Items, trial: Trial) -> dict[str, float]:
     """
     with torch.inference_mode():
         share_D = cumulative_shares(items.rows()[1:].cpu().numpy())
-        _write_by_dimension(trial, "singular_values.csv", {"cumulative_share": share_D})
+        _write_by_dimension(trial, "singular_values.csv", {"cumulative_share": share_D}, SINGULAR_VALUES)
         summary = {"trial/top_10_share": float(share_D[min(TOP, len(share_D)) - 1])}
         if isinstance(items, SpectralItems) and items.query_DK is not None:
             principal_D, subordinate_D = spectral_weights(items)
             weights = {"principal": principal_D, "subordinate": subordinate_D}
-            _write_by_dimension(trial, "spectral_weights.csv", weights)
+            _write_by_dimension(trial, "spectral_weights.csv", weights, SPECTRAL_WEIGHTS)
             summary["trial/principal_weight"] = float(principal_D.mean())
             summary["trial/subordinate_weight"] = float(subordinate_D.mean())
     return summary
@@ -63,6 +77,6 @@ def spectral_weights(items: SpectralItems) -> tuple[np.ndarray, np.ndarray]:
     return mixture_DR.diagonal().cpu().numpy(), subordinate_D.cpu().numpy()
 
 
-def _write_by_dimension(trial: Trial, name: str, curves: dict[str, np.ndarray]) -> None:
+def _write_by_dimension(trial: Trial, name: str, curves: dict[str, np.ndarray], words: Words) -> None:
     dimensions = np.arange(1, len(next(iter(curves.values()))) + 1)
-    write_curves(trial.artifact(name), ("dimension", dimensions), curves)
+    write_curves(trial.artifact(name), ("dimension", dimensions), curves, words)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from platform.analysis import compare, page, pairs
+from platform.pictures import interactive
 from platform.storage.trial_end import State, TrialEnd
 from platform.sweepfile.spec import SweepSpec, load
 from platform.tracking.journal import TrialFiles
@@ -77,6 +78,7 @@ def test_the_page_says_what_was_asked_found_tested_and_how_to_go_on(hostile):
                   "No training-free floor", "python -m platform.sweep", "--set num_trials=18"):  # fmt: skip
         assert shown in text, shown
     assert "second line" not in text
+    assert interactive.script() in text, "plotly.js must be whole"
     names = "cells differences history curves slices importance contour parallel timeline"
     assert set(re.findall(r'id="picture-\w+-(\w+)"', text)) == set(names.split())
     assert {path.stem for path in (folder / page.PICTURES).glob("*.html")} == set(names.split())
@@ -93,6 +95,21 @@ def test_names_values_and_errors_stay_text_and_only_the_pages_own_scripts_may_ru
     assert policy is not None
     assert policy.startswith("default-src 'none'; script-src 'nonce-")
     assert "unsafe-inline'; img-src" in policy.partition("style-src")[2]
+
+
+def test_a_secret_among_the_choices_is_in_no_page(hostile):
+    spec, folder = hostile
+    secret = "s3://user:in-the-url@host/data"
+    spec = load(spec.path, [f"parameters.data.name={{values: [toys, '{secret}']}}", "compare.by=[data.name]"])
+    trial = TrialFiles(folder, 8)
+    trial.begin({})
+    values = {"data.name": secret, "x": 0.1, "part.name": "plain", "seed": 0}
+    (trial.folder / "trial.json").write_text(json.dumps({"values": values, "started": 1e9}))
+    trial.append(1, {"valid/ndcg_10": 0.9})
+    trial.end(TrialEnd(State.COMPLETE, "finished", 1e9))
+    assert "***@host" in write(spec, folder, prints=True)
+    for path in (folder / page.NAME, *(folder / page.PICTURES).iterdir()):
+        assert b"in-the-url" not in path.read_bytes(), path
 
 
 def test_a_page_that_cannot_be_written_costs_nothing(hostile, caplog):

@@ -9,7 +9,8 @@ import pytest
 
 from platform.pictures import interactive, printed
 from platform.pictures.chart import Axis
-from platform.pictures.search import ALL_POINTS, Search, Trial, charts
+from platform.pictures.search import ALL_POINTS, charts
+from platform.pictures.trials import Search, Trial
 from platform.sweepfile.fields import Metric
 from platform.sweepfile.parameters import Choice, FloatRange, IntRange, Parameter
 

@@ -1,5 +1,6 @@
 """Pages of one trial: its learning curve, and its tables of numbers; each holds all that it shows."""
 
+import json
 import re
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def test_values_that_are_no_numbers_interrupt_a_curve_and_names_stay_text(tmp_pa
     assert "<script" not in page
     assert "alert(1)" in page
     assert page.count("<circle") == 3
+
+
+def test_words_beside_a_table_stand_on_its_picture_and_foreign_ones_are_left(tmp_path: Path) -> None:
+    for name in ("gate", "other", "torn"):
+        (tmp_path / f"{name}.csv").write_text("bucket,id\n1,0.5\n2,0.25\n")
+    words = {"title": "Weights of the gate", "x": "bucket of items", "y": "mean weight", "caption": "Read it so."}
+    (tmp_path / "gate.json").write_text(json.dumps(words))
+    (tmp_path / "other.json").write_text("[1, 2]")
+    (tmp_path / "torn.json").write_text("{")
+    trial.draw([], tmp_path)
+    page = (tmp_path / "gate.html").read_text()
+    assert all(f">{text}<" in page for text in words.values())
+    assert ">bucket</text>" in (tmp_path / "other.html").read_text()
+    assert "Drawn from torn.csv." in (tmp_path / "torn.html").read_text()
 
 
 def test_what_is_no_table_of_numbers_is_left_alone(tmp_path: Path) -> None:

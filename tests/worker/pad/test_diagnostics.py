@@ -1,6 +1,7 @@
 """Distances between items under two tables: concordance by bucket, histograms; the gate's weights; files of curves."""
 
 import csv
+import json
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -20,7 +21,7 @@ from trainables.pad.diagnostics import (
     history_pairs,
     kendall_tau,
 )
-from trainables.seqrec.curves import write_curves
+from trainables.seqrec.curves import Words, write_curves
 
 MakeSequences = Callable[..., Sequences]
 
@@ -154,5 +155,9 @@ def test_curves_are_written_with_the_axis_first(tmp_path: Path) -> None:
     path = tmp_path / "gate.csv"
     write_curves(path, ("bucket", np.arange(1, 3)), {"id": np.array([0.25, np.nan]), "text": np.array([0.75, 1e-7])})
     assert [*csv.reader(path.open())] == [["bucket", "id", "text"], ["1", "0.25", "0.75"], ["2", "nan", "1e-07"]]
+    assert not path.with_suffix(".json").exists()
+    words = Words(title="Gate", x="bucket", y="weight", caption="Of each expert.")
+    write_curves(path, ("bucket", np.arange(1)), {"id": np.zeros(1)}, words)
+    assert json.loads(path.with_suffix(".json").read_text())["caption"] == "Of each expert."
     with pytest.raises(ValueError, match="shorter"):
         write_curves(path, ("bucket", np.arange(3)), {"id": np.zeros(2)})
