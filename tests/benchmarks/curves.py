@@ -127,8 +127,8 @@ def invent(seeds: int = 4) -> Iterator[Row]:
         yield (*setting, seed, *map(float, curve + noise))
 
 
-def tables(rows: Iterable[Row]) -> list[Table]:
-    """One table for each seed of the training: a search sees its curves, the other seeds know the true values.
+def tables(rows: Iterable[Row], count: int) -> list[Table]:
+    """Tables that each draw, for each setting, the seed whose curve a search sees; the others know its true value.
 
     Raises:
         ValueError: there are fewer than two seeds with every setting.
@@ -140,11 +140,17 @@ def tables(rows: Iterable[Row]) -> list[Table]:
     if len(whole) < 2:
         raise ValueError(f"a recording must hold two seeds of every setting, but got {len(whole)}; record more")
 
-    def truth(seen: Mapping[Setting, tuple[float, ...]]) -> dict[Setting, float]:
-        others = [each for each in whole if each is not seen]
-        return {setting: float(np.mean([max(each[setting]) for each in others])) for setting in seen}
+    def table(random: np.random.Generator) -> Table:
+        seen = dict(zip(whole[0], random.integers(len(whole), size=len(whole[0])), strict=True))
+        return Table(
+            curves={setting: whole[seed][setting] for setting, seed in seen.items()},
+            truth={
+                setting: float(np.mean([max(each[setting]) for k, each in enumerate(whole) if k != seed]))
+                for setting, seed in seen.items()
+            },
+        )
 
-    return [Table(curves=seen, truth=truth(seen)) for seen in whole]
+    return [table(np.random.default_rng(number)) for number in range(count)]
 
 
 def main() -> None:
