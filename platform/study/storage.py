@@ -53,7 +53,13 @@ def open_storage(
         path.chmod(PRIVATE)
     try:
         return JournalStorage(_Patient(path, notify))
-    except (AssertionError, KeyError, TypeError) as error:  # JSON, and no record that fits those before it
+    except (
+        AssertionError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # no record that fits those before it
         raise damaged(path, error) from error
 
 

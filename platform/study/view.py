@@ -43,7 +43,7 @@ class _Storage:
 
 
 class View:
-    """What is seen of the trials of a study.
+    """The trials of a study as they are seen.
 
     Args:
         study: Optuna's.

@@ -14,8 +14,6 @@ EXAMPLES = 12
 
 @pytest.mark.parametrize("name", readers())
 def test_a_reader_takes_what_is_valid_and_refuses_or_reads_rightly_what_is_not(name: str) -> None:
-    if name in ("study", "journal"):
-        pytest.importorskip("platform.study.ownership", reason="damaged journals are not told yet")
     reader = readers()[name]()
     assert all(attempt(reader, content) for content in reader.valid)
     fuzz(reader, EXAMPLES)

@@ -74,7 +74,6 @@ def last_rows(train: Rows) -> np.ndarray:
 
 def item_counts(sequences: Sequences, train: Rows) -> np.ndarray:
     """Count each item among the users' items up to their last training target, itself included: int64 (I,)."""
-    last = last_rows(train)
-    rows = Rows(**{name: column[last] for name, column in vars(train).items()})
+    rows = train.take(last_rows(train))
     met = np.concatenate([seen_items(sequences, rows).items, rows.target_N])
     return np.bincount(met, minlength=sequences.num_items)
