@@ -62,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.retry is not None:
             return _retry(spec, space, options.retry)
         if options.check or options.plan:
+            try_bucket(spec)
             _refuse_another(spec, space)
         if options.check:
-            try_bucket(spec)
             sys.stdout.writelines(f"note: {redact(note)}\n" for note in notes(spec, space))
             sys.stdout.write(
                 f"{options.file}: a sweep of {spec.num_trials} trials of {spec.trainable}, nothing to object to\n"
