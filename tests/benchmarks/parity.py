@@ -3,8 +3,8 @@
     python -m tests.benchmarks.parity [--seeds 20] [--trials 40]
 
 The peer is a study in memory with Optuna's own sampler and the settings that the sweep chooses. Three trials run at
-once, and one in six is pruned, but under gp, which sees such trials otherwise than in Optuna. The functions have no constraint, none proposes a setting twice, and no early
-stopping ends a trial by itself.
+once, and one in six is pruned, but under gp, which sees such trials otherwise than in Optuna. The functions have no
+constraint, none proposes a setting twice, and no early stopping ends a trial by itself.
 """
 
 import argparse
