@@ -47,7 +47,8 @@ def refuse_unowned(
         trial = trials[number] if number < len(trials) else None
         values = values_of(trial) if trial else None
         if values is None:
-            if record or not (trial and trial.state.is_finished()):  # a point that never ran has no files to lose
+            never_ran = trial is not None and trial.state.is_finished()  # a point that was dropped
+            if record or not (never_ran or _is_empty(folder / "trials" / str(number))):
                 unknown.append(number)
         elif record and (what := _mismatch(record, number, study_id, values)):
             problems.append(f"trial {number} has {what} in its {trial_record.NAME}")
@@ -60,6 +61,11 @@ def refuse_unowned(
         what = f"{place_of(spec, folder)} is not: {'; '.join(problems[:_MOST])}{more}"
         remedy = f"name the study that they had, or run this sweep under another name (--set name=...), or {ADOPT}"
         raise InvalidSweep([spec.problem("study", f"{rule}, but {what}; {remedy}")])
+
+
+def _is_empty(folder: Path) -> bool:
+    """True if a trial's folder holds nothing but drafts, which a crash may leave."""
+    return all(path.name.startswith(".") for path in mirror.sizes(folder))
 
 
 def place_of(spec: SweepSpec, folder: Path) -> str:
