@@ -107,6 +107,7 @@ def test_a_trial_from_before_records_named_their_study_opens_and_other_values_do
 def test_checkpoints_that_no_record_explains_are_never_taken_up(begin):
     folder = begin().folder
     (folder / "trials" / "0" / "checkpoints").mkdir(parents=True)
+    (folder / "trials" / "0" / "checkpoints" / "000001.pt").touch()
     assert "it does not know 1 of them (trial 0)" in refusal(begin)
 
 
