@@ -50,6 +50,7 @@ def test_yaml_parses_and_names_our_image_by_the_version_of_the_project(name):
         entry["image"] for entry in walk(found) if isinstance(entry, dict) and isinstance(entry.get("image"), str)
     }
     for image in images:
+        assert re.search(r":[\w.-]*\d", image), f"{image}: without a version, it is another one tomorrow"
         assert image == IMAGE or image.startswith(("postgres:", "nginx:", "nginxinc/", "minio/")), image
 
 
@@ -66,6 +67,8 @@ def test_versions_are_the_pinned_ones():
         assert extra in project["optional-dependencies"]
     for source in re.findall(r"^COPY --chown=sweeps ([\w./ ]+) \S+$", dockerfile, flags=re.MULTILINE):
         assert all((ROOT / word).exists() for word in source.split())
+    assert "--build-arg SWEEP_GIT_COMMIT=$(git rev-parse HEAD)" in dockerfile
+    assert re.search(r"^ARG SWEEP_GIT_COMMIT=unknown\nENV SWEEP_GIT_COMMIT=\$SWEEP_GIT_COMMIT$", dockerfile, flags=re.M)
     assert re.search(r"^USER sweeps$", dockerfile, flags=re.MULTILINE)
 
 
