@@ -1,7 +1,7 @@
 """The Slurm script runs a sweep to its end and leaves nothing behind.
 
-There is no Slurm here: `srun`, `scontrol` and `scancel` stand for it, which run and signal the script's own steps on this
-machine as two nodes. Cluster, token, driver and clean-up are the script's. `test_slurm_real.py` has Slurm.
+There is no Slurm here: `srun`, `scontrol` and `scancel` stand for it, which run and signal the script's own steps on
+this machine as two nodes. Cluster, token, driver and clean-up are the script's. `test_slurm_real.py` has Slurm itself.
 """
 
 import os
