@@ -319,9 +319,8 @@ def _scratch_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))  # short: sockets' paths end after 107 characters
     folder.chmod(0o755)  # PostgreSQL has a user of its own
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("RAY_TMPDIR", "TMPDIR"):
+        for name in ("RAY_TMPDIR", "TMPDIR", "SWEEP_SCRATCH"):
             patch.setenv(name, str(folder))
-        patch.setenv("SWEEP_SCRATCH", str(folder / "slurm"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(tempfile, "tempdir", None)  # it is remembered
         yield

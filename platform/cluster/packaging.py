@@ -61,8 +61,9 @@ def tree(folder: Path, needed: Sequence[Path]) -> Tree:
     sizes = {path: (root / path).stat().st_size for path in files}
     _refuse_too_big(root, sizes)
     untracked = {Path(name) for name in _git(root, "ls-files", "-z", "--others", "--exclude-standard")}
-    left = (str(path) for path in sorted(untracked - wanted) if path.parts[0] not in _NEVER_SENT)
-    return Tree(root, files, sum(sizes.values()), tuple(left))
+    left = (path for path in sorted(untracked - wanted) if path.parts[0] not in _NEVER_SENT)
+    modules_first = sorted(left, key=lambda path: path.suffix != ".py")  # only the first few are shown
+    return Tree(root, files, sum(sizes.values()), tuple(map(str, modules_first)))
 
 
 def pack(tree: Tree, target: Path) -> int:

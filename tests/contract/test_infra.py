@@ -16,6 +16,7 @@ CODE = "".join(path.read_text() for side in ("platform", "trainables") for path 
 OF_OTHERS = {
     "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_S3_ENDPOINT_URL",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "RAY_AUTH_MODE", "RAY_HEAD_IP",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
 }  # fmt: skip
 """Read by MLflow and Ray themselves."""
 OF_SCRIPTS = {"MLFLOW_ARTIFACTS", "SWEEP_SCRATCH", "SWEEP_NODES_WAIT_S", "SWEEP_DATA_HOST"}
@@ -49,6 +50,7 @@ def test_yaml_parses_and_names_our_image_by_the_version_of_the_project(name):
         entry["image"] for entry in walk(found) if isinstance(entry, dict) and isinstance(entry.get("image"), str)
     }
     for image in images:
+        assert re.search(r":[\w.-]*\d", image), f"{image}: without a version, it is another one tomorrow"
         assert image == IMAGE or image.startswith(("postgres:", "nginx:", "nginxinc/", "minio/")), image
 
 
@@ -65,6 +67,8 @@ def test_versions_are_the_pinned_ones():
         assert extra in project["optional-dependencies"]
     for source in re.findall(r"^COPY --chown=sweeps ([\w./ ]+) \S+$", dockerfile, flags=re.MULTILINE):
         assert all((ROOT / word).exists() for word in source.split())
+    assert "--build-arg SWEEP_GIT_COMMIT=$(git rev-parse HEAD)" in dockerfile
+    assert re.search(r"^ARG SWEEP_GIT_COMMIT=unknown\nENV SWEEP_GIT_COMMIT=\$SWEEP_GIT_COMMIT$", dockerfile, flags=re.M)
     assert re.search(r"^USER sweeps$", dockerfile, flags=re.MULTILINE)
 
 

@@ -5,12 +5,10 @@ or a bucket, with the study on PostgreSQL and an MLflow server, all three on thi
 Three raylets on two busy cores may take longer than Ray gives them, so this is run by hand: python -m pytest -m by_hand
 """
 
-import itertools
 import json
 import os
 import re
 import shutil
-import string
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ import pytest
 
 from platform.submit import main
 from tests.clusters import RayCluster
+from tests.hosts import NET, Hosts
 from tests.servers import Line, MlflowServer
 from tests.worker.small import SMALL_HATLLM
 from trainables.storage.objects import Bucket, parse
@@ -31,7 +30,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces need root and iproute2"),
 ]
 
-NET = "10.213.77"
 SWEEP = """\
 name: hosts
 trainable: tests.trainables.curve
@@ -65,52 +63,6 @@ QUICK = {
     "RAY_raylet_start_wait_time_s": "180",
 }
 """A silent node is given up after about twenty seconds instead of a minute; one that starts has time."""
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
-
-
-_LETTERS = itertools.cycle(string.ascii_lowercase)
-
-
-class Hosts:
-    """Namespaces `<prefix>head`, `<prefix>one`, `<prefix>two` with addresses NET.1 to NET.3; this host is NET.4."""
-
-    def __init__(self) -> None:
-        self.prefix = f"t{os.getpid() % 100000}{next(_LETTERS)}-"  # of its own: what a test leaves is in no other's way
-        self.bridge = f"{self.prefix}net"
-        self.names = {name: f"{self.prefix}{name}" for name in ("head", "one", "two")}
-        ip("netns", "add", self.bridge)
-        ip("-n", self.bridge, "link", "add", "name", "br0", "type", "bridge")
-        ip("-n", self.bridge, "link", "set", "br0", "up")
-        for number, (name, space) in enumerate(self.names.items(), 1):
-            ip("netns", "add", space)
-            ip("-n", self.bridge, "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", space)
-            ip("-n", space, "addr", "add", f"{NET}.{number}/24", "dev", "eth0")
-            for link in ("lo", "eth0"):
-                ip("-n", space, "link", "set", link, "up")
-            ip("-n", space, "route", "add", "default", "dev", "eth0")
-            self._join(name)
-        here = f"{self.prefix}up"
-        ip("link", "add", "name", here, "type", "veth", "peer", "name", "here", "netns", self.bridge)
-        ip("addr", "add", f"{NET}.4/24", "dev", here)
-        ip("link", "set", here, "up")
-        self._join("here")
-
-    def _join(self, link: str) -> None:
-        ip("-n", self.bridge, "link", "set", link, "master", "br0")
-        ip("-n", self.bridge, "link", "set", link, "up")
-
-    def on(self, name: str) -> tuple[str, ...]:
-        return ("ip", "netns", "exec", self.names[name])
-
-    def link(self, name: str, state: str) -> None:
-        ip("-n", self.bridge, "link", "set", name, state)
-
-    def end(self) -> None:
-        for space in (*self.names.values(), self.bridge):
-            subprocess.run(["ip", "netns", "delete", space], check=False, capture_output=True)
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """The Slurm script runs a sweep to its end and leaves nothing behind.
 
-There is no Slurm here: `srun` and `scontrol` stand for it, which run the script's own steps on this machine as two
-nodes; cluster, token, driver and clean-up are the script's.
+There is no Slurm here: `srun`, `scontrol` and `scancel` stand for it, which run and signal the script's own steps on
+this machine as two nodes. Cluster, token, driver and clean-up are the script's. `test_slurm_real.py` has Slurm itself.
 """
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -20,14 +21,19 @@ from tests.processes import killed_at_the_end
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-SRUN = """#!/usr/bin/env bash
+SHIMS = {
+    "srun": """#!/usr/bin/env bash
 while [ "$1" != "-w" ]; do shift; done
 shift 2
-[ "$1" = hostname ] && { echo 127.0.0.1; exit; }
-
-exec "$@"
-"""
-SCONTROL = "#!/usr/bin/env bash\nprintf 'node1\\nnode2\\n'\n"
+export SLURM_LAUNCH_NODE_IPADDR=127.0.0.1
+echo $$ >> "$0.steps"
+exec setsid "$@"
+""",
+    "scontrol": "#!/usr/bin/env bash\nprintf 'node1\\nnode2\\n'\n",
+    "scancel": """#!/usr/bin/env bash
+[ "$*" = "--signal=TERM $SLURM_JOB_ID" ] && for step in $(cat "${0%/*}/srun.steps"); do kill -TERM -- "-$step"; done
+""",
+}
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def batch(tmp_path: Path, curve_file: Path) -> Iterator[Callable[..., subprocess
     """Call with more arguments to start the script as Slurm would; it ends with the test."""
     shims = tmp_path / "bin"
     shims.mkdir()
-    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+    for name, text in SHIMS.items():
         (shims / name).write_text(text)
         (shims / name).chmod(0o755)
     environment = {
@@ -45,7 +51,6 @@ def batch(tmp_path: Path, curve_file: Path) -> Iterator[Callable[..., subprocess
         "SLURM_JOB_NODELIST": "node[1-2]",
         "SLURM_CPUS_PER_TASK": "1",
         "SWEEP_STORAGE": str(tmp_path / "runs"),
-        "SWEEP_NODES_WAIT_S": "8",
         "OMP_NUM_THREADS": "1",
     }
     (tmp_path / "runs").mkdir()
@@ -59,7 +64,7 @@ def batch(tmp_path: Path, curve_file: Path) -> Iterator[Callable[..., subprocess
         yield start
 
 
-def test_the_script_ends_resumably_on_sigterm_and_the_same_line_carries_on(batch, tmp_path):
+def test_the_script_ends_resumably_on_sigterm_and_the_same_line_carries_on(batch, tmp_path, curve_file):
     folder = tmp_path / "runs" / "curve"
     job = batch("--set", "num_trials=8", "--set", "parameters.sleep=0.3", "--set", "early_stopping=none")
     deadline = time.monotonic() + 120
@@ -67,14 +72,16 @@ def test_the_script_ends_resumably_on_sigterm_and_the_same_line_carries_on(batch
         assert job.poll() is None, job.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    folders = list(Path(os.environ["SWEEP_SCRATCH"]).glob(f"ray-{os.getpid() % 20000}-*"))
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 2
     steps = psutil.Process(job.pid).children(recursive=True)
     job.send_signal(signal.SIGTERM)  # Slurm signals the batch shell alone
     out = job.communicate(timeout=120)[0]
     assert job.returncode == 143, out
-    assert "SIGTERM; carry on with" in out
+    assert f"SIGTERM; carry on with: sbatch infra/slurm/sweep.sbatch {curve_file} --set num_trials=8 " in out
     gone, alive = psutil.wait_procs(steps, timeout=20)
     assert not [one for one in alive if one.is_running() and "raylet" in one.name()], gone
-    assert not list((tmp_path / "runs").glob(".slurm-*"))
+    assert not any(folder.exists() for folder in folders)
 
     again = batch("--set", "num_trials=3", "--set", "parameters.sleep=0.3", "--set", "early_stopping=none")
     out = again.communicate(timeout=200)[0]

@@ -57,6 +57,12 @@ def test_a_sweep_file_that_git_does_not_know_yet_is_sent(checkout):
     assert tree.untracked == ("notes.txt",)
 
 
+def test_a_module_that_stays_is_named_before_all_else_that_stays(checkout):
+    for name in (*(f"a{number}.txt" for number in range(9)), "trainables/new.py"):
+        (checkout / name).write_text("")
+    assert packaging.listed(packaging.tree(checkout, []).untracked).startswith("trainables/new.py, a0.txt, ")
+
+
 def test_the_same_content_makes_the_same_archive(checkout, tmp_path):
     for name in ("a.zip", "b.zip"):
         packaging.pack(packaging.tree(checkout, []), tmp_path / name)
