@@ -184,6 +184,12 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading
     if some_left_out:
         unread |= {"parameters"}
     if spec is not None:
+        if spec.seeds and "parameters" not in unread:
+            if "seed" in spec.parameters:
+                problem("parameters.seed", "must be left to seeds.values, but got both; remove it here")
+            own = {"seed": Constant(spec.seeds.values[0])}
+            spec = spec.model_copy(update={"parameters": {**spec.parameters, **own}})
+            origins.setdefault("parameters.seed", origins.get("seeds", 1))
         spec._origins = origins
         _check_together(spec, unread, problem)
     return Reading(spec, tuple(problems), unread, references)
@@ -225,6 +231,8 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
         problem("method", "nsga2 must have a list of two or more metrics, but got one; list them, or take tpe")
     if spec.method == "cmaes" and several:
         problem("method", f"cmaes must have one metric, but got {len(spec.metrics)}; keep one, or take tpe or nsga2")
+    if spec.seeds and several:
+        problem("seeds", f"must choose settings by one metric, but got {len(spec.metrics)}; keep one, or remove seeds")
     for key, value, readers in (
         ("startup_trials", spec.startup_trials, ("tpe", "gp")),
         ("population", spec.population, ("nsga2",)),
