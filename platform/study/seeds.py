@@ -39,25 +39,28 @@ def missing(
     return [(number, seed) for number in chosen for seed in seeds.values[1:] if (number, seed) not in there]
 
 
-def competing(seeds: Seeds, groups: Mapping[Setting, Mapping[int, float]], sign: int) -> list[Setting]:
+def competing(seeds: Seeds | None, groups: Mapping[Setting, Mapping[int, float]], sign: int) -> list[Setting]:
     """The settings among which the winner is chosen, best first; of equal ones the earlier.
 
     Args:
-        seeds: of the sweep.
+        seeds: of the sweep; None: those with the most seeds compete, as under `best: all`.
         groups: setting -> seed -> objective of a complete run.
         sign: of the objective, 1 or -1.
     """
-    first = seeds.values[0]
-    ranked = sorted((each for each in groups if first in groups[each]), key=lambda each: -sign * groups[each][first])
-    if seeds.best == 1 or not ranked:
-        return ranked
-    ranked = ranked[: seeds.best]
-    most = max(len(groups[each]) for each in ranked)
+    ranked = list(groups)
+    if seeds and seeds.best:
+        first = seeds.values[0]
+        known = (each for each in groups if first in groups[each])
+        ranked = sorted(known, key=lambda each: -sign * groups[each][first]) or ranked
+        if seeds.best == 1:
+            return ranked
+        ranked = ranked[: seeds.best]
+    most = max((len(groups[each]) for each in ranked), default=0)
     whole = [each for each in ranked if len(groups[each]) == most]
     return sorted(whole, key=lambda each: -sign * statistics.fmean(groups[each][s] for s in shown(seeds, groups[each])))
 
 
-def shown(seeds: Seeds, group: Mapping[int, float]) -> list[int]:
+def shown(seeds: Seeds | None, group: Mapping[int, float]) -> list[int]:
     """The seeds over which a setting's means are: those that did not choose it, where there are any."""
-    others = [seed for seed in group if seed != seeds.values[0]]
-    return list(group) if seeds.best is None or not others else others
+    others = [seed for seed in group if seed != seeds.values[0]] if seeds and seeds.best else []
+    return others or list(group)
