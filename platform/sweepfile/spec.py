@@ -19,7 +19,7 @@ from platform.sweepfile import secrets
 from platform.sweepfile.error_texts import problem_texts
 from platform.sweepfile.fields import Compare, Limits, Metric, SweepFields, Tracking
 from platform.sweepfile.overrides import apply
-from platform.sweepfile.parameters import Choice, Constant, FloatRange, IntRange, Parameter, occurrences
+from platform.sweepfile.parameters import Choice, Constant, FloatRange, IntRange, Parameter, occurrences, varies
 from platform.sweepfile.parse_parameters import read_parameters
 from platform.sweepfile.published import Published
 from platform.sweepfile.published import read as read_published
@@ -231,6 +231,12 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
         problem("method", "nsga2 must have a list of two or more metrics, but got one; list them, or take tpe")
     if spec.method == "cmaes" and several:
         problem("method", f"cmaes must have one metric, but got {len(spec.metrics)}; keep one, or take tpe or nsga2")
+    is_whole = spec.method == "grid" and spec.early_stopping.type == "none"
+    for here in () if is_whole else occurrences(spec.parameters):
+        if here.name == "seed" and varies(here.parameter):
+            rule = "must be searched by a grid without early stopping only, as a search would find a lucky one"
+            remedy = "write seeds: {values: [0, 1, 2]}, which stands beside parameters"
+            problem(here.path, f"{rule}, but got {spec.method} with {spec.early_stopping.type}; {remedy}")
     if spec.seeds and several:
         problem("seeds", f"must choose settings by one metric, but got {len(spec.metrics)}; keep one, or remove seeds")
     for key, value, readers in (

@@ -22,6 +22,7 @@ SWEEP = """\
 name: shapes
 trainable: tests.trainables.curve
 metric: {name: valid/ndcg_10, goal: GOAL}
+method: grid
 num_trials: 8
 parameters:
   steps: 3

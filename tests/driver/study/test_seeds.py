@@ -165,6 +165,9 @@ def test_the_winner_is_chosen_by_the_seeds_that_the_rule_names():
         ([SEEDS, "parameters.seed=1"], "parameters.seed: must be left to seeds.values, but got both; remove it here"),
         ([SEEDS, "early_stopping=none", "metric=[{name: valid/ndcg_10, goal: maximize}, "
           "{name: valid/hr_10, goal: maximize}]"], "seeds: must choose settings by one metric, but got 2; keep one"),
+        (["parameters.seed={values: [0, 1]}"], "parameters.seed: must be searched by a grid without early stopping "
+          "only, as a search would find a lucky one, but got tpe with asha; write seeds: {values: [0, 1, 2]}"),
+        (["method=grid", "parameters.x=0.5", "parameters.seed={min: 0, max: 4}"], "but got grid with asha; write"),
         (["seeds={values: [0], best: most}"], "seeds.best"),
         (["seeds={values: []}"], "seeds.values"),
     ],
