@@ -57,6 +57,8 @@ class Results:
     table: Sequence[Row]
     compared: compare.Comparison | None
     files: tuple[Path, ...]
+    winner: compare.Cell | None = None
+    """The best setting over its seeds, where the sweep has `seeds`."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:
         tests = pairs.paired(compared)
         files += [compare.write(compared, run.folder), pairs.write(tests, run.folder)]
     files += page.try_write(run.spec, run.folder, compared, tests)
-    return Results(table, compared, tuple(files))
+    return Results(table, compared, tuple(files), compare.winner(run.spec, run.folder) if run.spec.seeds else None)
 
 
 def finish(run: Drive, outcome: Outcome, results: Results) -> None:
@@ -178,14 +180,18 @@ def finish(run: Drive, outcome: Outcome, results: Results) -> None:
 
 
 def parent_end(spec: SweepSpec, outcome: Outcome, results: Results) -> ParentEnd:
-    """The end of the parent run, with the best trial as metrics and tags."""
+    """The end of the parent run, with the best trial as metrics and tags; of several seeds the means."""
     best = next((row for row in results.table if row.state is State.COMPLETE), None)
     if best is None or best.objective is None:
         return ParentEnd(status=outcome.status, files=results.files)
     metrics = {f"best/{metric.name}": value for metric, value in zip(spec.metrics, best.objective, strict=True)}
+    metrics |= {f"best/{name}": value for name, value in best.test.items()}
+    if cell := results.winner:
+        means = {spec.metrics[0].name: cell.objective, **cell.metrics}
+        metrics = {f"best/{name}": means[name].mean for name in means if f"best/{name}" in metrics}
     return ParentEnd(
         status=outcome.status,
-        metrics=metrics | {f"best/{name}": value for name, value in best.test.items()},
+        metrics=metrics,
         tags={"best.trial": str(best.number), **{f"best.{name}": str(value) for name, value in best.swept.items()}},
         files=results.files,
     )

@@ -85,6 +85,7 @@ class Config:
     layers: int = 6
     shallow: int = 1
     deep: int = 1
+    tick: int = 0
     data: Data = Data()
     adapter: Plain | Spectral = Spectral()
     fit: Fit = Fit()

@@ -1,7 +1,8 @@
 """Finished trials as a paper's table: for each cell the best setting by validation, and its test values over seeds.
 
-A cell holds the trials that share the values of `compare.by`. Its settings are all other parameters but `seed`. The
-settings with the most seeds compete by the mean of the objective over seeds. Test values are the winner's alone.
+A cell holds the trials that share the values of `compare.by`. Its settings are all other parameters but `seed`. Where
+`seeds` says nothing else, the settings with the most seeds compete by the mean of the objective over seeds. Test values
+are the winner's alone. The seed that chose it among others makes it look better than it is, and is left out of means.
 
 Only the trials' own files are read: no lock is taken, no study opened. A running sweep can therefore be read too.
 """
@@ -22,6 +23,7 @@ from platform.space.check import due_of
 from platform.space.space import Space
 from platform.storage.trial_end import State
 from platform.study.ownership import study_of
+from platform.study.seeds import competing, shown
 from platform.sweepfile.parameters import Choice, Constant, occurrences
 from platform.sweepfile.published import Published, as_text
 from platform.sweepfile.spec import SweepSpec
@@ -75,7 +77,9 @@ class Cell:
     note: str
     """The column `note` of the published line."""
     trials: tuple[TrialFiles, ...]
-    """The winner's trials, one per seed."""
+    """The winner's trials, one per seed of the means."""
+    choosing: float | None = None
+    """The objective with the seed that chose the setting; None where it is in the mean."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +186,14 @@ def lines(comparison: Comparison) -> list[list[Any]]:
     parts = ["mean", "sd", *(["published", "difference_percent"] if published else [])]
     objective = (f"{comparison.objective} mean", f"{comparison.objective} sd")
     head = ["sweep", *comparison.by, "setting", "settings", "seeds", "trials", *objective]
+    choosing = any(cell.choosing is not None for cell in comparison.cells)
+    head += [f"{comparison.objective} with the choosing seed"] if choosing else []
     table: list[list[Any]] = [[*head, *(f"{name} {part}" for name in comparison.metrics for part in parts), "note"]]
     for cell in comparison.cells:
         line: list[Any] = [cell.sweep, *(as_text(cell.by.get(name)) for name in comparison.by)]
         line += [json.dumps(dict(cell.setting)), cell.settings, len(cell.trials)]
         line += [" ".join(str(files.number) for files in cell.trials), cell.objective.mean, cell.objective.deviation]
+        line += [cell.choosing] if choosing else []
         for name in comparison.metrics:
             spread, printed = cell.metrics.get(name), cell.published.get(name)
             line += [spread.mean, spread.deviation] if spread else [None, None]
@@ -195,7 +202,8 @@ def lines(comparison: Comparison) -> list[list[Any]]:
     for printed_cell in comparison.printed:
         named = [as_text(printed_cell.by.get(name)) for name in comparison.by]
         values = [value for n in comparison.metrics for value in (None, None, printed_cell.published.get(n), None)]
-        table.append([printed_cell.sweep, *named, "", 0, 0, "", None, None, *values, "published only"])
+        none = [None] * (3 if choosing else 2)
+        table.append([printed_cell.sweep, *named, "", 0, 0, "", *none, *values, "published only"])
     return table
 
 
@@ -239,14 +247,17 @@ def _cell(
     spec: SweepSpec, by: tuple[str, ...], key: tuple[str, ...], trials: Sequence[Finished], printed: Published | None
 ) -> Cell:
     sign = spec.metrics[0].sign
-    settings: dict[str, dict[str, Finished]] = {}
+    settings: dict[str, dict[int, Finished]] = {}
     for trial in trials:
         others = {name: value for name, value in trial.values.items() if name not in by and name != SEED}
         seeds = settings.setdefault(json.dumps(others, sort_keys=True), {})
-        seeds.setdefault(as_text(trial.values.get(SEED)), trial)  # the same point again would count twice
-    most = max(map(len, settings.values()))
-    competing = [tuple(seeds.values()) for seeds in settings.values() if len(seeds) == most]
-    winner = max(competing, key=lambda seeds: sign * statistics.fmean(trial.objective for trial in seeds))
+        seeds.setdefault(trial.values.get(SEED, 0), trial)  # the same point again would count twice
+    groups = {key: {seed: trial.objective for seed, trial in runs.items()} for key, runs in settings.items()}
+    compete = competing(spec.seeds, groups, sign)
+    best = settings[compete[0]]
+    means = shown(spec.seeds, groups[compete[0]])
+    winner = [best[seed] for seed in means]
+    fewer = 0 if spec.seeds and spec.seeds.best else len(settings) - len(compete)
     swept = Space.of(spec).swept
     shared = winner[0].values
     names = set.intersection(*(set(trial.metrics) for trial in winner))
@@ -254,13 +265,14 @@ def _cell(
         sweep=spec.name,
         by={name: shared.get(name) for name in by},
         setting={n: shared[n] for n in swept if n in shared and n not in by and n != SEED},
-        settings=len(competing),
-        fewer_seeds=len(settings) - len(competing),
+        settings=len(settings) - fewer,
+        fewer_seeds=fewer,
         objective=Spread.of([trial.objective for trial in winner]),
         metrics={name: Spread.of([trial.metrics[name] for trial in winner]) for name in sorted(names)},
         published=printed.values.get(key, {}) if printed else {},
         note=printed.notes.get(key, "") if printed else "",
         trials=tuple(trial.files for trial in winner),
+        choosing=next((trial.objective for seed, trial in best.items() if seed not in means), None),
     )
 
 
@@ -276,7 +288,8 @@ def _printed(spec: SweepSpec, cells: Sequence[Cell], printed: Published) -> list
 
 
 def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
-    ends = Counter(end.state for files in all_trials(folder) if (end := files.read_end()))
+    settings = (files for files in all_trials(folder) if not ((record := files.record()) and record.of is not None))
+    ends = Counter(end.state for files in settings if (end := files.read_end()))
     ended = sum(count for state, count in ends.items() if state.is_final)
     notes: list[str] = []
     if ended < (due := due_of(spec)) or ends[State.FAIL]:
@@ -286,6 +299,10 @@ def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
         notes.append("no trial is complete")
     if fewer := sum(cell.fewer_seeds for cell in cells):
         notes.append(f"{fewer} settings with fewer seeds than others of their cell did not compete")
+    if spec.seeds and spec.seeds.best and (alone := sum(cell.choosing is None for cell in cells)):
+        notes.append(
+            f"{alone} cells show the seed that chose their setting, as no other is complete: they look too good"
+        )
     if len(seeds := sorted({len(cell.trials) for cell in cells})) > 1:
         notes.append(f"cells have between {seeds[0]} and {seeds[-1]} seeds")
     return [f"{spec.name}: {text}" for text in notes]

@@ -96,7 +96,7 @@ class Progress:
         self._counts[trial.end.state] += 1
         self._new += 1
         sign = self._spec.metrics[0].sign
-        if trial.end.state is State.COMPLETE and trial.values:
+        if trial.end.state is State.COMPLETE and trial.values and trial.of is None:
             candidate = (sign * trial.values[0], -trial.number)
             self._best = max(self._best or candidate, candidate)
 
@@ -104,8 +104,11 @@ class Progress:
         ledger = self._ledger
         running = len(ledger.running) if ledger else 0
         done = sum(self._counts.values())
+        missing = self._spec.num_trials - self._due  # points that a grid does not have
+        left = running + max(0, ledger.left - missing) if ledger else 0
+        whole = max(self._due, done + left if self._spec.seeds else done)
         parts = [
-            f"{done}/{max(self._due, done)} done",
+            f"{done}/{whole} done",
             f"{running} running",
             f"{self._counts[State.PRUNED]} pruned",
         ]
@@ -114,8 +117,7 @@ class Progress:
         if self._best:
             sign = self._spec.metrics[0].sign
             parts.append(f"best {sign * self._best[0]:.4f} (trial {-self._best[1]})")
-        missing = self._spec.num_trials - self._due  # points that a grid does not have
-        if ledger and self._new and (left := running + max(0, ledger.left - missing)):
+        if self._new and left:
             seconds = (time.monotonic() - self._started) / self._new * left
             parts.append(f"about {timedelta(seconds=round(seconds))} left")
         return ", ".join(parts)

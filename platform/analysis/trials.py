@@ -33,7 +33,7 @@ class Row:
 
 
 def rows(study: Study, folder: Path, notify: Callable[[str], None] = logger.warning) -> list[Row]:
-    """Every trial of the sweep in `folder`, best first: complete ones by objective, then the others by number.
+    """Every trial of the sweep in `folder`, the best first: complete ones by objective, then the others by number.
 
     Args:
         study: of the sweep.
@@ -54,6 +54,7 @@ def rows(study: Study, folder: Path, notify: Callable[[str], None] = logger.warn
         table,
         key=lambda row: (
             row.state is not State.COMPLETE,
+            bool(study.spec.seeds) and not row.best,
             -sign * row.objective[0] if row.state is State.COMPLETE and row.objective else 0.0,
             row.number,
         ),
@@ -79,12 +80,13 @@ def _row(study: Study, files: TrialFiles, trial: Any, end: TrialEnd | None) -> R
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     objective = tuple(trial.values) if complete else (last,) if last is not None else None
     record = files.record()
+    names = [*study.space.swept, *(["seed"] if study.spec.seeds else [])]
     return Row(
         number=trial.number,
         state=state,
         reason=end.reason if end else "",
         objective=objective,
-        swept=redact_values({name: values[name] for name in study.space.swept if name in values}),
+        swept=redact_values({name: values[name] for name in names if name in values}),
         test=last_values(files.lines(), "test/") if complete else {},
         seconds=end.time - record.started if end and record else None,
     )

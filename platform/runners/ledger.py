@@ -108,7 +108,7 @@ class Ledger:
         for asked in left:
             trial = self._trial_of(asked)
             if end := recover(trial, study):
-                self._tell(EndedTrial(asked.number, end, trial.best))
+                self._tell(EndedTrial(asked.number, end, trial.best, asked.of))
             else:
                 self._queue.waiting.append(trial)
 
@@ -261,7 +261,7 @@ class Ledger:
 
     def _end(self, trial: RunningTrial, end: TrialEnd) -> None:
         trial.files.end(end)  # first: after a crash the next driver tells the study what stands here
-        ended = EndedTrial(trial.asked.number, end, trial.best)
+        ended = EndedTrial(trial.asked.number, end, trial.best, trial.asked.of)
         self._tell(ended)
         self.running.pop(ended.number, None)
         self._ship(trial)

@@ -1,4 +1,7 @@
-"""The trials that wait to be started: an earlier driver's, those that start again, and new ones of the study."""
+"""The trials that wait to be started: an earlier driver's, those that start again, and new ones of the study.
+
+Runs of settings with further seeds do not count against `num_trials`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable
 
 from platform.runners.running import RunningTrial
 from platform.study.study import Asked, Study
+from platform.study.view import is_peer
 
 
 class TrialQueue:
@@ -24,12 +28,13 @@ class TrialQueue:
         """True once a grid is used up; trials that run or wait are still run to their ends."""
         self._study = study
         self._trial_of = trial_of
-        self._counted = len(study.trials())
+        self._counted = sum(map(is_peer, study.trials()))
 
     @property
     def left(self) -> int:
         """Trials that are still to be started, as far as the budget says."""
-        return len(self.waiting) + (0 if self.is_exhausted else max(0, self._study.spec.num_trials - self._counted))
+        settings = 0 if self.is_exhausted else max(0, self._study.spec.num_trials - self._counted)
+        return len(self.waiting) + settings + self._study.seeds_left
 
     def next(self, *, is_idle: bool) -> RunningTrial | None:
         """Take out the trial to start; None if there is none now.
@@ -44,17 +49,27 @@ class TrialQueue:
         """Enqueue a trial, if the study has one to ask for.
 
         A deterministic sweep asks for a whole batch, once every trial before it has ended: what the study knows then
-        does not depend on which trial was quicker. A batch that a crash cut short is filled up first.
+        does not depend on which trial was quicker. A batch that a crash cut short is filled up first. Runs with further
+        seeds come between batches, or once no setting is left and none runs.
         """
         batch = self._study.spec.batch or 1
         if self.waiting if batch == 1 else self._counted % batch == 0 and (self.waiting or not is_idle):
+            return
+        if self._counted % batch == 0 and self._ask_seeds(is_over=False):
             return
         while self._counted < self._study.spec.num_trials and not self.is_exhausted:
             asked = self._study.ask()
             if asked is None:
                 self.is_exhausted = True
-                return
+                break
             self._counted += 1
             self.waiting.append(self._trial_of(asked))
             if self._counted % batch == 0:
                 return
+        if is_idle and not self.waiting:
+            self._ask_seeds(is_over=True)
+
+    def _ask_seeds(self, *, is_over: bool) -> bool:
+        """Enqueue the runs with further seeds that are due; True if there are any."""
+        self.waiting += map(self._trial_of, self._study.ask_seeds(is_over=is_over))
+        return bool(self.waiting)

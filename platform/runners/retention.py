@@ -1,8 +1,8 @@
 """Retention of checkpoints once their trials have ended, so that a sweep does not fill its disk.
 
 `tracking.checkpoints: best` keeps the newest checkpoint and the weights of the best trials overall. It also keeps the
-newest checkpoint of as many trials that failed last. `last` keeps the newest checkpoint of every trial, `none` keeps
-none. A trial that may be resumed keeps its checkpoints in any case.
+newest checkpoint of as many trials that failed last. A setting's runs with further seeds are kept with it. `last` keeps
+the newest checkpoint of every trial, `none` keeps none. A trial that may be resumed keeps its checkpoints in any case.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Retention:
         self._most = tracking.best_trials
         self._changed = changed
         self._values: dict[int, Sequence[float]] = {}
+        self._of: dict[int, int] = {}
         self._failed: list[int] = []
         self._kept: set[int] = set()
 
@@ -62,7 +63,10 @@ class Retention:
 
     def _note(self, trial: EndedTrial) -> None:
         if trial.end.state is State.COMPLETE and trial.values:
-            self._values[trial.number] = trial.values
+            if trial.of is None:
+                self._values[trial.number] = trial.values
+            else:
+                self._of[trial.number] = trial.of
         elif trial.end.state is State.FAIL:
             self._failed.append(trial.number)
 
@@ -71,7 +75,7 @@ class Retention:
         for index, sign in enumerate(self._signs):
             ranked = sorted(self._values, key=lambda number: sign * self._values[number][index], reverse=True)
             best |= set(ranked[: self._most])
-        return best
+        return best | {number for number, of in self._of.items() if of in best}
 
     def _apply(self, number: int) -> bool:
         """Delete the files in a trial's folder that are not kept; True if it deleted any."""

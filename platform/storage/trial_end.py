@@ -72,3 +72,5 @@ class EndedTrial:
     end: TrialEnd
     values: tuple[float, ...] | None
     """Its objective values; None where it reported none."""
+    of: int | None = None
+    """The number of the trial whose setting it ran with a further seed."""

@@ -41,6 +41,12 @@ class TrialRecord:
         number: int | None = self.search.get("user", {}).get("retries")
         return number
 
+    @property
+    def of(self) -> int | None:
+        """The number of the trial whose setting it runs with a further seed."""
+        number: int | None = self.search.get("user", {}).get("of")
+        return number
+
     @classmethod
     def from_json(cls, record: Any) -> TrialRecord | None:
         """The record that `record` is the JSON of; None where it is the JSON of something else."""

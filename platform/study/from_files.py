@@ -19,10 +19,10 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from platform.space.space import Space
 from platform.storage.trial_record import TrialHistory, TrialRecord
 from platform.study import search
-from platform.study.identity import differences
+from platform.study.identity import differences, seeded
 from platform.study.opening import END
 from platform.study.pruning import judge
-from platform.study.settings import STARTED
+from platform.study.settings import OF, STARTED, with_seed
 from platform.sweepfile.spec import SweepSpec
 
 _PICKLED = "cma:"
@@ -78,7 +78,9 @@ def frozen_trial(history: TrialHistory, spec: SweepSpec, space: Space, rungs: Ru
     record, known, end = history.record, history.record.search, history.final_end(spec.metrics)
     params = known["params"] if "params" in known else space.to_storage(record.values)
     fixed = FixedTrial(params)
-    if changes := differences(record.values, json.loads(json.dumps(space.suggest(fixed)))):
+    user = {STARTED: record.started, **known.get("user", {})}
+    point = json.loads(json.dumps(with_seed(space.suggest(fixed), user)))
+    if changes := differences(seeded({**record.values}), seeded(point)):
         raise ValueError(", ".join(changes))
     curve = history.curve(spec.metrics)
     single = len(spec.metrics) == 1
@@ -94,8 +96,8 @@ def frozen_trial(history: TrialHistory, spec: SweepSpec, space: Space, rungs: Ru
         values=values,
         params=fixed.params,
         distributions=fixed.distributions,
-        user_attrs={STARTED: record.started, **known.get("user", {}), **({END: end.to_json()} if end else {})},
-        system_attrs={**known.get("system", {}), **rungs.of(record.number, told, state)},
+        user_attrs={**user, **({END: end.to_json()} if end else {})},
+        system_attrs={**known.get("system", {}), **({} if OF in user else rungs.of(record.number, told, state))},
         intermediate_values=told,
     )
     trial.number, trial.datetime_start = record.number, datetime.fromtimestamp(record.started)

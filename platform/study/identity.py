@@ -16,6 +16,11 @@ OPTUNAS = {"startup_trials": 10, "population": 50}
 """Optuna's own defaults, which studies have that started before sweeps had these keys."""
 
 
+def seeded(values: dict[str, Any]) -> dict[str, Any]:
+    """Values or parameters with the seed that training has where they name none."""
+    return {"seed": 0, **values}
+
+
 def as_started(spec: SweepSpec, space: Space, stored: str | None) -> SweepSpec:
     """The sweep with the values of its study's start where the file leaves them open.
 
@@ -65,7 +70,10 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
         raise InvalidSweep([spec.problem("study", f"{rule}; name another storage, or this sweep: --set name=...")])
     spec, before = as_started(spec, space, stored), {**OPTUNAS, **json.loads(stored)}
     before["early_stopping"] = _in_keys_of(spec.early_stopping, before["early_stopping"])
-    changes = differences(before, json.loads(identity(spec, space)))
+    now = json.loads(identity(spec, space))
+    for each in (before, now):  # `seeds` may be added to a study that has run with its first one
+        each["space"]["parameters"] = seeded(each["space"]["parameters"])
+    changes = differences(before, now)
     if changes:
         raise InvalidSweep(
             [

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from platform.errors import SweepError
 from platform.space.space import Space
 from platform.study import identity, ownership
-from platform.study.settings import STARTED
+from platform.study.settings import STARTED, with_seed
 from platform.study.storage import open_storage, unopened
 from platform.sweepfile.secrets import are_private
 from platform.sweepfile.spec import SweepSpec
@@ -99,5 +99,6 @@ def mark(study: optuna.Study, spec: SweepSpec, space: Space, study_id: str) -> N
 def values_of(space: Space, trial: FrozenTrial) -> dict[str, Any] | None:
     """The flat values of a trial that was started; None for another, or where the study lacks some of them."""
     with contextlib.suppress(KeyError, ValueError):
-        return space.from_storage(trial.params) if STARTED in trial.user_attrs else None
+        if STARTED in trial.user_attrs:
+            return with_seed(space.from_storage(trial.params), trial.user_attrs)
     return None

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from platform.errors import InvalidSweep
 from platform.storage import trial_record
 from platform.storage.trial_record import TrialRecord
-from platform.study.identity import differences
+from platform.study.identity import differences, seeded
 from platform.sweepfile.spec import SweepSpec
 from trainables.redaction import redact_values
 from trainables.storage import mirror
@@ -116,7 +116,8 @@ def _mismatch(record: TrialRecord, number: int, study_id: str | None, values: Ma
         what.append(f"the id of another study ({record.study[:8]}, not {study_id[:8]})")
     if record.number != number:
         what.append(f"the number {record.number}")
-    if differences(record.values, json.loads(json.dumps(values))):
-        shown = differences(redact_values(record.values), redact_values(values))
+    theirs, ours = seeded({**record.values}), seeded({**values})
+    if differences(theirs, json.loads(json.dumps(ours))):
+        shown = differences(redact_values(theirs), redact_values(ours))
         what.append(f"other values ({', '.join(shown)})")
     return " and ".join(what)

@@ -19,7 +19,7 @@ from platform.space import points
 from platform.space.cells import Cell, Cells
 from platform.space.space import Space, Values
 from platform.study.search import seed_of
-from platform.study.settings import SAME_AS, STARTED, Settings
+from platform.study.settings import OF, SAME_AS, STARTED, Settings
 from platform.study.view import View, is_peer
 from platform.sweepfile.spec import SweepSpec
 
@@ -92,14 +92,15 @@ class Proposals:
         return self._study.get_trials(deepcopy=False)
 
     def _waiting(self) -> list[FrozenTrial]:
-        """Enqueued trials: first points, retries, or points left by a driver that died before it asked for them."""
-        return self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        """Enqueued settings: first points, retries, or points left by a driver that died before it asked for them."""
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return [trial for trial in waiting if OF not in trial.user_attrs]
 
     def _dropped_in_a_row(self, cell: Cell) -> tuple[int, int]:
         """Number of a cell's newest points in a row that were dropped: forbidden ones, and repeats."""
         refused = repeated = 0
         for trial in reversed(self._trials()):
-            if self._view.cell(trial) != cell:
+            if OF in trial.user_attrs or self._view.cell(trial) != cell:
                 continue
             if SAME_AS in trial.user_attrs:
                 repeated += 1

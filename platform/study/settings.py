@@ -22,6 +22,15 @@ SAME_AS = "same_as"
 """Attribute of a trial that repeats a setting: the number of the trial that has it."""
 RETRIES = "retries"
 """Attribute of a trial that runs the setting of a failed one again: the failed one's number."""
+OF = "of"
+"""Attribute of a trial that runs a setting with a further seed: the number of the setting's own trial."""
+SEED = "seed"
+"""Attribute of such a trial: its seed."""
+
+
+def with_seed(values: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a trial: those of its point, with the seed that its attributes name."""
+    return {**values, **({SEED: attributes[SEED]} if OF in attributes else {})}
 
 
 class Settings:

@@ -22,11 +22,11 @@ from platform.errors import InvalidSweep
 from platform.space.cells import Cell, Cells
 from platform.space.space import Space, Values
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
-from platform.study import from_files, identity, search
+from platform.study import from_files, identity, search, seeds
 from platform.study.opening import END, ID, IDENTITY, open_study
 from platform.study.proposals import Proposals
 from platform.study.pruning import Pruned, judge
-from platform.study.settings import RETRIES, STARTED, Settings, tell_again
+from platform.study.settings import OF, RETRIES, SEED, STARTED, Settings, tell_again, with_seed
 from platform.study.view import View, is_peer
 from platform.sweepfile.spec import SweepSpec
 from trainables.runtime import registry
@@ -42,6 +42,8 @@ class Asked:
     values: dict[str, Any]
     retries: int | None = None
     """The number of the failed trial whose setting it runs again."""
+    of: int | None = None
+    """The number of the trial whose setting it runs with a further seed."""
 
 
 class Study:
@@ -72,7 +74,7 @@ class Study:
         for trial in self.trials():
             self._settings.add(trial.number, self.values(trial))
         self._cells = Cells(space, spec.compare.by if spec.compare and len(spec.metrics) == 1 else ())
-        self._view = View(self._study, self._cells, lifted=spec.method == "gp")
+        self._view = View(self._study, self._cells, lifted=spec.method == "gp", seeds=spec.seeds)
         self._samplers = search.Samplers(spec, space, self._cells, len(self._all()))
         self._proposals = Proposals(self._study, spec, space, self._settings, self._cells, self._view)
 
@@ -85,6 +87,25 @@ class Study:
             if asked := self._settle(self._seen(*self._proposals.next()).ask()):
                 return asked
         return None
+
+    def ask_seeds(self, *, is_over: bool) -> list[Asked]:
+        """The runs of settings with further seeds that are due now.
+
+        Args:
+            is_over: True if no setting is left that is to be started, and none runs.
+        """
+        if not is_over and not (self.spec.seeds and self.spec.seeds.best is None):
+            return []
+        for number, seed in self._missing_seeds():
+            self._study.enqueue_trial(self._all()[number].params, {OF: number, SEED: seed})
+        waiting = self._waiting_seeds()
+        asked = [self._settle(self._view.of_seeds().ask()) for _ in range(waiting)]
+        return [each for each in asked if each]
+
+    @property
+    def seeds_left(self) -> int:
+        """The runs with further seeds that are still to be started, if no other setting completes."""
+        return self._waiting_seeds() + len(self._missing_seeds()) if self.spec.seeds else 0
 
     def retry(self, numbers: Sequence[int] | None = None) -> list[int]:
         """Let failed trials run again, each under a new number, as soon as a driver asks; returns their numbers.
@@ -101,7 +122,9 @@ class Study:
             raise InvalidSweep([f"--retry: {rule}; there are {', '.join(map(str, failed)) or 'none'}"])
         chosen = failed if numbers is None else sorted(set(numbers))
         for number in chosen:
-            self._study.enqueue_trial(self._study.trials[number].params, {RETRIES: number})
+            trial = self._all()[number]
+            kept = {name: trial.user_attrs[name] for name in (OF, SEED) if OF in trial.user_attrs}
+            self._study.enqueue_trial(trial.params, {RETRIES: number, **kept})
         return chosen
 
     def resume_running(self) -> list[Asked]:
@@ -110,11 +133,12 @@ class Study:
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             asked: Asked | None
             if STARTED not in frozen.user_attrs:  # died between ask and start
-                study = self._seen(frozen.number, self._view.cell(frozen))
+                is_seeds = OF in frozen.user_attrs
+                study = self._view.of_seeds() if is_seeds else self._seen(frozen.number, self._view.cell(frozen))
                 asked = self._settle(Trial(study, frozen._trial_id))
             else:
                 self._open[frozen.number] = Trial(self._study, frozen._trial_id)
-                asked = Asked(frozen.number, self.values(frozen), frozen.user_attrs.get(RETRIES))
+                asked = self._asked(frozen.number, self.values(frozen))
             if asked:
                 left.append(asked)
         return left
@@ -133,7 +157,7 @@ class Study:
         if len(self.spec.metrics) > 1:
             return None
         self.store_value(number, report, value)
-        if self.spec.early_stopping.type == "none":
+        if self.spec.early_stopping.type == "none" or OF in self._frozen(number).user_attrs:
             return None
         first: int | None = None
         cell = self._view.cell(self._frozen(number))
@@ -175,6 +199,7 @@ class Study:
                 trial.number,
                 replace(end, state=State.RETRIED) if trial.number in again else end,
                 tuple(trial.values) if trial.values else None,
+                trial.user_attrs.get(OF),
             )
             for trial in self.trials(retried=True)
             if (end := self.end_of(trial))
@@ -195,19 +220,28 @@ class Study:
 
     def values(self, trial: FrozenTrial) -> dict[str, Any]:
         """The flat config values of a trial, constants included."""
-        return self.space.from_storage(trial.params)
+        return with_seed(self.space.from_storage(trial.params), trial.user_attrs)
 
     def search_record(self, number: int) -> dict[str, Any]:
         """All that the study has of a trial that starts, for the trial's own files."""
         return from_files.search_record(self._study, number)
 
     def best(self) -> list[FrozenTrial]:
-        """The best completed trial, or for several metrics the Pareto front; empty where none completed."""
+        """The best completed trial, or for several metrics the Pareto front; empty where none completed.
+
+        With `seeds` it is the winning setting's own trial.
+        """
         done = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         if len(self.spec.metrics) > 1:
             front = {trial.number for trial in self._study.best_trials}
             return [trial for trial in done if trial.number in front]
         sign = self.spec.metrics[0].sign
+        if rule := self.spec.seeds:
+            groups: dict[int, dict[int, float]] = {t.number: {rule.values[0]: t.values[0]} for t in done if is_peer(t)}
+            for trial in done:
+                if (of := trial.user_attrs.get(OF)) in groups and trial.user_attrs[SEED] in rule.values:
+                    groups[of][trial.user_attrs[SEED]] = trial.values[0]
+            return [t for t in done if t.number in seeds.competing(rule, groups, sign)[:1]]
         return sorted(done, key=lambda trial: sign * float(trial.values[0]), reverse=True)[:1]
 
     def grid_left(self) -> Iterator[Values]:
@@ -221,7 +255,7 @@ class Study:
 
     def _batch_start(self, number: int) -> int:
         """The number of the first trial of the batch in which a deterministic sweep asked for trial `number`."""
-        started = [trial.number for trial in self.trials()]
+        started = [trial.number for trial in self.trials() if is_peer(trial)]
         place = started.index(number)
         return started[place - place % (self.spec.batch or 1)]
 
@@ -231,8 +265,8 @@ class Study:
 
     def _settle(self, trial: Trial) -> Asked | None:
         """Fill in a trial's values; None where a constraint forbids them, or where their setting is not new."""
-        values = self.space.suggest(trial)
-        violations = self.space.violations(values)
+        values = with_seed(self.space.suggest(trial), trial.user_attrs)
+        violations = {} if OF in trial.user_attrs else self.space.violations(values)
         if any(amount > 0 for amount in violations.values()):  # others count as feasible without being marked
             for expression, amount in violations.items():
                 trial.set_constraint(expression, amount)
@@ -244,14 +278,27 @@ class Study:
         self._settings.add(trial.number, values)
         trial.set_user_attr(STARTED, time.time())
         self._open[trial.number] = trial
-        return Asked(trial.number, values, self._frozen(trial.number).user_attrs.get(RETRIES))
+        return self._asked(trial.number, values)
+
+    def _asked(self, number: int, values: dict[str, Any]) -> Asked:
+        attributes = self._frozen(number).user_attrs
+        return Asked(number, values, attributes.get(RETRIES), attributes.get(OF))
+
+    def _missing_seeds(self) -> list[tuple[int, int]]:
+        rule = self.spec.seeds
+        return seeds.missing(rule, self._all(), self._view.cell, self.spec.metrics[0].sign) if rule else []
+
+    def _waiting_seeds(self) -> int:
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return sum(OF in trial.user_attrs for trial in waiting)
 
     def _seen(self, number: int, cell: Cell) -> OptunaStudy:
         """The study as it is seen by the sampler that chooses the values of trial `number`, which is in a cell.
 
         In a deterministic sweep they depend on nothing but the seed, the number and what the study holds.
         """
-        place = sum(self._view.cell(trial) == cell for trial in self._all()[:number])
+        before = (trial for trial in self._all()[:number] if OF not in trial.user_attrs)
+        place = sum(self._view.cell(trial) == cell for trial in before)
         self._study.sampler = self._samplers.of(cell, number, place)
         if self.spec.batch:
             self._study.pruner = search.pruner(self.spec.early_stopping)  # that of Hyperband remembers what it saw

@@ -37,6 +37,10 @@ def _unless_auto(value: Any) -> Any:
     return None if value == "auto" else value
 
 
+def _unless_all(value: Any) -> Any:
+    return None if value == "all" else value
+
+
 def _condition(value: str) -> str:
     parse(value)
     return value
@@ -118,6 +122,30 @@ class Compare(Section):
     """CSV file of printed numbers, relative to the sweep file: a column for each of `by`, and for each metric."""
 
 
+class Seeds(Section):
+    """Seeds of training. The search runs with the first one only, so that no lucky seed is searched for."""
+
+    values: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**32)], ...],
+        BeforeValidator(_as_tuple, json_schema_input_type=Annotated[list[int], Field(min_length=1)]),
+    ] = Field(min_length=1)
+    """The seeds. More may be added later."""
+    best: Annotated[
+        int | None,
+        Field(ge=1),
+        BeforeValidator(_unless_all, json_schema_input_type=Literal["all"] | Annotated[int, Field(ge=1)]),
+    ] = 1
+    """Settings of each cell that run with the other seeds too: so many once the search is over, or all, each as soon as
+    it is complete. The table shows means over the seeds that did not choose the setting, under all over every seed."""
+
+    @field_validator("values")
+    @classmethod
+    def _once(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if again := [value for value in values if values.count(value) > 1]:
+            raise ValueError(f"must list each seed once, but got {again[0]} {len(again)} times; remove one")
+        return values
+
+
 class SweepFields(Section):
     """One experiment sweep."""
 
@@ -163,6 +191,8 @@ class SweepFields(Section):
     """Rule that stops trials before their end."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the search; training has its own parameter `seed`."""
+    seeds: Seeds | None = None
+    """Seeds of training; null: its parameter `seed` alone says it, by default 0."""
     deterministic: bool = False
     """true: the same file and seed give the same trials, whatever the workers' timing. Trials are asked for in batches
     of max_concurrent_trials, which must then be a number and is part of the sweep's identity."""
@@ -217,7 +247,8 @@ class SweepFields(Section):
 def sections() -> dict[str, tuple[type[Section], ...]]:
     """The keys that hold keys of their own, each with its class; with several where `type` chooses one."""
     return {"": (SweepFields,), "metric": (Metric,), "early_stopping": get_args(EarlyStopping),
-            "resources": (Resources,), "limits": (Limits,), "tracking": (Tracking,), "compare": (Compare,)}  # fmt: skip
+            "seeds": (Seeds,), "compare": (Compare,), "resources": (Resources,), "limits": (Limits,),
+            "tracking": (Tracking,)}  # fmt: skip
 
 
 def keys_of(section: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from platform.sweepfile import secrets
 from platform.sweepfile.error_texts import problem_texts
 from platform.sweepfile.fields import Compare, Limits, Metric, SweepFields, Tracking
 from platform.sweepfile.overrides import apply
-from platform.sweepfile.parameters import Choice, Constant, FloatRange, IntRange, Parameter, occurrences
+from platform.sweepfile.parameters import Choice, Constant, FloatRange, IntRange, Parameter, occurrences, varies
 from platform.sweepfile.parse_parameters import read_parameters
 from platform.sweepfile.published import Published
 from platform.sweepfile.published import read as read_published
@@ -184,6 +184,12 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading
     if some_left_out:
         unread |= {"parameters"}
     if spec is not None:
+        if spec.seeds and "parameters" not in unread:
+            if "seed" in spec.parameters:
+                problem("parameters.seed", "must be left to seeds.values, but got both; remove it here")
+            own = {"seed": Constant(spec.seeds.values[0])}
+            spec = spec.model_copy(update={"parameters": {**spec.parameters, **own}})
+            origins.setdefault("parameters.seed", origins.get("seeds", 1))
         spec._origins = origins
         _check_together(spec, unread, problem)
     return Reading(spec, tuple(problems), unread, references)
@@ -225,6 +231,14 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
         problem("method", "nsga2 must have a list of two or more metrics, but got one; list them, or take tpe")
     if spec.method == "cmaes" and several:
         problem("method", f"cmaes must have one metric, but got {len(spec.metrics)}; keep one, or take tpe or nsga2")
+    is_whole = spec.method == "grid" and spec.early_stopping.type == "none"
+    for here in () if is_whole else occurrences(spec.parameters):
+        if here.name == "seed" and varies(here.parameter):
+            rule = "must be searched by a grid without early stopping only, as a search would find a lucky one"
+            remedy = "write seeds: {values: [0, 1, 2]}, which stands beside parameters"
+            problem(here.path, f"{rule}, but got {spec.method} with {spec.early_stopping.type}; {remedy}")
+    if spec.seeds and several:
+        problem("seeds", f"must choose settings by one metric, but got {len(spec.metrics)}; keep one, or remove seeds")
     for key, value, readers in (
         ("startup_trials", spec.startup_trials, ("tpe", "gp")),
         ("population", spec.population, ("nsga2",)),

@@ -174,7 +174,8 @@ class Runs:
         if number in self._runs:  # left by an earlier driver, or before an outage
             self._client.update_run(self._runs[number], status="RUNNING")
         else:
-            again = {} if record.retries is None else {"retries": str(record.retries)}
+            linked = {"retries": record.retries, "of": record.of}
+            again = {name: str(number) for name, number in linked.items() if number is not None}
             run = self._client.create_run(
                 self._experiment,
                 start_time=int(1000 * record.started),

@@ -22,6 +22,7 @@ SWEEP = """\
 name: shapes
 trainable: tests.trainables.curve
 metric: {name: valid/ndcg_10, goal: GOAL}
+method: grid
 num_trials: 8
 parameters:
   steps: 3
@@ -127,6 +128,43 @@ def test_a_trial_counts_with_its_best_report_not_its_last(shapes):
     here.trial("plain", 0.5, 0, [0.7, 0.7, 0.7])
     (cell,) = here.table().cells
     assert (cell.setting, cell.objective.mean) == ({"x": 0.25}, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("best", "setting", "shown", "choosing", "settings"),
+    [
+        ("1", 0.25, [0.2, 0.4], 0.9, 2),  # the lucky first seed chooses, and does not count
+        ("2", 0.5, [0.6, 0.8], 0.5, 2),
+        ("all", 0.5, [0.5, 0.6, 0.8], None, 2),
+    ],
+)
+def test_means_are_over_the_seeds_that_did_not_choose_the_setting(shapes, best, setting, shown, choosing, settings):
+    here = shapes()
+    for seed, (one, two) in enumerate([(0.9, 0.5), (0.2, 0.6), (0.4, 0.8)]):
+        here.trial("plain", 0.25, seed or None, one, one / 2)  # a trial without a seed has 0
+        here.trial("plain", 0.5, seed, two, two / 2)
+    text = here.file.read_text().replace("  seed: {values: [0, 1, 2]}\n", "")
+    here.file.write_text(text + f"seeds: {{values: [0, 1, 2], best: {best}}}\n")
+    table = compare.compare([(load(here.file), here.folder)])
+    (cell,) = table.cells
+    assert (cell.setting, cell.settings, cell.fewer_seeds) == ({"x": setting}, settings, 0)
+    assert cell.objective == Spread.of(shown)
+    assert cell.metrics["test/ndcg_10"].mean == pytest.approx(statistics.fmean(shown) / 2)
+    assert cell.choosing == choosing
+    head, line = compare.lines(table)
+    column = "valid/ndcg_10 with the choosing seed"
+    assert (line[head.index(column)] if column in head else None) == choosing
+
+
+def test_a_cell_that_shows_the_choosing_seed_says_so(shapes):
+    here = shapes()
+    here.trial("plain", 0.25, 0, 0.4)
+    spec = load(here.file, ["parameters.seed=0"])
+    text = here.file.read_text().replace("  seed: {values: [0, 1, 2]}\n", "")
+    here.file.write_text(text + "seeds: {values: [0, 1]}\n")
+    note = "1 cells show the seed that chose their setting, as no other is complete: they look too good"
+    assert f"shapes: {note}" in compare.compare([(load(here.file), here.folder)]).notes
+    assert not [text for text in compare.compare([(spec, here.folder)]).notes if "look too good" in text]
 
 
 def test_only_settings_with_the_most_seeds_compete_and_the_others_are_counted(shapes):

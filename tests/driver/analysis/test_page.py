@@ -21,11 +21,11 @@ name: shown
 trainable: tests.trainables.curve
 metric: {name: valid/ndcg_10, goal: maximize}
 num_trials: 9
+seeds: {values: [0, 1], best: all}
 parameters:
   data.name: toys
   x: {min: 1.0e-4, max: 1.0, log: true}
   part.name: {values: [plain, EVIL]}
-  seed: {values: [0, 1]}
 compare: {by: [part.name]}
 """
 

@@ -20,6 +20,7 @@ SWEEP = """\
 name: ways
 trainable: tests.trainables.curve
 metric: {name: valid/METRIC, goal: maximize}
+method: grid
 num_trials: 9
 parameters:
   way: {values: [a, b, c]}

@@ -1,6 +1,7 @@
 """Output for a person: plain lines, the live line, the result."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,6 +74,14 @@ def test_trials_of_earlier_runs_count_but_do_not_shorten_what_is_left(sweep):
     assert text(console) == ""
     progress.ended(ended(2, "COMPLETE", "finished", (0.25,)))
     assert "| 3/4 done, 0 running, 1 pruned, best 0.7500 (trial 0), about " in text(console)
+
+
+def test_a_run_with_another_seed_is_due_and_never_the_best(sweep):
+    console = plain()
+    progress = Progress(console, sweep("seeds={values: [0, 1, 2]}", "num_trials=1").spec)
+    progress.begin(ledger(left=1), [ended(0, "COMPLETE", "finished", (0.25,))])
+    progress.ended(replace(ended(1, "COMPLETE", "finished", (0.75,)), of=0))
+    assert "| 2/3 done, 0 running, 0 pruned, best 0.2500 (trial 0), about " in text(console)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from platform.analysis import report, trials
+from platform.analysis import compare, report, trials
 from platform.driver import Outcome, Results, parent_end
 from platform.runners.ledger import Ledger
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
@@ -137,3 +137,17 @@ def test_no_text_of_a_table_runs_as_a_formula(played, tmp_path):
         "'=1+1", "'+1", "'-1 of", "'@SUM(A1)", "'\t=1", "'\r=1", "a=1", "'-", "",
     ]  # fmt: skip
     assert (line["'=y"], line["z"], line["reason"]) == ("-0.5", "True", "'=cmd")
+
+
+def test_of_several_seeds_the_best_setting_stands_first_and_the_parent_run_has_its_means(begin):
+    driver = begin("seeds={values: [0, 3, 4]}", "num_trials=2")
+    for value in (0.3, 0.4, 0.9, 0.7):  # two settings, then the better one with two seeds more
+        task = driver.ledger.next_task(cpus=1, gpus=0)
+        driver.ledger.report(task.number, 1, {"valid/ndcg_10": value, "test/ndcg_10": value / 2, "trial/x": 1.0})
+        driver.ledger.finish(task.number, {})
+    rows, spec = trials.rows(driver.study, driver.folder), driver.study.spec
+    assert [(row.number, row.swept["seed"]) for row in rows] == [(1, 0), (2, 3), (3, 4), (0, 0)]
+    winner = compare.winner(spec, driver.folder)
+    end = parent_end(spec, Outcome("FINISHED", None, 0), Results(rows, None, (), winner))
+    assert end.metrics == pytest.approx({"best/valid/ndcg_10": 0.8, "best/test/ndcg_10": 0.4})
+    assert (end.tags["best.trial"], end.tags["best.seed"]) == ("1", "0")

@@ -1,7 +1,9 @@
 """`deterministic: true`: the same trials and ends, whichever worker is quicker, wherever driver or study are lost."""
 
+import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +23,8 @@ MEDIAN = "early_stopping={type: median, min_reports: 2}"
 
 def curve(values: dict[str, Any], step: int) -> float:
     top = 1 - (values["x"] - 0.7) ** 2 - ((values["width"] - 32) / 100) ** 2
-    return top * step / (step + values.get("part.bend", 1)) + 0.1 * math.sin(40 * values["x"] + step)
+    noise = 0.1 * math.sin(40 * values["x"] + step + values.get("seed", 0))
+    return top * step / (step + values.get("part.bend", 1)) + noise
 
 
 def metrics(values: dict[str, Any], step: int) -> dict[str, float]:
@@ -122,6 +125,25 @@ def test_neither_timing_nor_deaths_change_a_trial(begin, tmp_path, method, stopp
     assert run(1, 0.1) == undisturbed
     if method != "cmaes":  # its generations stand in the study only
         assert run(2, 0.05, lose_the_study) == undisturbed
+
+
+@pytest.mark.parametrize("best", ["all", pytest.param("2", marks=pytest.mark.slow)])
+def test_neither_timing_nor_deaths_repeat_or_change_a_run_with_another_seed(begin, tmp_path, best):
+    def run(seed: int, deaths: float, *more: str, at_death: Any = lambda driver: None) -> dict[int, tuple[Any, ...]]:
+        seeds = (f"seeds={{values: [0, 1, 2], best: {best}}}", *overrides("tpe", ASHA, 7))
+        settings = (*seeds, f"storage={tmp_path}/{seed}", *more)
+        return Workers(begin, random.Random(seed), deaths, settings, at_death).run()
+
+    undisturbed = run(0, 0.0)
+    complete = sum(state == "COMPLETE" for values, state, *_ in undisturbed.values() if values["seed"] == 0)
+    runs = 2 * (complete if best == "all" else 2)
+    assert len(undisturbed) == 7 + runs
+    assert run(1, 0.1) == undisturbed
+    assert run(2, 0.05, at_death=lose_the_study) == undisturbed
+    found = run(3, 0.2, "deterministic=false").values()
+    settings = [json.dumps({**values, "seed": 0}) for values, *_ in found if values["seed"]]
+    assert all(count == 2 for count in Counter(settings).values())
+    assert len(found) == 7 + len(settings)
 
 
 FEW = ("parameters.x={min: 0.0, max: 0.9, step: 0.3}", "parameters.part.name=plain", "constraints=['width != 64']")

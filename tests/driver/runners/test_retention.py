@@ -15,8 +15,8 @@ from tests.driver.ledgers import start
 UP, DOWN = Metric(name="valid/hr_10", goal="maximize"), Metric(name="valid/loss", goal="minimize")
 
 
-def ended(number: int, state: str, *values: float) -> EndedTrial:
-    return EndedTrial(number, TrialEnd.now(State(state), ""), values or None)
+def ended(number: int, state: str, *values: float, of: int | None = None) -> EndedTrial:
+    return EndedTrial(number, TrialEnd.now(State(state), ""), values or None, of)
 
 
 class Disk:
@@ -31,7 +31,7 @@ class Disk:
             self.folder, metrics or (UP,), Tracking(**tracking), lambda trial: self.changed.append(trial.number)
         )
 
-    def end(self, kept: Retention, number: int, state: str, *values: float) -> None:
+    def end(self, kept: Retention, number: int, state: str, *values: float, of: int | None = None) -> None:
         trial = TrialFiles(self.folder, number).folder
         names = (
             "checkpoints/000001.pt",
@@ -42,7 +42,7 @@ class Disk:
         for name in (*names, "artifacts/best.safetensors"):
             (trial / name).parent.mkdir(parents=True, exist_ok=True)
             (trial / name).write_text("x")
-        kept.ended(ended(number, state, *values))
+        kept.ended(ended(number, state, *values, of=of))
 
     def left(self) -> dict[int, set[str]]:
         """The names of what is left of the checkpoints and weights, by trial."""
@@ -127,3 +127,13 @@ def test_trials_wait_for_room_after_one_found_none(begin, monkeypatch):
     again = here.ledger.next_task(cpus=1.0, gpus=0.0)
     assert (again.number, again.attempt) == (0, 1)
     assert not here.ledger.is_full
+
+
+def test_a_run_with_another_seed_is_kept_with_its_setting_and_takes_no_place(disk):
+    kept = disk.kept(best_trials=1)
+    disk.end(kept, 0, "COMPLETE", 0.5)
+    disk.end(kept, 1, "COMPLETE", 0.4)
+    disk.end(kept, 2, "COMPLETE", 0.9, of=0)
+    assert disk.left() == {0: ALL_KEPT, 1: set(), 2: ALL_KEPT}
+    disk.end(kept, 3, "COMPLETE", 0.6)
+    assert disk.left() == {0: set(), 1: set(), 2: set(), 3: ALL_KEPT}

@@ -92,7 +92,7 @@ def test_a_value_that_fits_only_with_some_settings_of_the_others_is_fine(sweeps:
 
 
 def test_a_range_of_a_whole_number_with_step_as_number_is_fine(sweeps: Any) -> None:
-    open_sweep(sweeps.write("fit.rate: {min: 0.5, max: 1.0, step: 0.5}\nseed: {min: 0, max: 9}"))
+    open_sweep(sweeps.write("fit.rate: {min: 0.5, max: 1.0, step: 0.5}\ntick: {min: 0, max: 9}"))
 
 
 def test_a_metric_that_is_not_reported_is_told(sweeps: Any) -> None:

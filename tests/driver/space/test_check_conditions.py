@@ -8,20 +8,20 @@ import pytest
 @pytest.mark.parametrize(
     ("constraints", "problem"),
     [
-        ("[seed > 5]", "7: constraints[0]: must be met by some point, but none of 6 points meets 'seed > 5'; widen a "
+        ("[tick > 5]", "7: constraints[0]: must be met by some point, but none of 6 points meets 'tick > 5'; widen a "
                        "range or change the condition"),
-        ("[sede > 2]", "7: constraints[0]: must read parameters of {package}, but got 'sede' in 'sede > 2'; did "
+        ("[tikc > 2]", "7: constraints[0]: must read parameters of {package}, but got 'tikc' in 'tikc > 2'; did "
                        "you mean "
-                       "'seed'?"),
+                       "'tick'?"),
         ("[dropout > 2]", "7: constraints[0]: must read parameters of {package}, but got 'dropout' in 'dropout "
                           "> 2'; did "
                           "you mean 'fit.dropout'?"),
-        ("[seed >]", "7: constraints[0]: must be a condition such as 'a <= 3 or b >= 0.1', but got 'seed >', "
+        ("[tick >]", "7: constraints[0]: must be a condition such as 'a <= 3 or b >= 0.1', but got 'tick >', "
                      "which does "
                      "not parse; rewrite it"),
-        ("[seed > 3, seed < 3]", "7: constraints: must be met together by some point, but none of 6 points "
-                                 "meets 'seed > "
-                                 "3' and 'seed < 3' and 'shallow + deep <= layers'; widen a range or change a "
+        ("[tick > 3, tick < 3]", "7: constraints: must be met together by some point, but none of 6 points "
+                                 "meets 'tick > "
+                                 "3' and 'tick < 3' and 'shallow + deep <= layers'; widen a range or change a "
                                  "condition"),
         ("[layers > 9]", "7: constraints[0]: must be met by some point, but none of 6 points meets 'layers > "
                          "9'; widen a "
@@ -29,7 +29,7 @@ import pytest
     ],
 )  # fmt: skip
 def test_a_condition_that_cannot_hold_is_told(sweeps: Any, constraints: str, problem: str) -> None:
-    found = sweeps.problems("seed: {min: 0, max: 5}", f"constraints: {constraints}\n")
+    found = sweeps.problems("tick: {min: 0, max: 5}", f"constraints: {constraints}\n")
     assert found[0] == problem.replace("{package}", sweeps.package)
 
 
@@ -49,21 +49,21 @@ def test_a_condition_of_the_wrong_kind_is_told(sweeps: Any) -> None:
 @pytest.mark.parametrize(
     ("point", "problem"),
     [
-        ("{seed: 9}", "10: initial_points[0].seed: must be between 0 and 5, but got 9; choose a value inside"),
-        ("{sede: 1}", "10: initial_points[0].sede: must be one of the sweep's parameters, but got 1; add sede under "
+        ("{tick: 9}", "10: initial_points[0].tick: must be between 0 and 5, but got 9; choose a value inside"),
+        ("{tikc: 1}", "10: initial_points[0].tikc: must be one of the sweep's parameters, but got 1; add tikc under "
                       "parameters"),
         ("{adapter.order: 1}", "10: initial_points[0].adapter.order: must stand beside adapter.name: spectral, "
                                "but got it "
                                "without; add that to the point"),
-        ("{seed: 5}", "10: initial_points[0]: must be feasible, but breaks 'seed < 5'; change a value of it"),
+        ("{tick: 5}", "10: initial_points[0]: must be feasible, but breaks 'tick < 5'; change a value of it"),
     ],
 )  # fmt: skip
 def test_an_initial_point_outside_the_space_is_told(sweeps: Any, point: str, problem: str) -> None:
     parameters = """
-    seed: {min: 0, max: 5}
+    tick: {min: 0, max: 5}
     adapter.name:
       values: [none, spectral]
       when: {spectral: {adapter.order: {min: 1, max: 5}}}
     """
-    rest = f"initial_points: [{point}]\nconstraints: [seed < 5]\n"
+    rest = f"initial_points: [{point}]\nconstraints: [tick < 5]\n"
     assert sweeps.problems(parameters, rest) == [problem]

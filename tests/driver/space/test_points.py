@@ -104,7 +104,7 @@ def test_a_whole_number_that_no_float_holds_is_refused(sweeps: Any, raw: str) ->
 def test_a_range_of_any_width_is_checked_at_once(sweeps: Any, raw: str) -> None:
     from platform.space.check import open_sweep
 
-    open_sweep(sweeps.write(f"seed: {raw}", "constraints: ['seed >= 5']\n"))
+    open_sweep(sweeps.write(f"tick: {raw}", "constraints: ['tick >= 5']\n"))
 
 
 @pytest.mark.parametrize(

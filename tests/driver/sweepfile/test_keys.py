@@ -17,7 +17,8 @@ def test_every_key_is_there_once_with_what_it_takes_and_what_it_means():
     }  # fmt: skip
     assert all(takes and meaning.endswith(".") for _, takes, _, meaning in found)
     assert [row[0] for row in found if row[2] == "required"] == [
-        "name", "trainable", "metric", "metric.name", "metric.goal", "num_trials", "parameters", "compare.by",
+        "name", "trainable", "metric", "metric.name", "metric.goal", "num_trials", "seeds.values", "parameters",
+            "compare.by",
     ]  # fmt: skip
 
 
