@@ -20,6 +20,8 @@ STARTED = "started"
 """Attribute of a trial that was handed to a runner: when, in seconds since 1970."""
 SAME_AS = "same_as"
 """Attribute of a trial that repeats a setting: the number of the trial that has it."""
+FROM = "from"
+"""Attribute of a trial that an earlier sweep ran: `<its sweep>/<its number there>`. It has no `started`."""
 RETRIES = "retries"
 """Attribute of a trial that runs the setting of a failed one again: the failed one's number."""
 

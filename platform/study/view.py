@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.space.cells import Cell, Cells
-from platform.study.settings import SAME_AS, STARTED
+from platform.study.settings import FROM, SAME_AS, STARTED
 
 Show: TypeAlias = Callable[[FrozenTrial], FrozenTrial | None]
 """A trial -> what is seen of it; None where it is hidden."""
@@ -111,5 +111,5 @@ def lift(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def is_peer(trial: FrozenTrial) -> bool:
-    """True if a pruner may compare others with a trial: it was run, and is no repeat of another."""
-    return STARTED in trial.user_attrs and SAME_AS not in trial.user_attrs
+    """True if a pruner may compare others with a trial: it was run, here or by an earlier sweep, and is no repeat."""
+    return bool({STARTED, FROM} & trial.user_attrs.keys()) and SAME_AS not in trial.user_attrs
