@@ -150,7 +150,7 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
         best = complete[0]
         if best.test:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(best.test.items()) if "/mrr_" not in name)
-            console.print(f"test, once, at the best validation step of trial {best.number}: {shown}", highlight=False)
+            console.print(f"test, once, at the best validation step of trial {best.label}: {shown}", highlight=False)
     for row in [row for row in table if row.state is State.FAIL][:_SHOWN]:
         console.print(Text(f"trial {row.number} failed: {row.reason}", style="red"), soft_wrap=True)
     console.print(f"compare trials: {look_further}", markup=False, highlight=False, soft_wrap=True)
@@ -213,7 +213,7 @@ def _trial_table(spec: SweepSpec, complete: Sequence[Row], title: str) -> Table:
         table.add_column(name)
     for row in complete:
         objective = [f"{value:.4f}" for value in row.objective or ()]
-        table.add_row(str(row.number), *objective, *(_cell(row.swept.get(name, "")) for name in swept))
+        table.add_row(row.label, *objective, *(_cell(row.swept.get(name, "")) for name in swept))
     return table
 
 

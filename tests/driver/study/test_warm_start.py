@@ -9,7 +9,6 @@ import pytest
 
 from platform.errors import InvalidSweep
 from platform.runners.ledger import Ledger
-from platform.storage import earlier
 from platform.study import adopt
 from platform.study.existing import refuse_another
 from platform.study.opening import END
@@ -97,6 +96,7 @@ def test_proposals_equal_those_of_a_study_that_ran_the_same_trials(ran, grow, sw
     assert (len(own.trials()), len(warm.trials())) == (12, 0)
     for _ in range(2):
         one, other = warm.ask(), own.ask()
+        assert one is not None and other is not None  # noqa: PT018
         assert (one.number, one.values) == (other.number, other.values)
         for study in (warm, own):
             finish(study, one, peaked(0.9 * height(one.values)))
@@ -219,7 +219,7 @@ def test_a_kill_in_the_middle_of_reading_leaves_nothing_double(ran, grow, sweep,
 
     with monkeypatch.context() as patch:
         if step == "copy":
-            patch.setattr(earlier.shutil, "copy", kill(shutil.copy))
+            patch.setattr(shutil, "copy", kill(shutil.copy))
         else:
             patch.setattr("optuna.Study.add_trial", kill(type(whole.optuna).add_trial))
         with pytest.raises(KeyboardInterrupt):
