@@ -136,8 +136,10 @@ class Progress:
 
 def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str | None, look_further: str) -> None:
     """Print the best trials, the test metrics of the winner and how to look further."""
-    counts = Counter(row.state for row in table)
-    ended = ", ".join(f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state])
+    counts = Counter(row.state for row in table if not row.earlier)
+    words = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state]]
+    known = sum(bool(row.earlier) for row in table)
+    ended = ", ".join([*words, *([f"{known} of earlier sweeps"] if known else [])])
     heading = f"\n[bold]{escape(spec.name)}[/bold]: {ended or 'no trial'}" + (
         f" ({escape(closing)})" if closing else ""
     )

@@ -49,6 +49,7 @@ def test_trials_of_an_earlier_sweep_stand_in_the_tables_with_its_name(grown):
     assert [line["trial"] for line in written] == ["curve/0", "curve/1"]
     screen = io.StringIO()
     report.result(Console(file=screen, width=120), here.spec, table, None, "mlflow ui")
+    assert "curve-wide: 2 of earlier sweeps" in screen.getvalue()
     assert "curve/0" in screen.getvalue()
     assert "at the best validation step of trial curve/0: test/ndcg_10 0.2500" in screen.getvalue()
 

@@ -113,6 +113,19 @@ def test_a_setting_that_an_earlier_sweep_ran_is_not_run_again(ran, grow):
     assert not {study.space.setting(point) for point in study.grid_left()} & set(here)
 
 
+def test_a_genetic_algorithm_breeds_from_trials_of_an_earlier_sweep(grow, sweep, write_trial):
+    here = sweep(*SMALL)
+    (here.folder / "sweep.yaml").write_text(here.spec.text)
+    for number in range(12):
+        values, both = {"x": number / 20}, {"valid/ndcg_10": number / 12, "valid/hr_10": 0.5 - number / 24}
+        write_trial(here.folder, number, values | {"width": 16, "part.name": "plain"}, [], both)
+    metrics = "metric=[{name: valid/ndcg_10, goal: maximize}, {name: valid/hr_10, goal: maximize}]"
+    study, _ = grow("early_stopping=none", "method=nsga2", "population=12", metrics)
+    assert len(study.best()) == 12
+    study.ask()
+    assert study.optuna.get_trials()[12].system_attrs["NSGAIISampler:generation"] == 1
+
+
 def test_settings_of_an_earlier_sweep_count_for_their_cell(ran, grow):
     ran()
     study, _ = grow("compare={by: [part.name]}", "early_stopping=none")
