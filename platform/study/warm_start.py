@@ -112,7 +112,7 @@ def warm_start(
                 known.add(key)
             unnamed += [number] if fits.fingerprint is None and fits.data != "{}" else []
         count = sum(key.rpartition("/")[0] == name for key in known)
-        notify(f"warm_start: {name}: {count} trials are known to the search")
+        notify(f"warm_start: {name}: {count} {'trial is' if count == 1 else 'trials are'} known to the search")
         if unnamed:
             notify(f"warm_start: {name}: {_some(unnamed)} known by equal data fields alone: no {_FINGERPRINT}")
         for reason, numbers in left_out.items():

@@ -16,6 +16,8 @@ from platform.study.settings import FROM, SAME_AS, STARTED
 from platform.study.study import Study
 from tests.driver.ledgers import report, start
 from tests.driver.study.test_study import METHODS, finish, height, peaked
+from trainables.storage import mirror
+from trainables.storage.objects import Bucket
 
 STEPS = "parameters.x={min: 0.0, max: 1.0, step: 0.125}"
 SMALL = ("name=small", "num_trials=12", "method=random")
@@ -124,6 +126,23 @@ def test_a_genetic_algorithm_breeds_from_trials_of_an_earlier_sweep(grow, sweep,
     assert len(study.best()) == 12
     study.ask()
     assert study.optuna.get_trials()[12].system_attrs["NSGAIISampler:generation"] == 1
+
+
+def test_trials_in_a_bucket_are_read_from_it_and_their_copies_lie_in_it(grow, sweep, write_trial, bucket, tmp_path):
+    place = (f"storage={bucket}/runs", f"study=sqlite:///{tmp_path}/study.db")
+    here = sweep(*SMALL, *place)
+    (here.folder / "sweep.yaml").write_text(here.spec.text)
+    values = {"x": 0.5, "width": 16, "part.name": "plain"}
+    folder = write_trial(here.folder, 3, values, [0.5], ranks=[1, 2])
+    mirror.push(here.folder / "sweep.yaml", folder / "tags.json", folder / "artifacts" / "ranks.npy")
+    mirror.delete_local(here.folder)
+    study, said = grow(*place)
+    assert said == ["warm_start: small: 1 trial is known to the search"]
+    assert known(study) == ["small/3"]
+    store = Bucket(bucket.removeprefix("s3://"))
+    copies = {found.key.removeprefix("runs/grown/") for found in store.list("runs/grown/earlier/")}
+    names = ("artifacts/ranks.npy", "end.json", "journal/000000.jsonl", "tags.json", "trial.json")
+    assert copies == {f"earlier/small/trials/3/{name}" for name in names}
 
 
 def test_settings_of_an_earlier_sweep_count_for_their_cell(ran, grow):
