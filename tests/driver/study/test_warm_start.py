@@ -219,6 +219,16 @@ def test_the_check_refuses_a_name_without_trials_and_writes_nothing(sweep):
     assert list(here.folder.iterdir()) == []
 
 
+def test_a_sweep_names_each_earlier_one_once_and_not_itself(sweep):
+    with pytest.raises(InvalidSweep) as refused:
+        sweep("name=small", "warm_start=[tiny, small, tiny]")
+    rule = "must name each earlier sweep once, but got"
+    assert [problem.partition(f" {rule} ")[2] for problem in refused.value.problems] == [
+        "this sweep's own name; remove it",
+        "'tiny' again; remove it",
+    ]
+
+
 def test_an_adopted_study_knows_them_again(ran, grow, sweep):
     ran()
     grow()
