@@ -192,7 +192,7 @@ def parent_end(spec: SweepSpec, outcome: Outcome, results: Results) -> ParentEnd
     return ParentEnd(
         status=outcome.status,
         metrics=metrics,
-        tags={"best.trial": str(best.number), **{f"best.{name}": str(value) for name, value in best.swept.items()}},
+        tags={"best.trial": best.label, **{f"best.{name}": str(value) for name, value in best.swept.items()}},
         files=results.files,
     )
 

@@ -21,9 +21,11 @@ from typing import Any
 
 from platform.space.check import due_of
 from platform.space.space import Space
+from platform.storage import earlier
 from platform.storage.trial_end import State
 from platform.study.ownership import study_of
 from platform.study.seeds import competing, shown
+from platform.sweepfile.fields import MOST_TRIALS
 from platform.sweepfile.parameters import Choice, Constant, occurrences
 from platform.sweepfile.published import Published, as_text
 from platform.sweepfile.spec import SweepSpec
@@ -152,11 +154,19 @@ def winner(spec: SweepSpec, folder: Path) -> Cell | None:
 
 
 def finished(spec: SweepSpec, folder: Path, lost: list[str]) -> list[Finished]:
-    """The complete trials of the sweep in `folder`, by number; those that lost a report are left out, told in `lost`.
+    """The complete trials of the sweep in `folder`, by number, then those that it knows of earlier sweeps.
+
+    Those that lost a report are left out, told in `lost`.
 
     Raises:
         InvalidSweep: the trials are of several studies.
     """
+    found = _finished(spec, folder, lost)
+    return found + [trial for path in earlier.folders(folder) for trial in _finished(spec, path, lost, path.name)]
+
+
+def _finished(spec: SweepSpec, folder: Path, lost: list[str], name: str = "") -> list[Finished]:
+    """The complete trials in one folder, which is of the earlier sweep `name`."""
     objective, sign = spec.metrics[0].name, spec.metrics[0].sign
     trials: list[Finished] = []
     records = {files.number: record for files in all_trials(folder) if (record := files.record())}
@@ -166,7 +176,8 @@ def finished(spec: SweepSpec, folder: Path, lost: list[str]) -> list[Finished]:
         if end is None or end.state is not State.COMPLETE or files.number not in records:
             continue
         before = len(lost)
-        lines = TrialFiles(folder, files.number, lost.append).lines()
+        files = TrialFiles(folder, files.number, lost.append, earlier=name)
+        lines = files.lines()
         values = [value for line in lines if (value := line["metrics"].get(objective)) is not None]
         if values and len(lost) == before:
             best = sign * max(sign * value for value in values)
@@ -192,7 +203,7 @@ def lines(comparison: Comparison) -> list[list[Any]]:
     for cell in comparison.cells:
         line: list[Any] = [cell.sweep, *(as_text(cell.by.get(name)) for name in comparison.by)]
         line += [json.dumps(dict(cell.setting)), cell.settings, len(cell.trials)]
-        line += [" ".join(str(files.number) for files in cell.trials), cell.objective.mean, cell.objective.deviation]
+        line += [" ".join(files.label for files in cell.trials), cell.objective.mean, cell.objective.deviation]
         line += [cell.choosing] if choosing else []
         for name in comparison.metrics:
             spread, printed = cell.metrics.get(name), cell.published.get(name)
@@ -292,11 +303,19 @@ def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
     ends = Counter(end.state for files in settings if (end := files.read_end()))
     ended = sum(count for state, count in ends.items() if state.is_final)
     notes: list[str] = []
-    if ended < (due := due_of(spec)) or ends[State.FAIL]:
+    due, known_before = due_of(spec), sum(len(all_trials(path)) for path in earlier.folders(folder))
+    if spec.method == "grid" and known_before:  # points that an earlier sweep ran are not run again
+        points = due_of(spec.model_copy(update={"num_trials": MOST_TRIALS}))
+        due = min(points - known_before, spec.num_trials)
+    if ended < due or ends[State.FAIL]:
         failed = f", {ends[State.FAIL]} of them failed" if ends[State.FAIL] else ""
         notes.append(f"{ended} of {due} trials have ended{failed}")
     if not cells:
         notes.append("no trial is complete")
+    if known := [path.name for path in earlier.folders(folder)]:
+        chosen = [files.label for cell in cells for files in cell.trials if "/" in files.label]
+        stand = f", of which {', '.join(chosen)} stand for a cell" if chosen else ""
+        notes.append(f"trials of {', '.join(known)} compete{stand}")
     if fewer := sum(cell.fewer_seeds for cell in cells):
         notes.append(f"{fewer} settings with fewer seeds than others of their cell did not compete")
     if spec.seeds and spec.seeds.best and (alone := sum(cell.choosing is None for cell in cells)):

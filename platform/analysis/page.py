@@ -204,7 +204,7 @@ def _best(spec: SweepSpec, folder: Path) -> list[tuple[str, str]]:
     cell = compare.winner(spec, folder)
     if cell is None or len(spec.metrics) > 1:
         return []
-    numbers = ", ".join(str(files.number) for files in cell.trials)
+    numbers = ", ".join(files.label for files in cell.trials)
     seeds = "" if len(cell.trials) == 1 else f" (mean ± deviation over {len(cell.trials)} seeds)"
     lines = [(f"trial{'s' * (len(cell.trials) > 1)}", numbers + seeds)]
     lines += [(name, as_text(value)) for name, value in cell.setting.items()]

@@ -138,8 +138,10 @@ class Progress:
 
 def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str | None, look_further: str) -> None:
     """Print the best trials, the test metrics of the winner and how to look further."""
-    counts = Counter(row.state for row in table)
-    ended = ", ".join(f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state])
+    counts = Counter(row.state for row in table if not row.earlier)
+    words = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state]]
+    known = sum(bool(row.earlier) for row in table)
+    ended = ", ".join([*words, *([f"{known} of earlier sweeps"] if known else [])])
     heading = f"\n[bold]{escape(spec.name)}[/bold]: {ended or 'no trial'}" + (
         f" ({escape(closing)})" if closing else ""
     )
@@ -152,7 +154,7 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
         best = complete[0]
         if best.test:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(best.test.items()) if "/mrr_" not in name)
-            console.print(f"test, once, at the best validation step of trial {best.number}: {shown}", highlight=False)
+            console.print(f"test, once, at the best validation step of trial {best.label}: {shown}", highlight=False)
     for row in [row for row in table if row.state is State.FAIL][:_SHOWN]:
         console.print(Text(f"trial {row.number} failed: {row.reason}", style="red"), soft_wrap=True)
     console.print(f"compare trials: {look_further}", markup=False, highlight=False, soft_wrap=True)
@@ -215,7 +217,7 @@ def _trial_table(spec: SweepSpec, complete: Sequence[Row], title: str) -> Table:
         table.add_column(name)
     for row in complete:
         objective = [f"{value:.4f}" for value in row.objective or ()]
-        table.add_row(str(row.number), *objective, *(_cell(row.swept.get(name, "")) for name in swept))
+        table.add_row(row.label, *objective, *(_cell(row.swept.get(name, "")) for name in swept))
     return table
 
 

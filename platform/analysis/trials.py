@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from platform.analysis.compare import write_lines
+from platform.storage import earlier
 from platform.storage.trial_end import State, TrialEnd
+from platform.study.settings import FROM
 from platform.study.study import Study
 from platform.tracking.journal import TrialFiles, last_values
 from trainables.redaction import redact_values
@@ -30,10 +32,19 @@ class Row:
     seconds: float | None
     best: bool = False
     """True if no other trial beats it: the best one, or on the Pareto front of several metrics."""
+    earlier: str = ""
+    """The name of the earlier sweep that ran it, where `number` is its number; "" for a trial of this sweep."""
+
+    @property
+    def label(self) -> str:
+        """The trial as people name it."""
+        return f"{self.earlier}/{self.number}" if self.earlier else str(self.number)
 
 
 def rows(study: Study, folder: Path, notify: Callable[[str], None] = logger.warning) -> list[Row]:
-    """Every trial of the sweep in `folder`, the best first: complete ones by objective, then the others by number.
+    """Every trial of the sweep in `folder` and those that it knows of earlier sweeps, the best first.
+
+    Complete ones come by objective, then the others by number.
 
     Args:
         study: of the sweep.
@@ -50,12 +61,16 @@ def rows(study: Study, folder: Path, notify: Callable[[str], None] = logger.warn
         )
         for trial in study.trials(retried=True)
     ]
+    table += [
+        replace(_earlier_row(study, folder, trial, notify), best=trial.number in best) for trial in study.earlier()
+    ]
     return sorted(
         table,
         key=lambda row: (
             row.state is not State.COMPLETE,
             bool(study.spec.seeds) and not row.best,
             -sign * row.objective[0] if row.state is State.COMPLETE and row.objective else 0.0,
+            row.earlier,
             row.number,
         ),
     )
@@ -69,8 +84,14 @@ def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Pat
     for row in table:
         values = row.objective or (None,) * len(objective)
         cells = [*(row.swept.get(name) for name in swept), *(row.test.get(name) for name in test)]
-        lines.append([row.number, row.state, row.reason, *values, *cells, row.seconds])
+        lines.append([row.label if row.earlier else row.number, row.state, row.reason, *values, *cells, row.seconds])
     return write_lines(lines, path)
+
+
+def _earlier_row(study: Study, folder: Path, trial: Any, notify: Callable[[str], None]) -> Row:
+    name, _, number = trial.user_attrs[FROM].rpartition("/")
+    files = TrialFiles(earlier.folder_of(folder, name), int(number), notify, earlier=name)
+    return replace(_row(study, files, trial, study.end_of(trial)), number=int(number), earlier=name)
 
 
 def _row(study: Study, files: TrialFiles, trial: Any, end: TrialEnd | None) -> Row:

@@ -15,7 +15,7 @@ from trainables.storage.objects import Bucket, StoreError, parse
 
 _PATIENCE_S = 5.0  # of who is asked whether it is there at all
 _OF_WORKERS = ("artifacts", "checkpoints", "ranks", "status")
-_OF_TABLES = ("trial.json", "end.json", "tags.json", "ranks.npy", "provenance.json")
+_OF_TABLES = ("trial.json", "end.json", "tags.json", "ranks.npy", "provenance.json", "sweep.yaml")
 
 
 def folder_of(spec: SweepSpec, role: str = mirror.READER) -> Path:

@@ -10,6 +10,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from platform.space.space import Space
+from platform.study import warm_start
 from platform.study.opening import refuse_wrong
 from platform.study.ownership import refuse_unowned
 from platform.study.storage import JOURNAL, unopened
@@ -34,6 +35,7 @@ def refuse_another(spec: SweepSpec, space: Space, folder: Path) -> None:
         study = optuna.load_study(study_name=spec.name, storage=storage) if storage and spec.name in names else None
     except Exception as error:  # of a file or of any database
         raise unopened(error) from error
+    warm_start.refuse_absent(spec, study.get_trials(deepcopy=False) if study else ())
     if study:
         refuse_wrong(study, spec, space, folder)
     else:

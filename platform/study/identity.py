@@ -78,10 +78,17 @@ def refuse_changed(stored: str | None, spec: SweepSpec, space: Space) -> None:
         raise InvalidSweep(
             [
                 f"{spec.at('name')}: name: a sweep must keep its space and search, but {spec.name!r} "
-                f"has trials of another ({difference}); run this one under its own name: --set name=..."
+                f"has trials of another ({difference}); {_warm_start(difference, spec)}"
+                "run this one under its own name: --set name=..."
                 for difference in changes
             ]
         )
+
+
+def _warm_start(difference: str, spec: SweepSpec) -> str:
+    """The remedy for a space that has changed, before that of a new name."""
+    known = f"write warm_start: [{spec.name}], so that the search knows those that fit, and "
+    return known if difference.startswith("space.") else ""
 
 
 def _in_keys_of(stopping: EarlyStopping, stored: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from platform.space import points
 from platform.space.cells import Cell, Cells
 from platform.space.space import Space, Values
 from platform.study.search import seed_of
-from platform.study.settings import OF, SAME_AS, STARTED, Settings
+from platform.study.settings import OF, SAME_AS, Settings
 from platform.study.view import View, is_peer
 from platform.sweepfile.spec import SweepSpec
 
@@ -104,7 +104,7 @@ class Proposals:
                 continue
             if SAME_AS in trial.user_attrs:
                 repeated += 1
-            elif trial.state == TrialState.PRUNED and STARTED not in trial.user_attrs:
+            elif trial.state == TrialState.PRUNED and not is_peer(trial):
                 refused += 1
             else:
                 break

@@ -26,8 +26,9 @@ from platform.study import from_files, identity, search, seeds
 from platform.study.opening import END, ID, IDENTITY, open_study
 from platform.study.proposals import Proposals
 from platform.study.pruning import Pruned, judge
-from platform.study.settings import OF, RETRIES, SEED, STARTED, Settings, tell_again, with_seed
+from platform.study.settings import FROM, OF, RETRIES, SEED, STARTED, Settings, tell_again, with_seed
 from platform.study.view import View, is_peer
+from platform.study.warm_start import warm_start
 from platform.sweepfile.spec import SweepSpec
 from trainables.runtime import registry
 
@@ -71,8 +72,9 @@ class Study:
         self._open: dict[int, Trial] = {}
         self._rungs: dict[int, dict[str, float]] = {}
         self._settings = Settings(space, registry.load(spec.trainable).repeatable)
-        for trial in self.trials():
+        for trial in (*self.trials(), *self.earlier()):
             self._settings.add(trial.number, self.values(trial))
+        warm_start(self._study, spec, space, self._settings, folder, notify)
         self._cells = Cells(space, spec.compare.by if spec.compare and len(spec.metrics) == 1 else ())
         self._view = View(self._study, self._cells, lifted=spec.method == "gp", seeds=spec.seeds)
         self._samplers = search.Samplers(spec, space, self._cells, len(self._all()))
@@ -191,6 +193,10 @@ class Study:
         left_out = set() if retried else self._retried(every)
         return [t for t in every if STARTED in t.user_attrs and t.number not in left_out]
 
+    def earlier(self) -> list[FrozenTrial]:
+        """Trials that an earlier sweep ran, with the attribute `from`; none of the others is among them."""
+        return [trial for trial in self._all() if FROM in trial.user_attrs]
+
     def ended(self) -> list[EndedTrial]:
         """The trials that have ended, in order, with the values that the study has; retried ones among them."""
         again = self._retried(self._study.get_trials(deepcopy=False))
@@ -231,7 +237,7 @@ class Study:
 
         With `seeds` it is the winning setting's own trial.
         """
-        done = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+        done = [trial for trial in (*self.trials(), *self.earlier()) if trial.state == TrialState.COMPLETE]
         if len(self.spec.metrics) > 1:
             front = {trial.number for trial in self._study.best_trials}
             return [trial for trial in done if trial.number in front]

@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.space.cells import Cell, Cells
-from platform.study.settings import OF, SAME_AS, SEED, STARTED
+from platform.study.settings import FROM, OF, SAME_AS, SEED, STARTED
 from platform.sweepfile.fields import Seeds
 
 Show: TypeAlias = Callable[[FrozenTrial], FrozenTrial | None]
@@ -149,5 +149,5 @@ def grouped(trials: Sequence[FrozenTrial], seeds: Seeds | None) -> Iterator[Froz
 
 
 def is_peer(trial: FrozenTrial) -> bool:
-    """True if a trial is a setting of the search: it was run, and repeats no other, with this seed or a further one."""
-    return STARTED in trial.user_attrs and not {SAME_AS, OF} & trial.user_attrs.keys()
+    """True if a trial is a setting of the search: it was run, here or by an earlier sweep, and repeats no other."""
+    return bool({STARTED, FROM} & trial.user_attrs.keys()) and not {SAME_AS, OF} & trial.user_attrs.keys()

@@ -22,6 +22,7 @@ MOST_TRIALS = 1_000_000
 """Trials of a sweep: the study holds every trial in memory, some KiB each."""
 MOST_CONDITIONS = 100
 """Conditions of a sweep: up to 20,000 points are asked for one that meets them all."""
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _METRIC = re.compile(r"[a-z]+/[a-z][a-z0-9_]*")
 
 
@@ -149,7 +150,7 @@ class Seeds(Section):
 class SweepFields(Section):
     """One experiment sweep."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: str = Field(pattern=_NAME)
     """The sweep's name: its study, its folder and its MLflow parent run."""
     trainable: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$")
     """A folder of trainables/, or the dotted module path of a package of your own."""
@@ -209,6 +210,11 @@ class SweepFields(Section):
     ] = ()
     """Settings that are tried first, those added later before any other. Parameters left out are drawn such that the
     constraints hold."""
+    warm_start: Annotated[
+        tuple[Annotated[str, Field(pattern=_NAME)], ...], BeforeValidator(_as_tuple, json_schema_input_type=list[str])
+    ] = ()
+    """Earlier sweeps in the same storage, by name. Their finished trials that fit this sweep are known to the search,
+    are not run again and stand in its table. They do not count in num_trials. Names may be added later."""
     compare: Compare | None = None
     """Cells of the finished sweep's table; may change between runs."""
     resources: Resources = Resources()

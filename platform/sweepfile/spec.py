@@ -264,6 +264,10 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
                 f"a grid must have countable points, but got every number from {here.parameter.min} to "
                 f"{here.parameter.max}; add a step, list values, or take method: tpe",
             )
+    for index, name in enumerate(spec.warm_start):
+        if name == spec.name or name in spec.warm_start[:index]:
+            what = "this sweep's own name" if name == spec.name else f"{name!r} again"
+            problem(f"warm_start[{index}]", f"must name each earlier sweep once, but got {what}; remove it")
     _check_compare(spec, unread, problem)
     if "://" in spec.storage and spec.study is None and "study" not in unread:
         problem(

@@ -36,10 +36,16 @@ logger = logging.getLogger(__name__)
 
 
 class TrialFiles:
-    """The files of trial `number` of the sweep in `sweep_folder`; `notify` is called while they wait for space."""
+    """The files of trial `number` of the sweep in `sweep_folder`; `notify` is called while they wait for space.
 
-    def __init__(self, sweep_folder: Path, number: int, notify: Callable[[str], None] = logger.warning) -> None:
+    `label` names the trial to people: its number, after the name of its sweep where that is an `earlier` one.
+    """
+
+    def __init__(
+        self, sweep_folder: Path, number: int, notify: Callable[[str], None] = logger.warning, *, earlier: str = ""
+    ) -> None:
         self.number = number
+        self.label = f"{earlier}/{number}" if earlier else str(number)
         self._notify = notify
         self.folder = sweep_folder / "trials" / str(number)
         self._count: int | None = None
