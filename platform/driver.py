@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from platform import provenance
-from platform.analysis import compare, page, pairs, report, trials
+from platform.analysis import compare, comparison, page, pairs, report, trials
 from platform.analysis.trials import Row
 from platform.console import Interrupted, Signals, clean_screen
 from platform.runners import INLINE, inline, placement, tune
@@ -55,9 +55,9 @@ class Results:
     """The results of a sweep: its table, the comparison if it has one, and the files that hold both."""
 
     table: Sequence[Row]
-    compared: compare.Comparison | None
+    compared: comparison.Comparison | None
     files: tuple[Path, ...]
-    winner: compare.Cell | None = None
+    winner: comparison.Cell | None = None
     """The best setting over its seeds, where the sweep has `seeds`."""
 
 
@@ -166,7 +166,7 @@ def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:
         bring_tables(run.folder)
         compared = compare.compare([(run.spec, run.folder)])
         tests = pairs.paired(compared)
-        files += [compare.write(compared, run.folder), pairs.write(tests, run.folder)]
+        files += [comparison.write(compared, run.folder), pairs.write(tests, run.folder)]
     files += page.try_write(run.spec, run.folder, compared, tests)
     return Results(table, compared, tuple(files), compare.winner(run.spec, run.folder) if run.spec.seeds else None)
 

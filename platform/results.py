@@ -93,7 +93,7 @@ def _load_all(requests: Sequence[tuple[Path, Sequence[str]]], *, needs_table: bo
 
 
 def _show(sweeps: Sequence[tuple[SweepSpec, Path]], options: argparse.Namespace) -> int:
-    from platform.analysis import compare, page, pairs, report, tables
+    from platform.analysis import compare, comparison, page, pairs, report, tables
     from platform.console import console_on
 
     console = console_on(sys.stdout)
@@ -110,7 +110,7 @@ def _show(sweeps: Sequence[tuple[SweepSpec, Path]], options: argparse.Namespace)
     target = options.page or (home / page.NAME if home and len(sweeps) == 1 else None)
     try:
         drawn = page.write(sweeps, target, home / page.PICTURES, compared, tests, prints=True) if home else []
-        written = [compare.write(compared, home)] if home and compared and compared.cells else []
+        written = [comparison.write(compared, home)] if home and compared and compared.cells else []
         written += [pairs.write(tests, home)] if home and tests and written else []
         mirror.push(*(path for path in (*drawn, *written) if path != options.page))
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from platform.analysis.compare import Cell, Comparison, Spread
+from platform.analysis.comparison import Cell, Comparison, Spread
 from platform.analysis.pairs import LEVEL, PairedTests
 from platform.analysis.tables import shown_metrics
 from platform.pictures.chart import Axis, Chart, Panel, Series

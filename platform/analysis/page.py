@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from platform.analysis import charts, compare
-from platform.analysis.compare import Comparison
+from platform.analysis.comparison import Comparison
 from platform.analysis.pairs import PairedTests
 from platform.analysis.tables import paper_table, spread_text
 from platform.pictures import interactive, printed

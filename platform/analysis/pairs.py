@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from platform.analysis import resampling
-from platform.analysis.compare import Cell, Comparison, write_lines
+from platform.analysis.comparison import Cell, Comparison, write_lines
 from trainables.storage.arrays import open_array
 
 NAME = "pairs.csv"

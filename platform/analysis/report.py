@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from platform.analysis.compare import Cell, Comparison, difference
+from platform.analysis.comparison import Cell, Comparison, difference
 from platform.analysis.page import PICTURES
 from platform.analysis.pairs import LEVEL, PairedTests
 from platform.analysis.tables import number, shown_metrics, spread_text

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from platform.analysis import compare
-from platform.analysis.compare import Cell, Comparison, Spread
+from platform.analysis import comparison
+from platform.analysis.comparison import Cell, Comparison, Spread
 from platform.analysis.pairs import PairedTests
 from platform.sweepfile.published import as_text
 
@@ -83,7 +83,7 @@ def render(compared: Comparison, tests: PairedTests, form: Format) -> str:
     """The table as text of one format; CSV holds every number in full, without marks."""
     if form == "csv":
         stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows(compare.lines(compared))
+        csv.writer(stream, lineterminator="\n").writerows(comparison.lines(compared))
         return stream.getvalue()
     table = paper_table(compared, tests)
     return _latex(table) if form == "latex" else _markdown(table)

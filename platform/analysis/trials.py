@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from platform.analysis.compare import write_lines
+from platform.analysis.comparison import write_lines
 from platform.storage import earlier
 from platform.storage.trial_end import State, TrialEnd
 from platform.study.settings import FROM

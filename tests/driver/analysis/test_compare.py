@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from platform.analysis import compare
-from platform.analysis.compare import Spread
+from platform.analysis import compare, comparison
+from platform.analysis.comparison import Spread
 from platform.errors import InvalidSweep
 from platform.storage.lease import hold
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
@@ -151,7 +151,7 @@ def test_means_are_over_the_seeds_that_did_not_choose_the_setting(shapes, best, 
     assert cell.objective == Spread.of(shown)
     assert cell.metrics["test/ndcg_10"].mean == pytest.approx(statistics.fmean(shown) / 2)
     assert cell.choosing == choosing
-    head, line = compare.lines(table)
+    head, line = comparison.lines(table)
     column = "valid/ndcg_10 with the choosing seed"
     assert (line[head.index(column)] if column in head else None) == choosing
 
@@ -212,7 +212,7 @@ def test_a_losing_settings_test_values_are_nowhere_in_the_file(shapes, tmp_path)
     here = shapes()
     here.trial("plain", 0.25, 0, 0.4, 0.2)
     here.trial("plain", 0.5, 0, 0.3, 0.987)
-    text = compare.write(here.table(), tmp_path).read_text()
+    text = comparison.write(here.table(), tmp_path).read_text()
     assert "0.2" in text
     assert "0.987" not in text
 
@@ -237,9 +237,9 @@ def test_published_values_stand_beside_with_the_difference_in_percent_of_them(sh
         ({"trial/seconds": 2.5, "test/ndcg_10": 0.25}, "copied"),
         ({}, ""),
     ]
-    assert compare.difference(table.cells[0].metrics["test/ndcg_10"], 0.25) == pytest.approx(20)
-    assert compare.difference(table.cells[0].metrics["trial/seconds"], 2.5) == pytest.approx(-20)
-    with compare.write(table, tmp_path).open() as stream:
+    assert comparison.difference(table.cells[0].metrics["test/ndcg_10"], 0.25) == pytest.approx(20)
+    assert comparison.difference(table.cells[0].metrics["trial/seconds"], 2.5) == pytest.approx(-20)
+    with comparison.write(table, tmp_path).open() as stream:
         plain, curved = csv.DictReader(stream)
     assert plain["part.name"] == "plain"
     assert (plain["sweep"], plain["setting"], plain["trials"]) == ("shapes", '{"x": 0.25}', "0")
@@ -251,7 +251,7 @@ def test_published_values_stand_beside_with_the_difference_in_percent_of_them(sh
 def test_the_file_has_no_column_for_what_was_published_where_nothing_was(shapes, tmp_path):
     here = shapes()
     here.trial("plain", 0.25, 0, 0.4)
-    head = compare.write(here.table(), tmp_path).read_text().splitlines()[0].split(",")
+    head = comparison.write(here.table(), tmp_path).read_text().splitlines()[0].split(",")
     assert head[-4:] == ["valid/ndcg_10 sd", "test/ndcg_10 mean", "test/ndcg_10 sd", "note"]
 
 
@@ -280,11 +280,11 @@ def test_the_cells_of_two_sweeps_make_one_table_each_named_by_its_own_parameters
 
 
 def test_labels_leave_out_what_all_cells_share_unless_that_would_make_two_alike(tmp_path):
-    def cell(sweep: str, **by: str) -> compare.Cell:
-        return compare.Cell(sweep, by, {}, 1, 0, Spread(0.5, None), {}, {}, "", ())
+    def cell(sweep: str, **by: str) -> comparison.Cell:
+        return comparison.Cell(sweep, by, {}, 1, 0, Spread(0.5, None), {}, {}, "", ())
 
-    def labels(*cells: compare.Cell) -> list[str]:
-        table = compare.Comparison("valid/ndcg_10", ("data", "way"), (), cells, ())
+    def labels(*cells: comparison.Cell) -> list[str]:
+        table = comparison.Comparison("valid/ndcg_10", ("data", "way"), (), cells, ())
         return [table.label(each) for each in cells]
 
     assert labels(cell("a", data="office", way="none"), cell("a", data="office", way="pad")) == ["none", "pad"]
@@ -327,7 +327,7 @@ def test_lines_that_only_the_paper_has_stand_below_those_of_the_same_data(shapes
     assert [(dict(line.by), dict(line.published)) for line in table.printed] == [
         ({"part.name": "plain", "x": "0.75"}, {"test/ndcg_10": 0.2})
     ]
-    with compare.write(table, tmp_path).open() as stream:
+    with comparison.write(table, tmp_path).open() as stream:
         ours, printed = csv.DictReader(stream)
     assert (ours["x"], ours["seeds"], ours["test/ndcg_10 published"]) == ("0.25", "1", "0.3")
     assert (printed["x"], printed["seeds"], printed["test/ndcg_10 mean"]) == ("0.75", "0", "")

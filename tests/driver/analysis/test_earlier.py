@@ -8,7 +8,7 @@ import shutil
 import pytest
 from rich.console import Console
 
-from platform.analysis import compare, pairs, report, trials
+from platform.analysis import compare, comparison, pairs, report, trials
 from platform.study.study import Study
 from tests.pages import ROOT
 
@@ -59,7 +59,7 @@ def test_they_compete_in_the_comparison_and_in_paired_tests(grown):
     compared = compare.compare([(here.spec, here.folder)])
     cells = {cell.by["part.name"]: cell for cell in compared.cells}
     assert {name: cell.metrics["test/ndcg_10"].mean for name, cell in cells.items()} == {"plain": 0.25, "curved": 0.125}
-    assert [line[compare.lines(compared)[0].index("trials")] for line in compare.lines(compared)[1:]] == [
+    assert [line[comparison.lines(compared)[0].index("trials")] for line in comparison.lines(compared)[1:]] == [
         "curve/0",
         "curve/1",
     ]

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from platform.analysis import report
-from platform.analysis.compare import Cell, Comparison, Spread
+from platform.analysis.comparison import Cell, Comparison, Spread
 from platform.analysis.pairs import Pair, PairedTests
 from platform.analysis.report import Progress
 from platform.analysis.trials import Row

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from platform.analysis.compare import Cell, Comparison, PrintedCell, Spread
+from platform.analysis.comparison import Cell, Comparison, PrintedCell, Spread
 from platform.analysis.pairs import Pair, PairedTests
 from platform.analysis.tables import latex_text, paper_table, render
 
