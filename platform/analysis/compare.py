@@ -170,7 +170,9 @@ def _printed(spec: SweepSpec, cells: Sequence[Cell], printed: Published) -> list
 
 
 def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
-    settings = (files for files in all_trials(folder) if not ((record := files.record()) and record.of is not None))
+    trials = [(files, record) for files in all_trials(folder) if (record := files.record())]
+    retried = {record.retries for _, record in trials}
+    settings = [files for files, record in trials if record.of is None and files.number not in retried]
     ends = Counter(end.state for files in settings if (end := files.read_end()))
     ended = sum(count for state, count in ends.items() if state.is_final)
     notes: list[str] = []

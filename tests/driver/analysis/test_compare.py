@@ -348,3 +348,13 @@ def test_what_one_sweep_of_a_table_measured_is_not_listed_as_printed_by_another(
     table = compare.compare(sweeps)
     assert [cell.published for cell in table.cells] == [{"test/ndcg_10": 0.1}, {"test/ndcg_10": 0.2}]
     assert [dict(line.by) for line in table.printed] == [{"part.name": "plain", "x": "0.75"}]
+
+
+def test_failed_trials_that_are_retried_count_no_more(shapes):
+    here = shapes()
+    here.trial("plain", 0.25, 0, 0.4)
+    for number, again in ((1, {}), (2, {"user": {"retries": 1}}), (3, {})):
+        files = TrialFiles(here.folder, number)
+        files.begin({"steps": 3, "part.name": "plain", "x": 0.5, "seed": number}, "study", again)
+        files.end(TrialEnd.now(State.FAIL, "exception: no"))
+    assert "shapes: 3 of 8 trials have ended, 2 of them failed" in here.table().notes
