@@ -118,6 +118,12 @@ parameters:
 """
 
 
+@pytest.fixture(autouse=True)
+def no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word that another test remembered as a secret is hidden in this one."""
+    monkeypatch.setattr("trainables.redaction._remembered", set())
+
+
 @pytest.fixture
 def curve_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small sweep of the test trainable `curve`, with a branch and a constraint; its storage is in `tmp_path`."""

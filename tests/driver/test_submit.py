@@ -6,7 +6,6 @@ import pytest
 
 from platform import submit
 from platform.cluster import jobs
-from trainables import redaction
 
 HEAD = ["--address", "http://127.0.0.1:1"]
 REMEDY = "; set it in the environment of the cluster's head, where the sweep can refer to it as ${NAME}\n"
@@ -26,7 +25,6 @@ REMEDY = "; set it in the environment of the cluster's head, where the sweep can
     ],
 )
 def test_a_secret_on_the_command_line_is_refused_and_not_shown(curve_file, monkeypatch, capsys, words, where):
-    monkeypatch.setattr(redaction, "_remembered", set())  # other tests remember words of their own
     monkeypatch.setenv("PGPASSWORD", "of-a-line-1")
     monkeypatch.setenv("INNOCENT", "holds of-a-line-1")
     code = submit.main([str(curve_file), *HEAD, *words])
