@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from platform.analysis import effort
 from platform.analysis.comparison import Cell, Comparison, PrintedCell, Spread
 from platform.space.check import due_of
 from platform.space.space import Space
@@ -53,11 +54,13 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
         printed = spec.published()
         metrics |= dict.fromkeys(printed.metrics if printed else ())
         lost: list[str] = []
-        its_cells = _cells(spec, finished(spec, folder, lost), printed)
+        spent = effort.efforts(spec, folder)
+        its_cells = _cells(spec, finished(spec, folder, lost), printed, spent)
         cells += its_cells
         for line in _printed(spec, its_cells, printed) if printed else ():
             lonely.setdefault(_named(line.by), line)  # sweeps of one table name the same file
         notes += [*_notes(spec, folder, its_cells), *(f"{spec.name}: {text}, with its trial" for text in lost)]
+        notes += [f"{spec.name}: {text}" for text in effort.notes(spent)]
         if spec.metrics[0] != sweeps[0][0].metrics[0]:
             notes.append(f"{spec.name}: settings were chosen by {spec.metrics[0].name} ({spec.metrics[0].goal})")
     notes += dict.fromkeys(fact for cell in cells if (fact := cell.trials[0].read("tags.json").get("data.facts")))
@@ -115,14 +118,17 @@ def _named(by: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     return frozenset((name, as_text(value)) for name, value in by.items())
 
 
-def _cells(spec: SweepSpec, trials: Sequence[Finished], printed: Published | None) -> list[Cell]:
+def _cells(
+    spec: SweepSpec, trials: Sequence[Finished], printed: Published | None, spent: Mapping[effort.Key, effort.Effort]
+) -> list[Cell]:
     by = _by(spec)
     groups: dict[tuple[str, ...], list[Finished]] = {}
     for trial in trials:
         groups.setdefault(tuple(as_text(trial.values.get(name)) for name in by), []).append(trial)
     order = _order(spec)
     keys = sorted(groups, key=lambda key: [_place(order[name], text) for name, text in zip(by, key, strict=True)])
-    return [_cell(spec, by, key, groups[key], printed) for key in keys]
+    found = [_cell(spec, by, key, groups[key], printed) for key in keys]
+    return [replace(cell, effort=spent.get(key, cell.effort)) for cell, key in zip(found, keys, strict=True)]
 
 
 def _cell(

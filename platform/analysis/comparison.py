@@ -7,10 +7,11 @@ import json
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from platform.analysis.effort import Effort
 from platform.sweepfile.published import as_text
 from platform.tracking.journal import TrialFiles
 
@@ -54,6 +55,8 @@ class Cell:
     """The winner's trials, one per seed of the means."""
     choosing: float | None = None
     """The objective with the seed that chose the setting; None where it is in the mean."""
+    effort: Effort = field(default_factory=Effort)
+    """The effort of the whole cell."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,15 @@ def lines(comparison: Comparison) -> list[list[Any]]:
     published = bool(comparison.printed) or any(cell.published for cell in comparison.cells)
     parts = ["mean", "sd", *(["published", "difference_percent"] if published else [])]
     objective = (f"{comparison.objective} mean", f"{comparison.objective} sd")
-    head = ["sweep", *comparison.by, "setting", "settings", "seeds", "trials", *objective]
+    head = ["sweep", *comparison.by, "setting", "settings", "begun", "epochs", "seconds", "seeds", "trials", *objective]
     choosing = any(cell.choosing is not None for cell in comparison.cells)
     head += [f"{comparison.objective} with the choosing seed"] if choosing else []
     table: list[list[Any]] = [[*head, *(f"{name} {part}" for name in comparison.metrics for part in parts), "note"]]
     for cell in comparison.cells:
         line: list[Any] = [cell.sweep, *(as_text(cell.by.get(name)) for name in comparison.by)]
-        line += [json.dumps(dict(cell.setting)), cell.settings, len(cell.trials)]
+        spent = cell.effort
+        line += [json.dumps(dict(cell.setting)), cell.settings, spent.settings, spent.epochs, round(spent.seconds, 1)]
+        line += [len(cell.trials)]
         line += [" ".join(files.label for files in cell.trials), cell.objective.mean, cell.objective.deviation]
         line += [cell.choosing] if choosing else []
         for name in comparison.metrics:
@@ -117,7 +122,7 @@ def lines(comparison: Comparison) -> list[list[Any]]:
         named = [as_text(printed_cell.by.get(name)) for name in comparison.by]
         values = [value for n in comparison.metrics for value in (None, None, printed_cell.published.get(n), None)]
         none = [None] * (3 if choosing else 2)
-        table.append([printed_cell.sweep, *named, "", 0, 0, "", *none, *values, "published only"])
+        table.append([printed_cell.sweep, *named, "", *[0] * 5, "", *none, *values, "published only"])
     return table
 
 

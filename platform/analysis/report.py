@@ -234,19 +234,20 @@ def _comparison_table(shown: Comparison, by: Sequence[str]) -> Table:
     for name in [*(["sweep"] if named_alike else []), *by]:
         table.add_column(name)
     metrics = shown_metrics(shown)
-    for name in ("seeds", "settings", shown.objective, *metrics):
+    epochs = ["epochs"] if any(cell.effort.epochs for cell in shown.cells) else []
+    for name in ("seeds", "settings", *epochs, shown.objective, *metrics):
         table.add_column(name, justify="right")
     for cell in shown.cells:
         named = [cell.sweep] if named_alike else []
         named += [as_text(cell.by.get(name)) for name in by]
-        counts = [str(len(cell.trials)), str(cell.settings)]
+        counts = [str(len(cell.trials)), str(cell.settings), *(str(cell.effort.epochs) for _ in epochs)]
         values = [spread_text(cell.objective), *(_beside_published(cell, name) for name in metrics)]
         table.add_row(*map(escape, [*named, *counts, *values]))
     for printed in shown.printed:
         named = [printed.sweep] if named_alike else []
         named += [as_text(printed.by.get(name)) for name in by]
         values = [number(printed.published[name]) if name in printed.published else "" for name in metrics]
-        table.add_row(*map(escape, [*named, "", "published", "", *values]), style="dim")
+        table.add_row(*map(escape, [*named, "", "published", *("" for _ in epochs), "", *values]), style="dim")
     return table
 
 

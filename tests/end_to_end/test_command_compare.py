@@ -20,7 +20,8 @@ def test_a_finished_sweep_shows_its_cells_and_keeps_both_tables_with_the_parent_
     assert "test values of each cell's best setting on validation" in done.out
     assert "paired differences" not in done.out
     folder = tmp_path / "runs" / "curve"
-    assert (folder / "comparison.csv").read_text().startswith("sweep,part.name,setting,settings,seeds,trials,")
+    head = "sweep,part.name,setting,settings,begun,epochs,seconds,seeds,trials,"
+    assert (folder / "comparison.csv").read_text().startswith(head)
     assert (folder / "pairs.csv").read_text().startswith("first,second,metric,")
 
     client = MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db")

@@ -179,6 +179,8 @@ def test_only_settings_with_the_most_seeds_compete_and_the_others_are_counted(sh
         "shapes: 4 of 8 trials have ended",
         "shapes: 1 settings with fewer seeds than others of their cell did not compete",
         "shapes: cells have between 1 and 2 seeds",
+        "shapes: cells differ in settings begun: from 1 to 3",
+        "shapes: cells differ in epochs: from 1 to 3",
     )
 
 
@@ -312,7 +314,12 @@ def test_a_sweep_that_runs_is_read_and_left_as_it_is(sweep, write_trial):
         assert {path: path.read_bytes() for path in here.folder.rglob("*") if path.is_file()} == before
     (cell,) = table.cells
     assert (cell.objective.mean, [files.number for files in cell.trials]) == (0.25, [1])
-    assert table.notes == ("curve: 1 of 6 trials have ended",)
+    assert table.notes == (
+        "curve: 1 of 6 trials have ended",
+        "curve: cells differ in settings begun: from 1 to 2",
+        "curve: cells differ in epochs: from 1 to 2",
+        "curve: plain: no trial is complete (none has ended)",
+    )
 
 
 TWO = "part.name,x,test/ndcg_10\nplain,0.25,0.3\nplain,0.75,0.2\nplain,0.5,\ncurved,0.5,0.4\n"

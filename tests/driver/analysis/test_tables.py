@@ -87,7 +87,9 @@ def test_each_format_writes_marks_and_special_characters_in_its_own_way():
     assert r"a\_b & 5% $x$ \#1 \{γ\} ~^\\ \<b\> ±" in markdown
     assert "**0.3000 ± 0.0010**" in markdown
     assert "<u>0.2000 ± 0.0010</u>" in markdown
-    assert csv.startswith("sweep,data.name,method,setting,settings,seeds,trials,valid/ndcg_10 mean,")
+    assert csv.startswith(
+        "sweep,data.name,method,setting,settings,begun,epochs,seconds,seeds,trials,valid/ndcg_10 mean,"
+    )
 
 
 def test_greek_letters_are_mathematics():
