@@ -59,7 +59,7 @@ def compare(sweeps: Iterable[tuple[SweepSpec, Path]]) -> Comparison:
         cells += its_cells
         for line in _printed(spec, its_cells, printed) if printed else ():
             lonely.setdefault(_named(line.by), line)  # sweeps of one table name the same file
-        notes += [*_notes(spec, folder, its_cells), *(f"{spec.name}: {text}, with its trial" for text in lost)]
+        notes += [*_notes(spec, folder, its_cells, spent), *(f"{spec.name}: {text}, with its trial" for text in lost)]
         notes += [f"{spec.name}: {text}" for text in effort.notes(spent)]
         if spec.metrics[0] != sweeps[0][0].metrics[0]:
             notes.append(f"{spec.name}: settings were chosen by {spec.metrics[0].name} ({spec.metrics[0].goal})")
@@ -175,11 +175,10 @@ def _printed(spec: SweepSpec, cells: Sequence[Cell], printed: Published) -> list
     ]
 
 
-def _notes(spec: SweepSpec, folder: Path, cells: Sequence[Cell]) -> list[str]:
-    trials = [(files, record) for files in all_trials(folder) if (record := files.record())]
-    retried = {record.retries for _, record in trials}
-    settings = [files for files, record in trials if record.of is None and files.number not in retried]
-    ends = Counter(end.state for files in settings if (end := files.read_end()))
+def _notes(
+    spec: SweepSpec, folder: Path, cells: Sequence[Cell], spent: Mapping[effort.Key, effort.Effort]
+) -> list[str]:
+    ends = sum((each.ends for each in spent.values()), Counter[State]())
     ended = sum(count for state, count in ends.items() if state.is_final)
     notes: list[str] = []
     due, known_before = due_of(spec), sum(len(all_trials(path)) for path in earlier.folders(folder))

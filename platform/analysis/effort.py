@@ -31,6 +31,7 @@ class Effort:
     seconds: float = 0.0
     """From the first start of each ended trial to its end."""
     ends: Counter[State] = field(default_factory=Counter)
+    """Ends of these settings; failed trials that are retried are left out."""
 
 
 def efforts(spec: SweepSpec, folder: Path) -> dict[Key, Effort]:
@@ -41,11 +42,12 @@ def efforts(spec: SweepSpec, folder: Path) -> dict[Key, Effort]:
     found: dict[Key, Effort] = {}
     for files, record in trials:
         effort = found.setdefault(tuple(as_text(record.values.get(name)) for name in spec.compare.by), Effort())
-        effort.settings += record.of is None and files.number not in retried
+        is_setting = record.of is None and files.number not in retried
+        effort.settings += is_setting
         effort.epochs += sum(spec.metrics[0].name in line["metrics"] for line in files.lines())
         if end := files.read_end():
             effort.seconds += end.time - record.started
-            effort.ends[end.state] += 1
+            effort.ends.update([end.state] if is_setting else ())
     return found
 
 
