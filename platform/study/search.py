@@ -53,8 +53,8 @@ class Samplers:
         self._memories = {cell: Memory() for cell in cells.values}
         self._made: dict[Cell, optuna.samplers.BaseSampler] = {}
 
-    def of(self, cell: Cell, number: int, place: int) -> optuna.samplers.BaseSampler:
-        """The sampler that chooses the values of trial `number`, the `place`-th of its cell from 0."""
+    def of(self, cell: Cell, number: int, place: int | None) -> optuna.samplers.BaseSampler:
+        """The sampler of trial `number`, which in a deterministic sweep is the `place`-th of its cell from 0."""
         if self._spec.batch:
             return self._make(cell, number, place)
         if cell not in self._made:

@@ -303,11 +303,12 @@ class Study:
 
         In a deterministic sweep they depend on nothing but the seed, the number and what the study holds.
         """
-        before = (trial for trial in self._all()[:number] if OF not in trial.user_attrs)
-        place = sum(self._view.cell(trial) == cell for trial in before)
-        self._study.sampler = self._samplers.of(cell, number, place)
+        place: int | None = None
         if self.spec.batch:
+            before = (trial for trial in self._all()[:number] if OF not in trial.user_attrs)
+            place = sum(self._view.cell(trial) == cell for trial in before)
             self._study.pruner = search.pruner(self.spec.early_stopping)  # that of Hyperband remembers what it saw
+        self._study.sampler = self._samplers.of(cell, number, place)
         return self._view.of(cell, self._study.sampler)
 
     def _frozen(self, number: int) -> FrozenTrial:
