@@ -23,6 +23,7 @@ from platform.analysis.trials import Row
 from platform.console import Interrupted, Signals, clean_screen
 from platform.runners import INLINE, inline, placement, tune
 from platform.runners.ledger import Ledger
+from platform.runners.steering import Steering
 from platform.space import points
 from platform.space.check import notes
 from platform.space.space import Space
@@ -124,17 +125,25 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
         refresh.if_due()
 
     ledger = Ledger(run.spec, study, run.folder, stages, run.tracker, ended, run.lease.check, run.progress.notify)
+    steering = Steering(ledger, run.folder)
+
+    def check() -> None:
+        run.signals.check()
+        steering.look()
+
     run.progress.begin(ledger, study.ended())
+    if ledger.is_paused:
+        run.progress.notify(f"paused: no trial is started until {_command('sweep', run.spec)} --unpause")
     interrupt: Interrupted | None = None
     try:
         if ledger.left and address == INLINE:
-            inline.run(ledger, run.signals.check)
+            inline.run(ledger, check)
         elif ledger.left:
             run.signals.defer()
             tune.connect(address)
             run.signals.install()
             capacity = placement.capacity(run.spec.resources, run.spec.max_concurrent_trials)
-            tune.run(ledger, capacity, run.signals.check, lambda: _end_without_head(run, ledger))
+            tune.run(ledger, capacity, check, lambda: _end_without_head(run, ledger))
     except Interrupted as error:
         interrupt = error
     finally:

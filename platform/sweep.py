@@ -6,19 +6,20 @@ import argparse
 import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platform import verbs
 from platform.errors import InvalidSweep, SweepError
 from platform.runners import INLINE
 from platform.space import points
 from platform.space.check import notes, open_sweep
 from platform.storage.folder import try_bucket
+from platform.storage.requests import Verb
 from trainables.disk import is_away, is_full
 from trainables.redaction import redact
-from trainables.storage.mirror import is_bucket, uri_of
+from trainables.storage.mirror import is_bucket
 from trainables.storage.objects import StoreError
 
 if TYPE_CHECKING:
@@ -47,11 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NUMBERS",
         help="let failed trials run again when the command is next given: all, or some (3,7)",
     )
+    what.add_argument("--status", action="store_true", help="say how the sweep stands")
+    what.add_argument("--end", metavar="NUMBERS", help="end trials that run: one, or some (3,7)")
+    what.add_argument("--enqueue", metavar="SETTING", help="run a setting next: fit.dropout=0.3,adapter.taylor_order=2")
+    what.add_argument("--pause", action="store_true", help="start no further trial; those that run go on")
+    what.add_argument("--unpause", action="store_true", help="start trials again")
     what.add_argument("--adopt", action="store_true", help="rebuild a lost study from its trials' own files")
     what.add_argument("--keys", action="store_true", help="print every key that a sweep file can have")
     options = parser.parse_args(arguments)
     if options.keys:
-        return _keys()
+        return verbs.keys()
     if options.file is None:
         parser.error("name a sweep file, such as sweeps/spectran_taylor.yaml")
     try:
@@ -59,8 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_untracked(spec)
         if options.address == INLINE or not (options.address or options.check):
             _refuse_several_nodes(spec, options.address)
-        if options.retry is not None:
-            return _retry(spec, space, options.retry)
+        if verb := next((each for each in Verb if getattr(options, each) not in (None, False)), None):
+            text = getattr(options, verb)
+            return verbs.ask(spec, space, verbs.request_of(verb, text if isinstance(text, str) else None, space))
+        if options.status:
+            return verbs.status(spec, space)
         if options.check or options.plan:
             try_bucket(spec)
             _refuse_another(spec, space)
@@ -74,9 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         command = shlex.join(["python", "-m", "platform.sweep", *(sys.argv[1:] if arguments is None else arguments)])
         if options.adopt:
-            return _adopt(spec, space)
+            return verbs.adopt(spec, space)
         if options.plan:
-            return _plan(spec, space, options.address)
+            return verbs.plan(spec, space, options.address)
         return _run(spec, space, options.address, redact(os.environ.get("SWEEP_COMMAND", command)))
     except SweepError as error:
         sys.stderr.write(f"{redact(str(error))}\n")
@@ -93,14 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"{redact(told)}\n")
         return SweepError.exit_code
-
-
-def _keys() -> int:
-    from platform.console import console_on
-    from platform.sweepfile.keys import table
-
-    console_on(sys.stdout).print(table())
-    return 0
 
 
 def _refuse_untracked(spec: SweepSpec) -> None:
@@ -125,23 +126,6 @@ def _refuse_another(spec: SweepSpec, space: Space) -> None:
     refuse_another(spec, space, folder_of(spec))
 
 
-def _retry(spec: SweepSpec, space: Space, numbers: str) -> int:
-    from platform.storage.folder import open_folder, shared
-    from platform.storage.lease import hold
-    from platform.study.study import Study
-
-    words = [word.strip() for word in numbers.split(",")] if numbers else []
-    if wrong := [word for word in words if not word.isdigit()]:
-        rule = f"must be numbers of trials, such as 3,7, but got {wrong[0]!r}"
-        raise InvalidSweep([f"--retry: {rule}; write the file before --retry"])
-    folder = open_folder(spec)
-    with hold(spec, folder), shared(folder):
-        retried = Study(spec, space, folder).retry([int(word) for word in words] if words else None)
-    told = f"trials {', '.join(map(str, retried))} run again" if retried else "no trial has failed, none runs again"
-    sys.stdout.write(f"{spec.name}: {told}{' when the same command is given without --retry' if retried else ''}\n")
-    return 0
-
-
 def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> int:
     from platform.console import Interrupted, Signals
     from platform.driver import drive
@@ -152,54 +136,6 @@ def _run(spec: SweepSpec, space: Space, address: str | None, command: str) -> in
     except Interrupted as end:
         sys.stdout.write(f"{end}; carry on with: {command}\n")
         return end.exit_code
-
-
-def _adopt(spec: SweepSpec, space: Space) -> int:
-    from platform.storage.folder import open_folder, shared
-    from platform.storage.lease import hold
-    from platform.study.adopt import adopt
-
-    def say(text: str) -> None:
-        sys.stdout.write(f"{redact(text)}\n")
-
-    folder = open_folder(spec)
-    with hold(spec, folder), shared(folder):
-        adopted = adopt(spec, space, folder, say)
-    say(f"{spec.name}: {adopted}; carry on with the same command without --adopt")
-    return 0
-
-
-def _plan(spec: SweepSpec, space: Space, address: str | None) -> int:
-    from platform.analysis import report
-    from platform.console import clean_screen
-    from platform.runners import placement, tune
-    from platform.storage.folder import try_folder
-    from platform.tracking.destination import destination_of
-
-    folder = try_folder(spec)
-    with tempfile.TemporaryDirectory(prefix="sweep-plan-") as scratch, clean_screen(Path(scratch, "log")) as console:
-        where = "this process" if address == INLINE else address or "Ray on this machine"
-        lines = [
-            ("sweep", f"{spec.name}: {spec.num_trials} trials of {spec.trainable} by {spec.method}"),
-            ("early stopping", spec.early_stopping.type),
-            ("searches", ", ".join(space.swept) or "nothing: one setting"),
-            *points.notes(spec, space),
-        ]
-        if address != INLINE:
-            try:
-                tune.connect(address)
-                most = min(spec.max_concurrent_trials or spec.num_trials, spec.num_trials)
-                capacity = placement.capacity(spec.resources, most)
-                packing = placement.packing(capacity)
-            finally:
-                tune.disconnect()
-            lines.append(("a trial takes", capacity.takes))
-            lines.append(("at once", str(capacity.at_once)))
-            lines += [("nodes" if line == packing[0] else "", line) for line in packing]
-        destination = destination_of(spec, folder)
-        lines += [("on", where), ("storage", uri_of(folder)), ("tracking", str(destination))]
-        report.plan(console, lines)
-    return 0
 
 
 if __name__ == "__main__":

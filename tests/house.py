@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "platform": (
         ("sweep", "results", "submit"),
-        ("driver",),
+        ("driver", "verbs"),
         ("analysis",),
         ("runners",),
         ("cluster",),

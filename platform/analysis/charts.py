@@ -17,7 +17,12 @@ from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles, all_trials
 from trainables.redaction import redact, redact_values
 
-_WORDS = {State.COMPLETE: "complete", State.PRUNED: "pruned", State.FAIL: "failed"}
+_WORDS = {
+    State.COMPLETE: "complete",
+    State.PRUNED: "pruned",
+    State.FAIL: "failed",
+    State.CANCELLED: "cancelled",
+}
 _MOST_LINES = 40
 
 

@@ -21,7 +21,7 @@ from platform.pictures import interactive, printed
 from platform.pictures import trial as trial_pictures
 from platform.pictures.chart import Chart
 from platform.pictures.search import charts as search_charts
-from platform.pictures.trials import Search
+from platform.pictures.trials import STATES, Search
 from platform.space.space import Space
 from platform.sweepfile.parameters import Constant
 from platform.sweepfile.published import as_text
@@ -39,7 +39,7 @@ _MOST_PAIRS = 60
 _MOST_FAILURES = 50
 _FLOORS = "floors"
 _PAUSE_S = 60.0
-_STATES = ("complete", "pruned", "failed", "unfinished")
+_STATES = ("complete", "pruned", "failed", "cancelled", "unfinished")
 _EFFORT = ("trial/parameters", "trial/seconds", "trial/inference_seconds")
 
 logger = logging.getLogger(__name__)
@@ -156,9 +156,7 @@ def _of_best(folder: Path, search: Search) -> list[Chart]:
 def _section(spec: SweepSpec, folder: Path, search: Search, figures: list[dict[str, Any]]) -> dict[str, Any]:
     counts = Counter(trial.state for trial in search.trials)
     spent = timedelta(seconds=round(sum((t.ended or t.started) - t.started for t in search.trials)))
-    states = ", ".join(
-        f"{counts[state]} {state}" for state in ("complete", "pruned", "failed", "unfinished") if counts[state]
-    )
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     failed = [(t.number, t.reason.partition("\n")[0]) for t in search.trials if t.state == "failed"]
     return {
         "name": spec.name,

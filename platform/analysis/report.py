@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rich.text import Text
 from platform.analysis.comparison import Cell, Comparison, difference
 from platform.analysis.page import PICTURES
 from platform.analysis.pairs import LEVEL, PairedTests
+from platform.analysis.status import Status
 from platform.analysis.tables import number, shown_metrics, spread_text
 from platform.analysis.trials import Row
 from platform.runners.ledger import Ledger
@@ -199,6 +200,32 @@ def pictures(console: Console, paths: Sequence[Path]) -> None:
         _sentence(console, f"drawn: {', '.join([*pages, *folders])}")
 
 
+def status(console: Console, found: Status) -> None:
+    """Print how a sweep stands."""
+    counts = ", ".join(f"{count} {state}" for state, count in found.trials.items()) or "none"
+    lines = [("sweep", f"{found.sweep}: {found.state}"), ("driver", found.driver or "none"),
+             ("trials", f"{counts}, of {found.due}")]  # fmt: skip
+    if found.best:
+        value = f"{found.metric} {found.best['value']:.4f}"
+        lines.append(("best", f"trial {found.best['trial']}, {value}: {_setting_text(found.best['setting'])}"))
+    for each in found.running:
+        whole = f" of {each.whole}" if each.whole else ""
+        value = f", {found.metric} {each.value:.4f}" if each.value is not None else ""
+        doing = f" ({each.doing})" if each.doing else ""
+        lines.append(
+            (f"trial {each.trial}", f"report {each.reports}{whole}{value}: {_setting_text(each.setting)}{doing}")
+        )
+    lines += [(f"trial {each['trial']}", f"failed: {each['reason']}") for each in found.failures]
+    if found.seconds_left is not None:
+        lines.append(("left", f"about {timedelta(seconds=round(found.seconds_left))}"))
+    lines += [("see" if not index else "", name) for index, name in enumerate(found.files)]
+    plan(console, lines)
+
+
+def _setting_text(setting: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_cell(value)}" for name, value in setting.items()) or "no swept parameter"
+
+
 def plan(console: Console, lines: Sequence[tuple[str, str]]) -> None:
     """Print the plan of a sweep, one aspect per line."""
     grid = Table.grid(padding=(0, 2))
@@ -291,5 +318,6 @@ _WORDS = {
     State.PRUNED: "pruned",
     State.FAIL: "failed",
     State.RETRIED: "retried",
+    State.CANCELLED: "cancelled",
     State.RUNNING: "unfinished",
 }

@@ -15,6 +15,7 @@ STATES: Mapping[str, tuple[Mark, int]] = {
     "complete": ("dots", 0),
     "pruned": ("hollow", 4),
     "failed": ("cross", 1),
+    "cancelled": ("cross", GREY),
     "unfinished": ("hollow", GREY),
 }
 """The mark and the colour of each state."""
@@ -26,7 +27,7 @@ class Trial:
 
     number: int
     state: str
-    """complete, pruned, failed or unfinished."""
+    """complete, pruned, failed, cancelled or unfinished."""
     values: Mapping[str, Any]
     objective: tuple[float, ...] | None
     """Objective values at its best report; None where it has none."""

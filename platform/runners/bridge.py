@@ -112,18 +112,29 @@ class Bridge:
 
 
 class LedgerSearcher(Searcher):
-    """Hands Tune the ledger's next trial."""
+    """Hands Tune the ledger's next trial.
 
-    def __init__(self, bridge: Bridge) -> None:
+    Args:
+        bridge: to the ledger.
+        check: called at each question: while trials wait and none runs, Tune does nothing else for ten minutes.
+    """
+
+    def __init__(self, bridge: Bridge, check: Callable[[], None]) -> None:
         super().__init__()
         self._bridge = bridge
+        self._check = check
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as `Bridge` says."""
+        return {}
 
     def suggest(self, trial_id: str) -> Any:
         """The task of the next trial; FINISHED where the sweep will start none any more, None where it may yet."""
+        self._check()
         task = self._bridge.task(trial_id)
         if task is not None:
             return task
-        return None if self._bridge.ledger.running or self._bridge.ledger.is_full else Searcher.FINISHED
+        return None if self._bridge.ledger.running or self._bridge.ledger.waits else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing to do: the scheduler has told the ledger."""
@@ -170,6 +181,10 @@ class SweepStopper(Stopper):
     def __init__(self, bridge: Bridge, check: Callable[[], None]) -> None:
         self._bridge = bridge
         self._check = check
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as `Bridge` says."""
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never ends one trial; the scheduler does."""

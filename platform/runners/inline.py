@@ -21,7 +21,7 @@ def run(ledger: Ledger, check: Callable[[], None] = lambda: None) -> None:
         ledger: of the sweep.
         check: raises what ends the sweep, and was not heard where it was raised first.
     """
-    while task := _next(ledger):
+    while task := _next(ledger, check):
         _run(ledger, task, check)
 
 
@@ -58,9 +58,11 @@ def _run(ledger: Ledger, task: Task, check: Callable[[], None]) -> None:
     trial.delete_local()
 
 
-def _next(ledger: Ledger) -> Task | None:
-    """The next task, once the disk has room for it."""
+def _next(ledger: Ledger, check: Callable[[], None]) -> Task | None:
+    """The next task, once the disk has room for it and no person has paused the sweep."""
     cpus = ledger.spec.resources.cpu * ledger.spec.resources.workers
-    while (task := ledger.next_task(cpus=cpus, gpus=0.0)) is None and ledger.is_full:
+    check()
+    while (task := ledger.next_task(cpus=cpus, gpus=0.0)) is None and ledger.waits:
         time.sleep(_PAUSE_S)
+        check()
     return task

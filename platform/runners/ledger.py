@@ -18,6 +18,8 @@ The life of a trial, with the method that makes each step:
     the next driver (__init__): INTERRUPTED, no end --> waiting       the same number, one attempt more
                                 an end the study lacks: it is told    recover
 
+    a person ends it:           waiting, running    --> CANCELLED     cancel, notice_told
+
 The study calls a trial RUNNING until it is told of an end.
 """
 
@@ -30,13 +32,15 @@ from collections.abc import Callable, Container, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from platform.errors import InvalidSweep
 from platform.runners.failures import Failed
-from platform.runners.limits import Watch
+from platform.runners.limits import GRACE_S, Watch
 from platform.runners.mending import mend_trials
 from platform.runners.queue import TrialQueue
 from platform.runners.recovery import recover
 from platform.runners.retention import Retention
 from platform.runners.running import RunningTrial
+from platform.storage import requests
 from platform.storage.disk_space import DiskSpace
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
 from platform.study.ownership import refuse_other
@@ -49,6 +53,9 @@ from trainables.runtime.task import Task
 from trainables.runtime.worker import divides
 from trainables.storage import mirror
 from trainables.trial import DISK_FULL, FINISHED
+
+BY_USER = "user"
+"""The reason of a trial's end that a person asked for."""
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +95,17 @@ class Ledger:
         self.spec = spec
         self.study = study
         self.running: dict[int, RunningTrial] = {}
+        self.is_paused = requests.is_paused(folder)
+        """True while a person wants no trial to be started."""
+        self._leaving: dict[int, float] = {}
+        """Trials that a person ended while they ran, and since when their workers may end by themselves."""
         self._folder = folder
         self._stages = stages
         self._tracker = tracker
         self._on_end = on_end
         self._notify = notify
         self._disk_space = DiskSpace(folder, notify)
-        self._check = check
+        self._may_write = check
         self._watch = Watch(spec.limits)
         mend_trials(study, folder, notify)
         left = study.resume_running()  # first: one that was asked for and not started counts from here on
@@ -115,7 +126,7 @@ class Ledger:
     def next_task(self, *, cpus: float, gpus: float) -> Task | None:
         """The next trial as a worker gets it, or None where nothing is left to start."""
         self._check()
-        if self._watch.of_sweep(self._failed) or self.is_full:
+        if self._watch.of_sweep(self._failed) or self.waits:
             return None
         trial = self._queue.next(is_idle=not self.running)
         if trial is None:
@@ -143,6 +154,8 @@ class Ledger:
         self._check()
         trial = self.running.get(number)
         if trial is None:
+            return Decision.STOP
+        if self._notice_told(trial):
             return Decision.STOP
         if trial.is_new(step, metrics):
             trial.files.append(step, metrics, last)  # first: from this line a driver after a crash derives all else
@@ -213,7 +226,40 @@ class Ledger:
                 self._interrupt(trial)
             else:
                 self._end(trial, TrialEnd.now(State.PRUNED, limit))
-        return [trial.asked.number for trial, _ in silent]
+        late = [number for number, since in self._leaving.items() if time.monotonic() - since > GRACE_S]
+        for number in late:
+            del self._leaving[number]
+        return [*(trial.asked.number for trial, _ in silent), *late]
+
+    def cancel(self, number: int) -> str:
+        """End a trial that runs or waits, for a person; returns a sentence on it.
+
+        Raises:
+            InvalidSweep: it has ended otherwise, or has not started.
+        """
+        waiting = next((trial for trial in self._queue.waiting if trial.asked.number == number), None)
+        if trial := self.running.get(number, waiting):
+            if waiting:
+                self._queue.waiting.remove(waiting)
+            self._cancel(trial, TrialEnd.now(State.CANCELLED, BY_USER))
+            return f"trial {number} is ended"
+        ends = {trial.number: trial.end for trial in self.study.ended()}
+        if number in ends and ends[number].state is State.CANCELLED:
+            return f"trial {number} is ended"
+        there = f"it is {ends[number].state}" if number in ends else "it has not started"
+        others = ", ".join(map(str, self.running)) or "none"
+        raise InvalidSweep([f"--end: must name a trial that runs, but got {number} ({there}); there are {others}"])
+
+    def notice_told(self) -> None:
+        """End the trials that run here and that another program told the study to have ended."""
+        self._check()
+        for trial in list(self.running.values()):
+            self._notice_told(trial)
+
+    def recount(self) -> None:
+        """Count again after failed trials were let run again, or settings were enqueued."""
+        self._queue.recount()
+        self._failed = sum(trial.end.state is State.FAIL for trial in self.study.ended())
 
     def interrupt(self) -> None:
         """Interrupt running trials as the driver ends: the study keeps them to be resumed, no run is left RUNNING."""
@@ -232,14 +278,18 @@ class Ledger:
         return self._queue.is_exhausted
 
     @property
-    def is_full(self) -> bool:
-        """True if trials wait for free disk space."""
-        return bool(self.left) and self._disk_space.is_full
+    def waits(self) -> bool:
+        """True if trials wait: for free disk space, or for a person to let them start."""
+        return bool(self.left) and (self.is_paused or self._disk_space.is_full)
 
     @property
     def left(self) -> int:
         """Trials that are still to be started; none if a limit ends the sweep."""
         return 0 if self.closing else self._queue.left
+
+    def _check(self) -> None:
+        self._may_write()
+        self.study.require()
 
     def _trial_of(self, asked: Asked) -> RunningTrial:
         return RunningTrial(asked, TrialFiles(self._folder, asked.number, self._notify), time.monotonic())
@@ -259,18 +309,33 @@ class Ledger:
         self.running.pop(trial.asked.number, None)
         self._ship(trial)
 
+    def _notice_told(self, trial: RunningTrial) -> bool:
+        """End a trial if another program told the study of its end; True if it did."""
+        end = self.study.told(trial.asked.number)
+        if end:
+            self._cancel(trial, end)
+        return end is not None
+
+    def _cancel(self, trial: RunningTrial, end: TrialEnd) -> None:
+        if trial.asked.number in self.running:
+            self._leaving[trial.asked.number] = time.monotonic()
+        self._end(trial, end)
+
     def _end(self, trial: RunningTrial, end: TrialEnd) -> None:
         trial.files.end(end)  # first: after a crash the next driver tells the study what stands here
-        ended = EndedTrial(trial.asked.number, end, trial.best, trial.asked.of)
-        self._tell(ended)
+        ended = self._tell(EndedTrial(trial.asked.number, end, trial.best, trial.asked.of))
+        if ended.end != end:  # another program was quicker
+            trial.files.end(ended.end)
         self.running.pop(ended.number, None)
         self._ship(trial)
         self._on_end(ended)
 
-    def _tell(self, trial: EndedTrial) -> None:
-        self.study.tell(trial)
+    def _tell(self, trial: EndedTrial) -> EndedTrial:
+        """Tell the study of an end; returns the end that the study has then."""
+        trial = self.study.tell(trial)
         self._failed += trial.end.state is State.FAIL
         self._retention.ended(trial)
+        return trial
 
     def _ship(self, trial: RunningTrial) -> None:
         if self._tracker:

@@ -42,10 +42,11 @@ def mend_trials(study: Study, folder: Path, notify: Callable[[str], None]) -> No
             values, attributes = study.values(trial), study.search_record(number)
             started = float(trial.user_attrs[STARTED])
             files.restore(TrialRecord(number=number, values=values, started=started, study=study.id, search=attributes))
-        if files.read_end() is None and (end or _is_there(files, trial_record.END)):
+        written = files.read_end()
+        if written is None and (end or _is_there(files, trial_record.END)):
             _set_aside(files, trial_record.END)
-            if end:
-                files.end(end)
+        if end and not (written and written.state.is_final):  # lost, or told by another program meanwhile
+            files.end(end)
         if end is None:
             _begin_anew_if_lost(files, study, max(trial.intermediate_values, default=0), notify)
 

@@ -24,11 +24,16 @@ class TrialQueue:
     def __init__(self, study: Study, trial_of: Callable[[Asked], RunningTrial]) -> None:
         self.waiting: deque[RunningTrial] = deque()
         """The trials, the next one first."""
-        self.is_exhausted = False
+        self.is_exhausted: bool
         """True once a grid is used up; trials that run or wait are still run to their ends."""
         self._study = study
         self._trial_of = trial_of
-        self._counted = sum(map(is_peer, study.trials()))
+        self.recount()
+
+    def recount(self) -> None:
+        """Count the settings that the study has, after a person changed them."""
+        self._counted = sum(map(is_peer, self._study.trials()))
+        self.is_exhausted = False
 
     @property
     def left(self) -> int:

@@ -142,7 +142,7 @@ def _tune(ledger: Ledger, capacity: Capacity, check: Callable[[], None]) -> Exce
     tuner = tune.Tuner(
         tune.with_resources(train, tune.PlacementGroupFactory(bundles, strategy, **selector)),
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(bridge),
+            search_alg=LedgerSearcher(bridge, check),
             scheduler=LedgerScheduler(bridge),
             num_samples=-1,
             max_concurrent_trials=capacity.at_once,

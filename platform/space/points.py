@@ -123,16 +123,20 @@ def conditions(spec: SweepSpec, space: Space) -> Iterator[Problem]:
 
 def initial_points(spec: SweepSpec, space: Space) -> Iterator[Problem]:
     """First points that are outside the space, or that no setting of the parameters left out makes feasible."""
-    rng, told = random.Random(0), 0
+    told = 0
     for index, point in enumerate(spec.initial_points):
-        path = f"initial_points[{index}]"
-        misfit = space.misfit(point)
-        for name, text in misfit.items():
-            yield f"{path}.{name}", text
-        if not misfit and told < _TOLD and (space.breaks(point) or find(space, space.feasible, rng, point) is None):
-            told += 1
-            broken = [text for text, amount in space.violations(space.sample(rng, point)).items() if amount > 0]
-            yield path, f"must be feasible, but breaks {' and '.join(map(repr, broken))}; change a value of it"
+        for name, text in point_problems(space, point, misfits_only=told >= _TOLD):
+            told += not name
+            yield f"initial_points[{index}]{f'.{name}' if name else ''}", text
+
+
+def point_problems(space: Space, point: Values, *, misfits_only: bool = False) -> Iterator[Problem]:
+    """Problems that keep a whole or partial point from being run: (its parameter or "", text)."""
+    misfit, draws = space.misfit(point), random.Random(0)
+    yield from misfit.items()
+    if not misfit and not misfits_only and (space.breaks(point) or find(space, space.feasible, draws, point) is None):
+        broken = [text for text, amount in space.violations(space.sample(draws, point)).items() if amount > 0]
+        yield "", f"must be feasible, but breaks {' and '.join(map(repr, broken))}; change a value of it"
 
 
 def most_reports(space: Space) -> int | None:

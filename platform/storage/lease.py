@@ -22,6 +22,7 @@ import psutil
 from platform.errors import Busy, SweepError
 from platform.storage.lease_stores import DatabaseLease, LeaseRecord, LeaseStore, Owner, in_storage
 from platform.sweepfile.spec import SweepSpec
+from trainables.storage import mirror
 from trainables.storage.object_lease import BEAT_S, STALE_S
 
 _BIRTH_TOLERANCE_S = 2.0
@@ -139,6 +140,12 @@ def hold(spec: SweepSpec, folder: Path, beat_s: float = BEAT_S, stale_s: float =
         yield lease
     finally:
         lease.release()
+
+
+def held(folder: Path, stale_s: float = STALE_S) -> str | None:
+    """The driver that holds the sweep in `folder`, in words; None where nobody does."""
+    found = in_storage(folder).newest() if folder.is_dir() or mirror.remote_of(folder) else None
+    return describe(found) if found and _is_held(found, _this_process(), stale_s) else None
 
 
 def describe(found: LeaseRecord) -> str:

@@ -13,7 +13,10 @@ from typing import Any
 
 
 class State(StrEnum):
-    """The state of a trial, in Optuna's words. INTERRUPTED and RETRIED are ours, for RUNNING and FAIL in the study."""
+    """The state of a trial, in Optuna's words.
+
+    Three are ours: INTERRUPTED is RUNNING in the study, RETRIED and CANCELLED are FAIL.
+    """
 
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
@@ -24,6 +27,9 @@ class State(StrEnum):
 
     RETRIED = "RETRIED"
     """It failed, and another trial runs its setting again."""
+
+    CANCELLED = "CANCELLED"
+    """A person ended it: it is no failure, and samplers learn nothing from it."""
 
     @property
     def is_final(self) -> bool:

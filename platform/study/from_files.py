@@ -17,6 +17,7 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from platform.space.space import Space
+from platform.storage.trial_end import State
 from platform.storage.trial_record import TrialHistory, TrialRecord
 from platform.study import search
 from platform.study.identity import differences, seeded
@@ -85,7 +86,9 @@ def frozen_trial(history: TrialHistory, spec: SweepSpec, space: Space, rungs: Ru
     curve = history.curve(spec.metrics)
     single = len(spec.metrics) == 1
     told = {n: values[0] for n, values in enumerate(curve, 1) if single and math.isfinite(values[0])}
-    state = TrialState[end.state.name] if end else TrialState.RUNNING
+    state = TrialState.RUNNING
+    if end:
+        state = TrialState.FAIL if end.state is State.CANCELLED else TrialState[end.state.name]
     values: Sequence[float] | None = None
     if state is TrialState.COMPLETE:
         values = max(curve, key=lambda values: spec.metrics[0].sign * values[0])

@@ -6,6 +6,7 @@ A sweep that compares gives each cell the same number of settings: next is the c
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,8 @@ from platform.sweepfile.spec import SweepSpec
 
 POINT = "initial_point"
 
+logger = logging.getLogger(__name__)
+
 _REFUSED, _REPEATED = 20, 5
 """The sampler's proposals in a row, forbidden by a constraint or repeating a setting, before points are drawn."""
 
@@ -39,10 +42,18 @@ class Proposals:
         settings: those that the study has.
         cells: of the sweep.
         view: gives the cell of a trial.
+        notify: called with a sentence for the user.
     """
 
     def __init__(
-        self, study: optuna.Study, spec: SweepSpec, space: Space, settings: Settings, cells: Cells, view: View
+        self,
+        study: optuna.Study,
+        spec: SweepSpec,
+        space: Space,
+        settings: Settings,
+        cells: Cells,
+        view: View,
+        notify: Callable[[str], None] = logger.warning,
     ) -> None:
         self._study = study
         self._spec = spec
@@ -50,17 +61,18 @@ class Proposals:
         self._settings = settings
         self._cells = cells
         self._view = view
+        self._notify = notify
         self._left = list(cells.values)
         self._grids: dict[Cell, Iterator[Values]] = {}
         trials = self._trials()
         known = {trial.user_attrs.get(POINT) for trial in trials}
         for point in () if trials and spec.method == "grid" else spec.initial_points:  # a grid comes to each anyway
             if (key := json.dumps(point, sort_keys=True, default=str)) not in known:
-                self._enqueue(self._feasible(point), {POINT: key})
+                self._enqueue(self.feasible(point), {POINT: key})
 
     def prepare(self) -> bool:
         """Enqueue a point where the sampler is not to choose; False if no setting is left that has not run."""
-        if self._waiting():
+        if [trial for trial in self._waiting() if self._may_run(trial)]:  # looks at each
             return True
         begun = Counter(self._view.cell(trial) for trial in self._trials() if is_peer(trial))
         while self._left:
@@ -85,7 +97,7 @@ class Proposals:
         if repeated >= _REPEATED:
             return self._enqueue(self._draw(self._settings.is_new, values))
         if refused >= _REFUSED:
-            return self._enqueue(self._feasible(values))
+            return self._enqueue(self.feasible(values))
         return not values or self._enqueue(values)
 
     def _trials(self) -> list[FrozenTrial]:
@@ -95,6 +107,23 @@ class Proposals:
         """Enqueued settings: first points, retries, or points left by a driver that died before it asked for them."""
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         return [trial for trial in waiting if OF not in trial.user_attrs]
+
+    def _may_run(self, trial: FrozenTrial) -> bool:
+        """True if a setting that is enqueued can be run; one that another program enqueued wrongly is dropped."""
+        fixed = trial.system_attrs.get("fixed_params", {})
+        known = {stored for here in self._space.places for stored in self._space.storage_names(here.name)}
+        problems = [f"{name} is no parameter of this sweep" for name in sorted(fixed.keys() - known)]
+        try:
+            point = self._space.from_storage(fixed, random.Random(0))
+            problems += [f"{name} {text}" for name, text in self._space.misfit(point).items()]
+        except ValueError as error:
+            problems.append(str(error))
+        if not problems and self._view.cell(trial) not in self._cells.values:
+            problems.append(f"it must say {' and '.join(self._cells.axes)}")
+        if problems:
+            self._notify(f"an enqueued setting is left out: {'; '.join(problems)}")
+            self._study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        return not problems
 
     def _dropped_in_a_row(self, cell: Cell) -> tuple[int, int]:
         """Number of a cell's newest points in a row that were dropped: forbidden ones, and repeats."""
@@ -110,7 +139,7 @@ class Proposals:
                 break
         return refused, repeated
 
-    def _feasible(self, point: Mapping[str, Any] | None = None) -> Values:
+    def feasible(self, point: Mapping[str, Any] | None = None) -> Values:
         """A feasible point: one of the file, with missing parameters drawn uniformly, or a random one."""
         if (values := self._draw(self._space.feasible, point)) is None:
             raise SweepError(

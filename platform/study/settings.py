@@ -24,6 +24,8 @@ FROM = "from"
 """Attribute of a trial that an earlier sweep ran: `<its sweep>/<its number there>`. It has no `started`."""
 RETRIES = "retries"
 """Attribute of a trial that runs the setting of a failed one again: the failed one's number."""
+REQUEST = "request"
+"""Attribute of a trial that a person asked for: the id of the request."""
 OF = "of"
 """Attribute of a trial that runs a setting with a further seed: the number of the setting's own trial."""
 SEED = "seed"
@@ -53,6 +55,10 @@ class Settings:
         if self._repeatable:
             with contextlib.suppress(ValueError):  # the trainable has changed and takes it no more
                 self._numbers.setdefault(self._space.setting(values), number)
+
+    def forget(self, number: int) -> None:
+        """Let the setting of a trial be new again."""
+        self._numbers = {setting: each for setting, each in self._numbers.items() if each != number}
 
     def number(self, values: Mapping[str, Any]) -> int | None:
         """The number of the trial that has the setting of a feasible point."""

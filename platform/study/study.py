@@ -6,10 +6,11 @@ Optuna's state as the user attribute `end`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ import optuna
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from platform.errors import InvalidSweep
+from platform.errors import InvalidSweep, SweepError
+from platform.space import points
 from platform.space.cells import Cell, Cells
 from platform.space.space import Space, Values
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
@@ -26,11 +28,14 @@ from platform.study import from_files, identity, search, seeds
 from platform.study.opening import END, ID, IDENTITY, open_study
 from platform.study.proposals import Proposals
 from platform.study.pruning import Pruned, judge
-from platform.study.settings import FROM, OF, RETRIES, SEED, STARTED, Settings, tell_again, with_seed
+from platform.study.settings import FROM, OF, REQUEST, RETRIES, SEED, STARTED, Settings, tell_again, with_seed
 from platform.study.view import View, is_peer
 from platform.study.warm_start import warm_start
 from platform.sweepfile.spec import SweepSpec
 from trainables.runtime import registry
+
+TOLD = "user, by another program"
+"""The reason of an end that another program told the study."""
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +83,7 @@ class Study:
         self._cells = Cells(space, spec.compare.by if spec.compare and len(spec.metrics) == 1 else ())
         self._view = View(self._study, self._cells, lifted=spec.method == "gp", seeds=spec.seeds)
         self._samplers = search.Samplers(spec, space, self._cells, len(self._all()))
-        self._proposals = Proposals(self._study, spec, space, self._settings, self._cells, self._view)
+        self._proposals = Proposals(self._study, spec, space, self._settings, self._cells, self._view, notify)
 
     def ask(self) -> Asked | None:
         """The next setting to run; None where none is left that has not run.
@@ -109,15 +114,37 @@ class Study:
         """The runs with further seeds that are still to be started, if no other setting completes."""
         return self._waiting_seeds() + len(self._missing_seeds()) if self.spec.seeds else 0
 
-    def retry(self, numbers: Sequence[int] | None = None) -> list[int]:
+    def enqueue(self, point: Mapping[str, Any], request: str) -> int:
+        """Let a setting run next; returns the number of its trial.
+
+        Args:
+            point: a whole or partial point of the space, whose missing parameters are drawn uniformly.
+            request: the id of the request for it; of one request only the first call counts.
+
+        Raises:
+            InvalidSweep: it is no feasible point, or a trial has its setting.
+        """
+        if not self._of_request(request):
+            if problems := list(points.point_problems(self.space, {**point})):
+                raise InvalidSweep([f"--enqueue: {f'{name}: ' if name else ''}{text}" for name, text in problems])
+            whole = self._proposals.feasible(point)
+            if (number := self._settings.number(whole)) is not None:
+                raise InvalidSweep([f"--enqueue: must be a setting that has not run, but trial {number} has it"])
+            self._study.enqueue_trial(self.space.to_storage(whole), {REQUEST: request})
+        return self._of_request(request)[0].number
+
+    def retry(self, numbers: Sequence[int] | None = None, request: str | None = None) -> list[int]:
         """Let failed trials run again, each under a new number, as soon as a driver asks; returns their numbers.
 
         Args:
             numbers: of the trials; None for every failed one.
+            request: the id of the request for it; what an earlier call did for it is not done again.
 
         Raises:
             InvalidSweep: one of them has not failed, or is retried already.
         """
+        done = [trial.user_attrs[RETRIES] for trial in self._of_request(request)]
+        numbers = None if numbers is None else [number for number in numbers if number not in done]
         failed = [trial.number for trial in self.ended() if trial.end.state is State.FAIL]
         if wrong := sorted(set(numbers or ()) - set(failed)):
             rule = f"must name failed trials that are not retried yet, but got {', '.join(map(str, wrong))}"
@@ -126,8 +153,10 @@ class Study:
         for number in chosen:
             trial = self._all()[number]
             kept = {name: trial.user_attrs[name] for name in (OF, SEED) if OF in trial.user_attrs}
+            kept |= {REQUEST: request} if request else {}
             self._study.enqueue_trial(trial.params, {RETRIES: number, **kept})
-        return chosen
+            self._settings.forget(number)
+        return sorted([*done, *chosen])
 
     def resume_running(self) -> list[Asked]:
         """Resume trials that a dead driver left running, under their own numbers."""
@@ -149,7 +178,8 @@ class Study:
         """Store the objective of a trial's `report`-th valued report (from 1), unless the study has it already."""
         trial, known = self._open[number], self._frozen(number).intermediate_values
         if len(self.spec.metrics) == 1 and report not in known and math.isfinite(value):
-            trial.report(value, report)
+            with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # `told` says so next
+                trial.report(value, report)
 
     def judge(self, number: int, report: int, value: float, last: bool = False) -> Pruned | None:
         """Store a value and judge the trial by it; returns the verdict of early stopping if that ends the trial here.
@@ -176,12 +206,38 @@ class Study:
             self._write_rungs(number)
         return None if last else verdict.pruned
 
-    def tell(self, ended: EndedTrial) -> None:
-        """Write how a trial ended, with its final values if it is complete."""
-        self._write_rungs(ended.number)
-        trial, state = self._open.pop(ended.number), ended.end.state
-        trial.set_user_attr(END, ended.end.to_json())
-        self._study.tell(trial, ended.values if state is State.COMPLETE else None, state=TrialState[state.name])
+    def tell(self, ended: EndedTrial) -> EndedTrial:
+        """Write how a trial ended, with its final values if it is complete; returns the end that the study has.
+
+        That is another one where another program told the study before.
+        """
+        trial, state = self._open[ended.number], ended.end.state
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._write_rungs(ended.number)
+            trial.set_user_attr(END, ended.end.to_json())
+        told = self.told(ended.number)
+        del self._open[ended.number]
+        if told:
+            return next(each for each in self.ended() if each.number == ended.number)
+        in_study = TrialState.FAIL if state is State.CANCELLED else TrialState[state.name]
+        self._study.tell(trial, ended.values if state is State.COMPLETE else None, state=in_study)
+        return ended
+
+    def told(self, number: int) -> TrialEnd | None:
+        """The end of an open trial that another program told the study; None while it has none."""
+        return self.end_of(self._frozen(number))
+
+    def require(self) -> None:
+        """Return while the study is there.
+
+        Raises:
+            SweepError: another program deleted it.
+        """
+        try:
+            self._study._storage.get_study_name_from_id(self._study._study_id)
+        except KeyError:
+            rule = "study: must stay there while a sweep runs, but another program deleted it"
+            raise SweepError(f"{rule}; the same command with --adopt rebuilds it from the trials' own files") from None
 
     def trials(self, *, retried: bool = False) -> list[FrozenTrial]:
         """Every trial that was run or is running, in order; points that were not run are left out.
@@ -213,12 +269,14 @@ class Study:
 
     @staticmethod
     def end_of(trial: FrozenTrial) -> TrialEnd | None:
-        """The end of a trial, None while it runs. An end that another program told the study has no reason."""
+        """The end of a trial, None while it runs. An end without a record was told by another program, for a person."""
         if not trial.state.is_finished():  # though its driver may have died over an end that was written here
             return None
         assert trial.datetime_complete is not None
-        record = {"reason": "", "time": trial.datetime_complete.timestamp(), **trial.user_attrs.get(END, {})}
-        return TrialEnd.from_json({**record, "state": trial.state.name})
+        told = {"state": State.CANCELLED, "reason": TOLD, "time": trial.datetime_complete.timestamp()}
+        record = trial.user_attrs.get(END, told)
+        is_cancelled = trial.state == TrialState.FAIL and record["state"] == State.CANCELLED
+        return TrialEnd.from_json({**record, "state": State.CANCELLED if is_cancelled else trial.state.name})
 
     @staticmethod
     def _retried(trials: Sequence[FrozenTrial]) -> set[int]:
@@ -289,6 +347,9 @@ class Study:
     def _asked(self, number: int, values: dict[str, Any]) -> Asked:
         attributes = self._frozen(number).user_attrs
         return Asked(number, values, attributes.get(RETRIES), attributes.get(OF))
+
+    def _of_request(self, request: str | None) -> list[FrozenTrial]:
+        return [trial for trial in self._all() if request and trial.user_attrs.get(REQUEST) == request]
 
     def _missing_seeds(self) -> list[tuple[int, int]]:
         rule = self.spec.seeds

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from platform.errors import InvalidSweep
 from platform.sweepfile.yaml_lines import join, read
+
+_BETWEEN = re.compile(r",(?=\s*[\w.]+\s*=)")
 
 
 def apply(data: dict[str, Any], overrides: Sequence[str], origins: dict[str, int | str]) -> list[tuple[str, str]]:
@@ -39,6 +43,23 @@ def apply(data: dict[str, Any], overrides: Sequence[str], origins: dict[str, int
             del origins[known]
         origins[path] = origin
     return problems
+
+
+def point(text: str) -> dict[str, Any]:
+    """The point that `fit.dropout=0.3,adapter.taylor_order=2` names: parameter -> value, each value YAML.
+
+    Raises:
+        InvalidSweep: it names none.
+    """
+    found: dict[str, Any] = {}
+    for word in _BETWEEN.split(text):
+        name, equals, value = word.partition("=")
+        document = read(value)
+        if not equals or document.problems or isinstance(document.data, dict | list):
+            rule = f"--enqueue: must be name=value with commas between, but got {word!r}"
+            raise InvalidSweep([f"{rule}; write --enqueue fit.dropout=0.3,fit.epochs=5"])
+        found[name.strip().removeprefix("parameters.")] = document.data
+    return found
 
 
 def _steps(key: str) -> list[str]:

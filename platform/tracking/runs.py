@@ -31,7 +31,13 @@ REFUSED_TAG = "tracking.refused"
 
 _LONGEST_TAG = 5000  # characters, in the oldest of the stores
 _LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
-_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED", State.INTERRUPTED: "KILLED"}
+_STATUS = {
+    State.COMPLETE: "FINISHED",
+    State.PRUNED: "KILLED",
+    State.FAIL: "FAILED",
+    State.INTERRUPTED: "KILLED",
+    State.CANCELLED: "KILLED",
+}
 _ACTIVE = "active"
 
 logger = logging.getLogger(__name__)

@@ -152,12 +152,12 @@ def test_trials_that_come_back_after_a_grid_is_used_up_wait_for_room(begin, monk
     here = used_up(begin)
     here.ledger.fail(0, "worker lost", "")
     here.ledger.fail(1, "disk full", "OSError")
-    assert here.ledger.is_full
+    assert here.ledger.waits
     assert starts_nothing(here.ledger)
     monkeypatch.setattr(disk_space, "_has_room", lambda folder, size: True)
     monkeypatch.setattr(disk_space, "_PAUSE_S", 0.0)
     assert [start(here.ledger).number, start(here.ledger).number] == [1, 0]
-    assert not here.ledger.is_full
+    assert not here.ledger.waits
 
 
 def test_the_budget_counts_trials_of_earlier_drivers_and_may_grow(begin):

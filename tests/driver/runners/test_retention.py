@@ -121,12 +121,12 @@ def test_trials_wait_for_room_after_one_found_none(begin, monkeypatch):
     here.ledger.next_task(cpus=1.0, gpus=0.0)
     here.ledger.fail(0, "disk full", "OSError")
     assert here.ended == []
-    assert here.ledger.is_full
+    assert here.ledger.waits
     assert here.ledger.next_task(cpus=1.0, gpus=0.0) is None
     free[0] = True
     again = here.ledger.next_task(cpus=1.0, gpus=0.0)
     assert (again.number, again.attempt) == (0, 1)
-    assert not here.ledger.is_full
+    assert not here.ledger.waits
 
 
 def test_a_run_with_another_seed_is_kept_with_its_setting_and_takes_no_place(disk):

@@ -297,10 +297,15 @@ def test_the_space_of_a_stored_trial_gives_back_what_was_asked(sweep, opened):
     assert space_of(load(here.file)).canonical() == here.space.canonical()
 
 
-def test_a_trial_that_another_program_told_the_study_has_ended_without_a_reason(sweep, opened):
+def test_a_trial_that_another_program_told_the_study_has_ended_by_a_person(sweep, opened):
     study = opened(sweep())
     asked = study.ask()
     assert study.ended() == []
     study.optuna.tell(asked.number, 0.5)
     (trial,) = study.ended()
-    assert (trial.number, trial.end.state, trial.end.reason, trial.values) == (0, State.COMPLETE, "", (0.5,))
+    assert (trial.number, trial.end.state, trial.end.reason, trial.values) == (
+        0,
+        State.COMPLETE,
+        "user, by another program",
+        (0.5,),
+    )
