@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
 
 from trainables.exceptions import causes, first_line
 from trainables.redaction import redact
@@ -31,6 +35,21 @@ def user_message(error: Exception) -> str:
         said = _said_by_server(error)  # such as that it does not know this user
         return f"does not answer ({_shown(said)})" if said else "does not answer"
     return f"refuses ({_shown(error)}); {_remedy(error)}"
+
+
+@contextmanager
+def left_out_if_too_large(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
+    """Go on without a file that is larger than a server on the way to MLflow takes, and say so."""
+    from requests import HTTPError
+
+    try:
+        yield
+    except HTTPError as error:
+        if error.response is None or error.response.status_code != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise
+        size = path.stat().st_size
+        rule = f"must be within what the server before MLflow takes, but {size} bytes are not (413)"
+        notify(f"{path} {rule}; raise its client_max_body_size, or log the file by hand")
 
 
 def _shown(error: BaseException) -> str:

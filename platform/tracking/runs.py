@@ -21,6 +21,7 @@ from platform.storage.trial_record import TrialRecord
 from platform.tracking import tags as run_tags
 from platform.tracking.batches import requests_of
 from platform.tracking.destination import Destination, make_database
+from platform.tracking.errors import left_out_if_too_large
 from platform.tracking.journal import TrialFiles, infinite_words
 from platform.tracking.messages import ParentEnd
 from trainables.exceptions import first_line
@@ -170,7 +171,8 @@ class Runs:
             tags=[RunTag(name, value) for name, value in redact_values(end.tags).items()],
         )
         for path in end.files:
-            self._client.log_artifact(self._parent, str(path))
+            with left_out_if_too_large(path, self._notify):
+                self._client.log_artifact(self._parent, str(path))
         self._client.set_terminated(self._parent, status=end.status)
 
     def _open(self, number: int, record: TrialRecord) -> tuple[str, dict[str, str]]:
@@ -242,8 +244,10 @@ class Runs:
                 continue
             if not file.path.exists():
                 mirror.pull_file(file.path)
+            folder = str(Path(name).parent) if "/" in name else None
             try:
-                self._client.log_artifact(run_id, str(file.path), str(Path(name).parent) if "/" in name else None)
+                with left_out_if_too_large(file.path, self._notify):
+                    self._client.log_artifact(run_id, str(file.path), folder)
             except FileNotFoundError:  # a checkpoint that was collected meanwhile
                 logger.info("tracking: %s is gone and is not logged", file.path)
 

@@ -51,7 +51,7 @@ def test_yaml_parses_and_names_our_image_by_the_version_of_the_project(name):
     }
     for image in images:
         assert re.search(r":[\w.-]*\d", image), f"{image}: without a version, it is another one tomorrow"
-        assert image == IMAGE or image.startswith(("postgres:", "nginx:", "nginxinc/", "minio/")), image
+        assert image == IMAGE or image.startswith(("postgres:", "nginx:", "nginxinc/", "versity/")), image
 
 
 def test_versions_are_the_pinned_ones():

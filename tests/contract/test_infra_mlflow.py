@@ -42,7 +42,10 @@ def test_no_process_of_compose_has_a_password_among_its_arguments(tmp_path):
 def test_the_ways_to_mlflow_agree():
     conf = (INFRA / "mlflow" / "nginx.conf").read_text()
     (listen,), upstreams = re.findall(r"listen (\d+);", conf), set(re.findall(r"proxy_pass http://(\S+);", conf))
-    assert upstreams == {"mlflow:5000"}
+    assert (upstreams, "set $mlflow mlflow:5000;" in conf) == ({"$mlflow"}, True)
+    (line,) = re.findall(r"# +(sed .*) > default.conf", (INFRA / "kubernetes" / "mlflow.yaml").read_text())
+    in_pod = subprocess.run(["sh", "-c", line], cwd=INFRA.parent, capture_output=True, text=True, check=True).stdout
+    assert in_pod == conf.replace("mlflow mlflow:5000", "mlflow 127.0.0.1:5000")  # no name: nothing to ask for
     names = re.findall(r"server_name (.*);", conf)[0].split()
     for file in ("docker/compose.yaml", "kubernetes/mlflow.yaml"):
         text = (INFRA / file).read_text()
