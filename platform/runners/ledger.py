@@ -105,7 +105,7 @@ class Ledger:
         self._on_end = on_end
         self._notify = notify
         self._disk_space = DiskSpace(folder, notify)
-        self._may_write = check
+        self._check = check
         self._watch = Watch(spec.limits)
         mend_trials(study, folder, notify)
         left = study.resume_running()  # first: one that was asked for and not started counts from here on
@@ -128,6 +128,7 @@ class Ledger:
         self._check()
         if self._watch.of_sweep(self._failed) or self.waits:
             return None
+        self.study.require()
         trial = self._queue.next(is_idle=not self.running)
         if trial is None:
             return None
@@ -155,10 +156,12 @@ class Ledger:
         trial = self.running.get(number)
         if trial is None:
             return Decision.STOP
+        is_new = trial.is_new(step, metrics)
+        if is_new:
+            trial.files.append(step, metrics, last)  # first: from this line a driver after a crash derives all else
         if self._notice_told(trial):
             return Decision.STOP
-        if trial.is_new(step, metrics):
-            trial.files.append(step, metrics, last)  # first: from this line a driver after a crash derives all else
+        if is_new:
             values = trial.add_report(step, metrics, self.spec.metrics)
             if values and (end := trial.judge(values, self.study, last)):
                 self._end(trial, end)
@@ -253,6 +256,7 @@ class Ledger:
     def notice_told(self) -> None:
         """End the trials that run here and that another program told the study to have ended."""
         self._check()
+        self.study.require()
         for trial in list(self.running.values()):
             self._notice_told(trial)
 
@@ -287,10 +291,6 @@ class Ledger:
         """Trials that are still to be started; none if a limit ends the sweep."""
         return 0 if self.closing else self._queue.left
 
-    def _check(self) -> None:
-        self._may_write()
-        self.study.require()
-
     def _trial_of(self, asked: Asked) -> RunningTrial:
         return RunningTrial(asked, TrialFiles(self._folder, asked.number, self._notify), time.monotonic())
 
@@ -311,8 +311,8 @@ class Ledger:
 
     def _notice_told(self, trial: RunningTrial) -> bool:
         """End a trial if another program told the study of its end; True if it did."""
-        end = self.study.told(trial.asked.number)
-        if end:
+        self.study.require()
+        if end := self.study.told(trial.asked.number):
             self._cancel(trial, end)
         return end is not None
 
