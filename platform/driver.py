@@ -19,6 +19,7 @@ from rich.console import Console
 
 from platform import provenance
 from platform.analysis import compare, comparison, page, pairs, report, trials
+from platform.analysis.notify import Notifier
 from platform.analysis.trials import Row
 from platform.console import Interrupted, Signals, clean_screen
 from platform.runners import INLINE, inline, placement, tune
@@ -75,6 +76,7 @@ class Drive:
     console: Console
     progress: report.Progress
     tracker: Tracker
+    notifier: Notifier
 
 
 def drive(spec: SweepSpec, space: Space, address: str | None, command: str, signals: Signals) -> int:
@@ -91,7 +93,8 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
     with hold(spec, folder) as lease, shared(folder), clean_screen(folder / "sweep.log") as console:
         progress = report.Progress(console, spec, points.due(spec, space))
         tracker = Tracker(destination_of(spec, folder), spec.name, folder, _tags(spec), progress.notify)
-        run = Drive(spec, folder, command, lease, signals, console, progress, tracker)
+        notifier = Notifier(spec, space, folder, points.due(spec, space), progress.notify)
+        run = Drive(spec, folder, command, lease, signals, console, progress, tracker, notifier)
         try:
             for note in notes(spec, space):
                 progress.notify(f"note: {redact(note)}")
@@ -109,8 +112,12 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
             else:
                 status: RunStatus = "KILLED" if isinstance(error, Interrupted) else "FAILED"
                 tracker.finish(ParentEnd(status=status), _SHORT_PATIENCE_S)
+            notifier.tell("end", f"ended by {type(error).__name__}: {error}")
+            notifier.finish()
             raise
         _print(run, outcome, results)
+        notifier.tell("end", outcome.closing or "all trials have ended")
+        notifier.finish()
         usable = any(row.state is State.COMPLETE for row in results.table)
         return outcome.exit_code or (0 if usable else 1)
 
@@ -122,6 +129,8 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
 
     def ended(trial: EndedTrial) -> None:
         run.progress.ended(trial)
+        if trial.end.state is State.FAIL:
+            run.notifier.tell("failure", f"trial {trial.number} failed: {trial.end.reason}")
         refresh.if_due()
 
     ledger = Ledger(run.spec, study, run.folder, stages, run.tracker, ended, run.lease.check, run.progress.notify)
@@ -130,6 +139,8 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
     def check() -> None:
         run.signals.check()
         steering.look()
+        if ledger.waits and not ledger.running:
+            run.notifier.tell("waiting", "no trial is started: the sweep is paused, or the disk is full")
 
     run.progress.begin(ledger, study.ended())
     if ledger.is_paused:

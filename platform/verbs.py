@@ -15,7 +15,7 @@ from platform.runners import INLINE
 from platform.space import points
 from platform.space.space import Space
 from platform.storage import requests
-from platform.storage.folder import folder_of, open_folder, shared, try_folder
+from platform.storage.folder import bring_tables, folder_of, open_folder, shared, try_folder
 from platform.storage.lease import hold
 from platform.storage.requests import Request, Verb
 from platform.sweepfile.overrides import point
@@ -90,6 +90,7 @@ def status(spec: SweepSpec, space: Space) -> int:
     from platform.analysis import status as states
     from platform.console import console_on
 
+    bring_tables(folder_of(spec))
     found = states.read(spec, space, folder_of(spec), points.due(spec, space))
     report.status(console_on(sys.stdout), found)
     return 0

@@ -11,7 +11,6 @@ from typing import Any
 from platform.analysis import page
 from platform.space.space import Space
 from platform.storage import lease, requests, trial_record
-from platform.storage.folder import bring_tables
 from platform.storage.trial_end import State
 from platform.storage.trial_record import TrialHistory, read_history
 from platform.sweepfile.spec import SweepSpec
@@ -73,10 +72,9 @@ def read(spec: SweepSpec, space: Space, folder: Path, due: int) -> Status:
     Args:
         spec: the sweep.
         space: its compiled parameters.
-        folder: the sweep's; it may be absent.
+        folder: the sweep's, whose tables are there; it may be absent.
         due: number of trials that it is to run in all.
     """
-    bring_tables(folder)
     held = lease.held(folder)
     found = (read_history(folder, number, lambda where: None) for number in trial_record.numbers(folder))
     histories = [history for history in found if history]
@@ -122,7 +120,7 @@ def seconds_left(ended: Sequence[TrialHistory], running: Sequence[RunningState],
 
 
 def _state(folder: Path, is_held: bool, has_begun: bool, is_done: bool) -> str:
-    state = "running" if is_held else "done" if is_done else "stopped" if has_begun else "not started"
+    state = "done" if is_done else "running" if is_held else "stopped" if has_begun else "not started"
     return f"{state}, paused" if requests.is_paused(folder) else state
 
 

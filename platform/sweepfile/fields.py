@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, SkipValidation, WithJsonSchema, field_validator
 
@@ -94,6 +94,26 @@ class Limits(Section):
     """Retries of a trial that failed."""
     max_failed_trials: int | None = Field(default=None, ge=0)
     """Failed trials that a sweep may have. One more ends the sweep. null: any number may fail."""
+
+
+Event: TypeAlias = Literal["end", "failure", "waiting"]
+"""The events of a sweep of which a message can be sent."""
+
+
+class Notify(Section):
+    """The receivers of messages about the sweep; may change between runs. No message can fail the sweep."""
+
+    command: str | None = Field(default=None, min_length=1)
+    """A program with its arguments, started without a shell; it reads the message, a JSON, from standard input."""
+    url: str | None = Field(default=None, min_length=1)
+    """A URL that takes the message by POST. It may hold ${NAME}, a variable of the environment."""
+    on: Annotated[tuple[Event, ...], BeforeValidator(_as_tuple, json_schema_input_type=list[Event])] = (
+        "end",
+        "failure",
+        "waiting",
+    )
+    """end: the command has ended. failure: a trial has failed. waiting: nothing is started, as the disk is full or a
+    person paused the sweep."""
 
 
 class Tracking(Section):
@@ -221,6 +241,8 @@ class SweepFields(Section):
     """Resources of one trial."""
     limits: Limits = Limits()
     """Limits that end a trial or the sweep early."""
+    notify: Notify | None = None
+    """Receivers of messages about the sweep."""
     storage: str = Field(default_factory=lambda: os.environ.get("SWEEP_STORAGE") or "runs", min_length=1)
     """A folder or s3://bucket/prefix, shared by driver and workers; default $SWEEP_STORAGE, else runs."""
     study: str | None = Field(default=None, min_length=1)
@@ -254,7 +276,7 @@ def sections() -> dict[str, tuple[type[Section], ...]]:
     """The keys that hold keys of their own, each with its class; with several where `type` chooses one."""
     return {"": (SweepFields,), "metric": (Metric,), "early_stopping": get_args(EarlyStopping),
             "seeds": (Seeds,), "compare": (Compare,), "resources": (Resources,), "limits": (Limits,),
-            "tracking": (Tracking,)}  # fmt: skip
+            "notify": (Notify,), "tracking": (Tracking,)}  # fmt: skip
 
 
 def keys_of(section: str) -> tuple[str, ...]:

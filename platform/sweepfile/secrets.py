@@ -1,4 +1,4 @@
-"""Secrets in the data of a sweep file: texts under a key that says so, `study` and `tracking.uri`.
+"""Secrets in the data of a sweep file: texts under a key that says so, `study`, `tracking.uri` and `notify.url`.
 
 Each may be written `${NAME}`, or hold it: driver and workers then read the environment (`trainables.references`).
 """
@@ -14,7 +14,9 @@ from platform.sweepfile.yaml_lines import join
 from trainables.redaction import holds_secret, is_secret, redact, remember
 from trainables.references import problem, variables
 
-_URLS = ("study", "tracking.uri")
+_HOOK = "notify.url"
+"""The entry with a URL that takes messages from everybody who knows it."""
+_URLS = ("study", "tracking.uri", _HOOK)
 _PLACE = re.compile(r"(?:\.values)?(?:\[\d+\])*$")
 _USER = re.compile(r"(?<=://)[^\s/:@]*@")
 """A user in a URL without a password."""
@@ -26,7 +28,7 @@ def remember_all(data: Any, overrides: Sequence[str]) -> None:
         key, _, text = override.partition("=")
         remember({key: text})
     for path, text in _texts(data):
-        remember({_PLACE.sub("", path): text})
+        remember({_PLACE.sub("", path): text, **({"token": text} if path == _HOOK and not variables(text) else {})})
 
 
 def references(data: Any) -> tuple[tuple[str, str], ...]:
@@ -39,7 +41,7 @@ def misplaced(found: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for path, text in found:
         name = _PLACE.sub("", path)
         if not is_secret(name) and name not in _URLS:
-            rule = "must be a secret (study, tracking.uri or a field such as hub.api_key)"
+            rule = "must be a secret (study, tracking.uri, notify.url or a field such as hub.api_key)"
             yield path, f"{rule} to be read from the environment, but got {text!r}; write the text itself"
 
 

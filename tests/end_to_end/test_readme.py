@@ -20,6 +20,7 @@ from trainables.config import build
 from trainables.runtime import registry
 
 COMMANDS = commands()
+_LOOKS = ("--check", "--plan", "--retry", "--status", "--pause", "--unpause")
 ELSEWHERE = {
     ".ci/run": (
         "python3 -m venv .venv", ". .venv/bin/activate", 'pip install -c infra/constraints.txt -e ".[dev]"', ".ci/run",
@@ -34,7 +35,7 @@ ELSEWHERE = {
 """Commands that are run by something else than the tests below."""
 PRINTED = [line for line in COMMANDS if line.endswith(("--keys", "--help"))]
 SWEEPS = [line for line in COMMANDS if "platform.sweep " in line and line not in PRINTED]
-LOOKED_AT = [line for line in SWEEPS if line.endswith(("--check", "--plan", "--retry"))]
+LOOKED_AT = [line for line in SWEEPS if line.endswith(_LOOKS)]
 RUN = [line for line in SWEEPS if line not in LOOKED_AT]
 RESULTS = [line for line in COMMANDS if "platform.results" in line]
 SINGLE = [line for line in COMMANDS if line.startswith("python -m trainables ") and line not in PRINTED]

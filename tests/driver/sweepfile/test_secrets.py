@@ -66,8 +66,8 @@ def test_variables_that_are_not_set_are_told_with_their_lines(file, monkeypatch)
 
 def test_a_variable_in_what_is_no_secret_is_refused(file):
     assert refused(file, "parameters.text=${HOME}", "storage=${HOME}/runs") == [
-        f"--set {key}={text}: {key}: must be a secret (study, tracking.uri or a field such as hub.api_key) to be read "
-        f"from the environment, but got '{text}'; write the text itself"
+        f"--set {key}={text}: {key}: must be a secret (study, tracking.uri, notify.url or a field such as hub.api_key) "
+        f"to be read from the environment, but got '{text}'; write the text itself"
         for key, text in (("parameters.text", "${HOME}"), ("storage", "${HOME}/runs"))
     ]
 
