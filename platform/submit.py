@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from platform import verbs
 from platform.cluster import jobs, packaging, preflight
 from platform.errors import InvalidSweep, SweepError
 from platform.provenance import commit
 from platform.runners.placement import capacity, nodes_of
 from platform.space.check import open_sweep
+from platform.storage.requests import Request
 from platform.sweepfile import secrets
 from platform.sweepfile.overrides import apply
 from platform.sweepfile.spec import SweepSpec, load
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--detach", action="store_true", help="return once the sweep is sent")
     what.add_argument("--status", action="store_true", help="say how the sweep stands")
     what.add_argument("--stop", action="store_true", help="end the sweep so that it can be resumed")
+    verbs.add_options(what)
     options = parser.parse_args(arguments)
     again = shlex.join(["python", "-m", "platform.submit", *(sys.argv[1:] if arguments is None else arguments)])
     try:
@@ -62,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _stop(client, name) if options.stop else _status(client, name)
         environment = _environment(options.env)
         _refuse_secrets(environment, options.overrides)
-        spec, _ = open_sweep(options.file, options.overrides, outside=False)
+        spec, space = open_sweep(options.file, options.overrides, outside=False)
+        if request := verbs.named(options, space):
+            return _ask(spec, options.address, environment, request)
         return _submit(spec, options.address, environment, again, detach=options.detach)
     except SweepError as error:
         sys.stderr.write(f"{redact(str(error))}\n")
@@ -100,6 +105,19 @@ def _submit(spec: SweepSpec, address: str, environment: dict[str, str], again: s
         _say(f"watch it: {again.replace(' --detach', '')} --status")
         return 0
     return _follow(client, submission_id, again)
+
+
+def _ask(spec: SweepSpec, address: str, environment: dict[str, str], request: Request) -> int:
+    """Leave a request for the sweep from the cluster's head, where its storage is; returns the verb's exit code."""
+    preflight.storage_of(spec, environment)
+    client, tree = jobs.connect(address), packaging.tree(Path.cwd(), [spec.path])
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = Path(scratch) / "tree.zip"
+        packaging.pack(tree, archive)
+        command = f"{_command(spec, tree.root)} {shlex.join(verbs.words_of(request))}"
+        submission_id = f"{spec.name}-{request.verb}-{request.id}"
+        jobs.start(client, submission_id, command, environment, archive)
+    return jobs.follow(client, submission_id, _write)
 
 
 def _follow(client: JobSubmissionClient, submission_id: str, again: str) -> int:

@@ -16,7 +16,6 @@ from platform.runners import INLINE
 from platform.space import points
 from platform.space.check import notes, open_sweep
 from platform.storage.folder import try_bucket
-from platform.storage.requests import Verb
 from trainables.disk import is_away, is_full
 from trainables.redaction import redact
 from trainables.storage.mirror import is_bucket
@@ -41,18 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="check the file and the machine, start nothing")
     what.add_argument("--plan", action="store_true", help="say what would run, how many at once and on what")
-    what.add_argument(
-        "--retry",
-        nargs="?",
-        const="",
-        metavar="NUMBERS",
-        help="let failed trials run again when the command is next given: all, or some (3,7)",
-    )
     what.add_argument("--status", action="store_true", help="say how the sweep stands")
-    what.add_argument("--end", metavar="NUMBERS", help="end trials that run: one, or some (3,7)")
-    what.add_argument("--enqueue", metavar="SETTING", help="run a setting next: fit.dropout=0.3,adapter.taylor_order=2")
-    what.add_argument("--pause", action="store_true", help="start no further trial; those that run go on")
-    what.add_argument("--unpause", action="store_true", help="start trials again")
+    verbs.add_options(what)
     what.add_argument("--adopt", action="store_true", help="rebuild a lost study from its trials' own files")
     what.add_argument("--keys", action="store_true", help="print every key that a sweep file can have")
     options = parser.parse_args(arguments)
@@ -65,9 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_untracked(spec)
         if options.address == INLINE or not (options.address or options.check):
             _refuse_several_nodes(spec, options.address)
-        if verb := next((each for each in Verb if getattr(options, each) not in (None, False)), None):
-            text = getattr(options, verb)
-            return verbs.ask(spec, space, verbs.request_of(verb, text if isinstance(text, str) else None, space))
+        if request := verbs.named(options, space):
+            return verbs.ask(spec, space, request)
         if options.status:
             return verbs.status(spec, space)
         if options.check or options.plan:

@@ -5,6 +5,7 @@ What changes a sweep is a request to its driver. Where no driver holds the sweep
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -24,6 +25,35 @@ from trainables.redaction import redact
 from trainables.storage.mirror import uri_of
 
 _PATIENCE_S, _POLL_S = 90.0, 0.5
+
+
+def add_options(what: argparse._MutuallyExclusiveGroup) -> None:
+    """Add the verbs that change a sweep to the options of a command."""
+    again = "let failed trials run again when the command is next given: all, or some (3,7)"
+    what.add_argument("--retry", nargs="?", const="", metavar="NUMBERS", help=again)
+    what.add_argument("--end", metavar="NUMBERS", help="end trials that run: one, or some (3,7)")
+    what.add_argument("--enqueue", metavar="SETTING", help="run a setting next: fit.dropout=0.3,adapter.taylor_order=2")
+    what.add_argument("--pause", action="store_true", help="start no further trial; those that run go on")
+    what.add_argument("--unpause", action="store_true", help="start trials again")
+
+
+def named(options: argparse.Namespace, space: Space) -> Request | None:
+    """The request that the options of a command make; None where they name no verb.
+
+    Raises:
+        InvalidSweep: as :func:`request_of` says.
+    """
+    for verb in Verb:
+        if (text := getattr(options, verb)) not in (None, False):
+            return request_of(verb, text if isinstance(text, str) else None, space)
+    return None
+
+
+def words_of(request: Request) -> list[str]:
+    """The words of a command that make a request."""
+    text = ",".join(f"{name}={value}" for name, value in request.setting.items())
+    text = text or ",".join(map(str, request.numbers))
+    return [f"--{request.verb}", *([text] if text else [])]
 
 
 def request_of(verb: Verb, text: str | None, space: Space) -> Request:

@@ -102,20 +102,30 @@ def submit(client: JobSubmissionClient, name: str, command: str, environment: di
     refuse_second(client, name)
     known = of_sweep(client, name)
     submission_id = f"{name}-{_count(known[-1].submission_id) + 1 if known else 1}"
+    stops = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
     try:
-        client.submit_job(
-            entrypoint=command,
-            submission_id=submission_id,
-            runtime_env={
-                "working_dir": str(archive),
-                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), **environment},
-            },
-            metadata={SWEEP: name},
-        )
+        start(client, submission_id, command, {**stops, **environment}, archive, {SWEEP: name})
     except RuntimeError as error:
         refuse_second(client, name)  # another submit was quicker
         raise SweepError(f"the job server must take the sweep, but it said {first_line(error)!r}; try again") from error
     return submission_id
+
+
+def start(
+    client: JobSubmissionClient,
+    submission_id: str,
+    command: str,
+    environment: dict[str, str],
+    archive: Path,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Start a command in the unpacked `archive` on the cluster's head, as a job that is no sweep without `metadata`."""
+    client.submit_job(
+        entrypoint=command,
+        submission_id=submission_id,
+        runtime_env={"working_dir": str(archive), "env_vars": environment},
+        metadata=metadata,
+    )
 
 
 def refuse_second(client: JobSubmissionClient, name: str) -> None:

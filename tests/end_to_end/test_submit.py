@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -96,6 +97,22 @@ def test_a_sweep_is_sent_watched_stopped_and_carried_on(submit, tmp_path, cluste
     (parent,) = (run for run in runs if "sweep.trial" not in run.data.tags)
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
     assert parent.data.tags["mlflow.source.git.commit"] == head.stdout.strip()
+
+
+def test_a_running_sweep_is_steered_by_a_job_that_is_no_second_sweep(submit, tmp_path, empty_store):
+    (tmp_path / "runs").mkdir()
+    shutil.copyfile(empty_store, tmp_path / "runs" / "mlflow.db")
+    held = ("--set", "name=held", "--set", "num_trials=90")
+    assert submit(*held, "--detach")[0] == 0
+    deadline = time.monotonic() + 90
+    while not reports(tmp_path / "runs" / "held"):
+        assert time.monotonic() < deadline, submit(*held, "--status")
+        time.sleep(0.1)
+    code, out, _ = submit(*held, "--enqueue", "x=0.125")
+    assert (code, len(re.findall(r"held: trial \d+ is enqueued\n", out))) == (0, 1), out
+    assert submit(*held, "--stop")[1].startswith("held-1: STOPPED; ")
+    refused, out, _ = submit(*held, "--end", "400")
+    assert (refused, "--end: must name a trial that runs, but got 400 (it has not started)" in out) == (2, True), out
 
 
 def test_what_only_the_cluster_can_know_is_said_there_and_gives_the_exit_code(submit):
