@@ -31,9 +31,10 @@ from platform.space.space import Space
 from platform.storage.folder import bring_tables, open_folder, shared
 from platform.storage.lease import Lease, hold
 from platform.storage.trial_end import EndedTrial, State
+from platform.study.ownership import place_of
 from platform.study.study import Study
 from platform.sweepfile.spec import SweepSpec
-from platform.tracking.destination import Destination, destination_of
+from platform.tracking.destination import destination_of
 from platform.tracking.messages import ParentEnd, RunStatus
 from platform.tracking.tracker import Tracker
 from trainables.redaction import redact, redact_values
@@ -92,7 +93,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
     folder = open_folder(spec)
     with hold(spec, folder) as lease, shared(folder), clean_screen(folder / "sweep.log") as console:
         progress = report.Progress(console, spec, points.due(spec, space))
-        tracker = Tracker(destination_of(spec, folder), spec.name, folder, _tags(spec), progress.notify)
+        tracker = Tracker(destination_of(spec, folder), spec.name, folder, _tags(spec, space), progress.notify)
         notifier = Notifier(spec, space, folder, points.due(spec, space), progress.notify)
         run = Drive(spec, folder, command, lease, signals, console, progress, tracker, notifier)
         try:
@@ -100,7 +101,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
                 progress.notify(f"note: {redact(note)}")
             study = Study(spec, space, folder, progress.notify)
             (folder / "sweep.yaml").write_text(redact(spec.text))
-            (folder / page.PROVENANCE).write_text(json.dumps(redact_values(_tags(spec))))
+            (folder / page.PROVENANCE).write_text(json.dumps(redact_values(_tags(spec, space))))
             tracker.start(study.id)
             outcome = run_trials(run, study, address)
             results = write_results(run, study, outcome)
@@ -145,6 +146,9 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
     run.progress.begin(ledger, study.ended())
     if ledger.is_paused:
         run.progress.notify(f"paused: no trial is started until {_command('sweep', run.spec)} --unpause")
+    if ledger.left:
+        for line in _look_further(run):
+            run.progress.notify(line)
     interrupt: Interrupted | None = None
     try:
         if ledger.left and address == INLINE:
@@ -235,7 +239,7 @@ def _end_without_head(run: Drive, ledger: Ledger) -> None:
 
 
 def _print(run: Drive, outcome: Outcome, results: Results) -> None:
-    report.result(run.console, run.spec, results.table, outcome.closing, _look_further(run.tracker.destination))
+    report.result(run.console, run.spec, results.table, outcome.closing, _look_further(run))
     if results.compared:
         report.comparison(run.console, results.compared)
         run.progress.notify(f"paired tests of these cells: {_command('results', run.spec)}")
@@ -249,15 +253,21 @@ def _command(name: str, spec: SweepSpec) -> str:
     return redact(shlex.join(["python", "-m", f"platform.{name}", str(spec.path), *overrides]))
 
 
-def _tags(spec: SweepSpec) -> dict[str, str]:
-    return {**provenance.tags(), **({"sweep.set": " ".join(spec.overrides)} if spec.overrides else {})}
+def _tags(spec: SweepSpec, space: Space) -> dict[str, str]:
+    overrides = {"sweep.set": " ".join(spec.overrides)} if spec.overrides else {}
+    return {**provenance.tags(), **overrides, "sweep.swept": ", ".join(space.swept)}
 
 
-def _look_further(destination: Destination) -> str:
-    path = str(destination)
-    if path.startswith("http"):
-        return path
-    local = Path(path.removeprefix("sqlite:///"))
-    if path.startswith("sqlite:///") and local.is_relative_to(Path.cwd()):
-        path = f"sqlite:///{local.relative_to(Path.cwd())}"
-    return f"mlflow ui --backend-store-uri {path}"
+def _look_further(run: Drive) -> list[str]:
+    """The lines that open the sweep's runs in MLflow, and its study in Optuna Dashboard."""
+    path, study = str(run.tracker.destination), place_of(run.spec, run.folder)
+    opens = path if path.startswith("http") else f"mlflow ui --backend-store-uri {_from_here(path, 'sqlite:///')}"
+    dashboard = f"optuna-dashboard {_from_here(redact(study))}"
+    return [f"compare trials: {opens}", f"see the search, also while it runs: {dashboard} (it can delete the study)"]
+
+
+def _from_here(path: str, scheme: str = "") -> str:
+    """A path, after its scheme, as it is written in this folder."""
+    local = Path(path.removeprefix(scheme))
+    near = path.startswith(scheme) and "://" not in str(local) and local.is_relative_to(Path.cwd())
+    return f"{scheme}{local.relative_to(Path.cwd())}" if near else path

@@ -36,7 +36,7 @@ parameters:
   sleep: {sleep}
   log_work: true
 """
-STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 
 
 @dataclass

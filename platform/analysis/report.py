@@ -137,7 +137,9 @@ class Progress:
         return f" of {whole}" if whole else ""
 
 
-def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str | None, look_further: str) -> None:
+def result(
+    console: Console, spec: SweepSpec, table: Sequence[Row], closing: str | None, look_further: Sequence[str]
+) -> None:
     """Print the best trials, the test metrics of the winner and how to look further."""
     counts = Counter(row.state for row in table if not row.earlier)
     words = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state]]
@@ -158,7 +160,8 @@ def result(console: Console, spec: SweepSpec, table: Sequence[Row], closing: str
             console.print(f"test, once, at the best validation step of trial {best.label}: {shown}", highlight=False)
     for row in [row for row in table if row.state is State.FAIL][:_SHOWN]:
         console.print(Text(f"trial {row.number} failed: {row.reason}", style="red"), soft_wrap=True)
-    console.print(f"compare trials: {look_further}", markup=False, highlight=False, soft_wrap=True)
+    for line in look_further:
+        _sentence(console, line)
 
 
 def comparison(console: Console, table: Comparison) -> None:

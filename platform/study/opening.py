@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,10 @@ def mark(study: optuna.Study, spec: SweepSpec, space: Space, study_id: str) -> N
         study.set_user_attr(IDENTITY, current)
     if ID not in study.user_attrs:
         study.set_user_attr(ID, study_id)
+    if study.metric_names != (names := [metric.name for metric in spec.metrics]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(names)  # by which Optuna Dashboard calls the objectives
 
 
 def values_of(space: Space, trial: FrozenTrial) -> dict[str, Any] | None:

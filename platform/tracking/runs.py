@@ -6,6 +6,7 @@ the store recognises it. A run is found by its tags (`tags.py`).
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from platform.pictures.trial import draw
 from platform.storage.trial_end import State, TrialEnd
-from platform.storage.trial_record import TrialRecord
+from platform.storage.trial_record import TrialRecord, read_json
 from platform.tracking import tags as run_tags
 from platform.tracking.batches import requests_of
 from platform.tracking.destination import Destination, make_database
@@ -26,6 +27,7 @@ from platform.tracking.journal import TrialFiles, infinite_words
 from platform.tracking.messages import ParentEnd
 from trainables.exceptions import first_line
 from trainables.redaction import redact, redact_values
+from trainables.runtime.worker import RESOLVED
 from trainables.storage import mirror
 
 REFUSED_TAG = "tracking.refused"
@@ -34,12 +36,14 @@ _LONGEST_TAG = 5000  # characters, in the oldest of the stores
 _LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
 _STATUS = {
     State.COMPLETE: "FINISHED",
-    State.PRUNED: "KILLED",
+    State.PRUNED: "FINISHED",  # KILLED is drawn as a failure is
     State.FAIL: "FAILED",
     State.INTERRUPTED: "KILLED",
     State.CANCELLED: "KILLED",
 }
 _ACTIVE = "active"
+_DATA, _DIGEST = "data.name", 36
+"""The field that names the data set; characters of a digest that MLflow takes."""
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +138,11 @@ class Runs:
             _draw(trial)
             mirror.push_changed(trial.folder / "artifacts")
         files = self._files(trial.folder) if end else {}
+        resolved = _resolved(trial.folder) if end else {}
+        params |= {name: value for name, value in resolved.items() if name not in record.values}
         tags = self._end_tags(trial, end, files) if end else {}
+        if _DATA in resolved:
+            tags[_DATA] = resolved[_DATA]
         lines, is_deleted = trial.lines(self._sent[trial.number]), False
         try:
             for count, request in requests_of(lines, params, tags, run_tags.REPORTS):
@@ -145,6 +153,7 @@ class Runs:
             files, is_deleted = {}, True
         self._opened.add(trial.number)
         if end and not is_deleted:
+            self._log_data(run_id, tags)
             self._log_files(run_id, files)
             self._forget(run_id, set(trial.read("shipped.json").get("files", ())) - files.keys())
             self._client.set_terminated(run_id, status=_STATUS[end.state], end_time=int(1000 * end.time))
@@ -233,10 +242,19 @@ class Runs:
 
     def _end_tags(self, trial: TrialFiles, end: TrialEnd, files: Mapping[str, _File]) -> dict[str, str]:
         large = {f"file.{f.path.name}": mirror.uri_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
-        tags = {"sweep.state": end.state, "sweep.end": end.reason, **trial.read("tags.json"), **large}
+        tags = {"trial.state": end.state.lower(), "sweep.end": end.reason, **trial.read("tags.json"), **large}
         if words := infinite_words(trial.lines()):  # MLflow draws them as its largest number, so that it gets none
             tags["sweep.infinite"] = words[:_LONGEST_TAG]
         return redact_values({name: str(value) for name, value in tags.items()})
+
+    def _log_data(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Name the data set where MLflow looks for one."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        name, digest = tags.get(_DATA), tags.get("data.fingerprint", "")[:_DIGEST]
+        if name and digest:
+            source = json.dumps({"fingerprint": tags["data.fingerprint"]})
+            self._client.log_inputs(run_id, [DatasetInput(Dataset(name, digest, "local", source))])
 
     def _log_files(self, run_id: str, files: Mapping[str, _File]) -> None:
         for name, file in files.items():
@@ -295,6 +313,13 @@ class Runs:
         place = self._destination.artifacts / name
         location = mirror.uri_of(place) if mirror.remote_of(place) else place.resolve().as_uri()
         return str(self._client.create_experiment(name, artifact_location=location if local else None))
+
+
+def _resolved(folder: Path) -> dict[str, str]:
+    """All fields of a trial's config as its worker wrote them, defaults too."""
+    config = read_json(folder / "artifacts" / RESOLVED)
+    fields = config if isinstance(config, dict) else {}
+    return {name: str(value) for name, value in redact_values(fields).items() if name != "trainable"}
 
 
 def _draw(trial: TrialFiles) -> None:

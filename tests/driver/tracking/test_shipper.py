@@ -42,7 +42,7 @@ def test_a_sweep_is_a_parent_run_with_a_child_a_trial_and_every_report_once(trac
     assert parent.data.metrics == {"best/valid/ndcg_10": 0.5}
     assert parent.data.tags["best.trial"] == "0"
     assert here.artifacts(parent) == {"results.csv", "sweep.yaml"}
-    assert {number: run.info.status for number, run in children.items()} == {0: "FINISHED", 1: "KILLED", 2: "FAILED"}
+    assert {number: run.info.status for number, run in children.items()} == {0: "FINISHED", 1: "FINISHED", 2: "FAILED"}
     for run in children.values():
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.params == {"x": "0.5", "adapter.name": "none"}
@@ -52,7 +52,7 @@ def test_a_sweep_is_a_parent_run_with_a_child_a_trial_and_every_report_once(trac
     assert here.history(1, "valid/ndcg_10") == [(1, 0.2), (2, 0.2), (3, 0.2)]
     assert children[0].data.tags["data.fingerprint"] == "f00"
     assert children[1].data.tags["sweep.end"] == "early stopping (asha) at report 3"
-    assert children[2].data.tags["sweep.state"] == "FAIL"
+    assert children[2].data.tags["trial.state"] == "fail"
     assert here.artifacts(children[0]) == {"config.json", "learning_curve.html", "plots"}
 
 
