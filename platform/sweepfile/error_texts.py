@@ -147,6 +147,9 @@ def _message(details: Any, steps: list[Any]) -> str:
         return str(details["ctx"]["error"])
     if kind in _TYPES:
         rule, remedy = _TYPES[kind]
+        if steps[:1] == ["metric"] and isinstance(value, str) and len(steps) < 3 and steps[-1] != "name":
+            name = value if "/" in value else "valid/ndcg_20"
+            return f"must be a mapping, but got {short(value)}; write metric: {{name: {name}, goal: maximize}}"
         if kind.startswith(("int", "float")) and not isinstance(value, str):
             remedy = "write it without a point or an exponent" if isinstance(value, float) else "write a number"
         return f"{rule}, but got {short(value)}; {remedy}"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from platform.errors import InvalidSweep
+from platform.sweepfile.fields import keys_of
+from platform.sweepfile.notations import of_key
 from platform.sweepfile.yaml_lines import join, read
 
 _BETWEEN = re.compile(r",(?=\s*[\w.]+\s*=)")
@@ -27,6 +29,11 @@ def apply(data: dict[str, Any], overrides: Sequence[str], origins: dict[str, int
         steps = _steps(key.strip())
         if not equals or not all(steps):
             problems.append((origin, f"must be key=value, but got {override!r}; write --set num_trials=6"))
+            continue
+        if len(steps) > 1 and steps[0] not in keys_of(""):
+            meant = of_key(key.strip(), keys_of(""))
+            rule = f"must begin with a key of the file, but got {steps[0]!r}"
+            problems.append((origin, f"{key}: {rule}; a field of the trainable is set by --set {meant}={text}"))
             continue
         document = read(text)
         if document.problems:

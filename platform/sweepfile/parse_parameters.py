@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from platform.errors import did_you_mean, short
+from platform.sweepfile import notations
 from platform.sweepfile.parameters import (
     Branch,
     Choice,
@@ -92,8 +93,17 @@ def _read(raw: object, path: str, name: str, problem: Problem) -> Parameter | No
         if isinstance(raw, float) and not math.isfinite(raw):
             problem(path, f"must be a finite number, but got {raw!r}; write a plain number")
             return None
+        if isinstance(raw, str) and (meant := notations.of_text(raw)):
+            problem(path, f"must be one value, a choice or a range, but got {short(raw)}; write {meant}")
+            return None
         return Constant(raw)
     unknown = [key for key in raw if key not in (*_CHOICE_KEYS, *_RANGE_KEYS)]
+    if unknown and (meant := notations.of_mapping(raw)):
+        problem(path, f"must be a choice (values) or a range (min, max), but got {short(raw)}; write {meant}")
+        return None
+    if len(unknown) == len(raw) and unknown and (meant := notations.of_group(name, raw)):
+        problem(path, f"a field of a part is written with dots, but got {short(raw)}; write {meant}")
+        return None
     if unknown:
         for key in unknown:
             problem(f"{path}.{key}", _unknown(key, raw, name, len(unknown) == len(raw)))

@@ -67,7 +67,7 @@ def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, o
         ("metric", "metric: {name: valid/hr_10}",
          "3: metric.goal: must be given, but is not there; write `metric: {name: valid/ndcg_20, goal: maximize}`"),
         ("metric", "metric: valid/hr_10",
-         "3: metric: must be a list, but got 'valid/hr_10'; write [ ] around it, or one `- ` line per entry"),
+         "3: metric: must be a mapping, but got 'valid/hr_10'; write metric: {name: valid/hr_10, goal: maximize}"),
         ("metric", "metric: []", "3: metric: must have at least one entry, but got []; add one"),
         ("num_trials", "num_trials: 0", "4: num_trials: must be at least 1, but got 0; raise it"),
         ("num_trials", "num_trials: '64'",
