@@ -187,7 +187,9 @@ class Ledger:
             trial.files.append(trial.step, metrics)
         if trial.best is None:
             names = " and ".join(metric.name for metric in self.spec.metrics)
-            self._end(trial, TrialEnd.now(State.FAIL, f"it never reported {names}"))
+            others = sorted({name for _, reported in trial.seen for name in reported if not name.startswith("trial/")})
+            told = f"it reported {', '.join(others)}" if others else "it reported nothing"
+            self._end(trial, TrialEnd.now(State.FAIL, f"it never reported {names}; {told}"))
         else:
             self._end(trial, TrialEnd.now(State.COMPLETE, FINISHED))
 

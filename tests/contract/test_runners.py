@@ -214,7 +214,7 @@ def test_a_trial_without_memory_goes_on_with_half_the_micro_batch_and_says_so(pl
 
 
 def test_a_trainable_that_reports_nothing_fails_with_that_reason(wrong):
-    assert wrong.by["silent"].reason == "it never reported valid/ndcg_10"
+    assert wrong.by["silent"].reason == "it never reported valid/ndcg_10; it reported nothing"
 
 
 def test_a_trainable_that_leaves_the_interpreter_fails_its_trial_only(wrong):

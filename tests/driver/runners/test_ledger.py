@@ -83,7 +83,7 @@ def test_a_trial_that_never_reports_the_objective_fails_with_that_reason(begin):
     start(here.ledger)
     here.ledger.report(0, 1, {"train/loss": 1.0})
     here.ledger.finish(0, {})
-    assert here.ended == [Ended(0, "FAIL", "it never reported valid/ndcg_10", None)]
+    assert here.ended == [Ended(0, "FAIL", "it never reported valid/ndcg_10; it reported train/loss", None)]
 
 
 def test_early_stopping_ends_a_trial_as_pruned_and_says_where(begin):

@@ -37,6 +37,8 @@ def test_a_text_of_another_notation_is_known(typed, meant):
         ("{uniform: {lower: 0, upper: 1}}", "{min: 0.0, max: 1.0}"),
         ("{randint: [1, 5]}", "{min: 1, max: 5}"),
         ("{grid_search: [1, 2]}", "{values: [1, 2]}"),
+        ("{choices: [1]}", "{values: [1]}"),
+        ("{choice: [1]}", "{values: [1]}"),
         ("{type: float, low: 0.001, high: 0.1}", "{min: 0.001, max: 0.1}"),
         ("{type: float, low: 0.001, high: 0.1, log: true}", "{min: 0.001, max: 0.1, log: true}"),
         ("{type: int, low: 1, high: 5}", "{min: 1, max: 5}"),

@@ -96,8 +96,6 @@ def test_what_is_no_parameter_is_told(raw: object, path: str, text: str) -> None
         ({"low": 1, "max": 3}, "did you mean 'min'?"),
         ({"min": 1, "high": 3}, "did you mean 'max'?"),
         ({"min": 1, "max": 3, "q": 1}, "did you mean 'step'?"),
-        ({"choices": [1]}, "write {values: [1]}"),
-        ({"choice": [1]}, "write {values: [1]}"),
         ({"value": 3}, "write the value itself for a constant: `p: 3`"),
         ({"min": 1, "max": 2, "distribution": "log_uniform"}, "did you mean log: true? (min and max stay real values)"),
         ({"min": 1, "max": 2, "distribution": "uniform"}, "leave it out"),
