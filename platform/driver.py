@@ -38,6 +38,8 @@ from platform.tracking.destination import destination_of
 from platform.tracking.messages import ParentEnd, RunStatus
 from platform.tracking.tracker import Tracker
 from trainables.redaction import redact, redact_values
+from trainables.storage import mirror
+from trainables.trial import TRACEBACK
 
 _REPORT_S = 1.0
 _SHORT_PATIENCE_S = 5.0
@@ -245,6 +247,7 @@ def _print(run: Drive, outcome: Outcome, results: Results) -> None:
         run.progress.notify(f"paired tests of these cells: {_command('results', run.spec)}")
     if failed := sum(row.state is State.FAIL for row in results.table):
         again = f"{_command('sweep', run.spec)} --retry"
+        run.progress.notify(f"tracebacks: {mirror.uri_of(run.folder)}/trials/<number>/artifacts/{TRACEBACK}")
         run.progress.notify(f"{failed} of {len(results.table)} trials failed; once the cause is mended: {again}")
 
 

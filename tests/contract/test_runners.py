@@ -36,6 +36,15 @@ parameters:
   wrong: {values: [nothing]}
 """
 
+CURVE = Path("tests/trainables/curve/run.py")
+
+
+def at(code: str, file: Path = CURVE) -> str:
+    """The place of a line of a trainable, as a trial's end names it."""
+    (number,) = (n for n, line in enumerate(file.read_text().splitlines(), 1) if code in line)
+    return f"({file}:{number})"
+
+
 Play = Callable[..., SimpleNamespace]
 
 
@@ -169,19 +178,19 @@ def test_an_objective_that_is_not_finite_fails_the_trial_at_once(wrong):
 
 def test_an_exception_is_tried_again_once_and_leaves_its_traceback(wrong):
     trial = wrong.by["exception"]
-    assert trial.reason == "exception: RuntimeError: the curve broke"
+    assert trial.reason == f"exception: RuntimeError: the curve broke {at('the curve broke')}"
     traceback = (trial.folder / "artifacts" / "traceback.txt").read_text()
     assert "in _go_wrong" in traceback
     assert traceback.endswith("RuntimeError: the curve broke\n")
     assert trial.sent[:2] == [1, 2]
     assert set(trial.sent[2:]) <= {2}  # the second attempt went on from its checkpoint, to the same exception
     told = [line for line in wrong.log if line.startswith(f"trial {trial.number} is") and "retired" not in line]
-    assert told == [f"trial {trial.number} is started again: exception: RuntimeError: the curve broke"]
+    assert told == [f"trial {trial.number} is started again: {trial.reason}"]
 
 
 def test_an_exception_whose_text_is_no_utf_8_is_told_escaped(wrong):
     trial = wrong.by["text"]
-    assert trial.reason == r"exception: ValueError: cannot read caf\udce9\0.inter"
+    assert trial.reason == rf"exception: ValueError: cannot read caf\udce9\0.inter {at('cannot read')}"
     traceback = (trial.folder / "artifacts" / "traceback.txt").read_text()
     assert traceback.endswith("ValueError: cannot read caf\\udce9\\0.inter\n")
 
@@ -192,7 +201,7 @@ def test_a_trial_that_breaks_once_goes_on_from_its_checkpoint_without_a_step_twi
 
 
 CLASSES = {
-    "exception": "exception: RuntimeError: the curve broke",
+    "exception": f"exception: RuntimeError: the curve broke {at('the curve broke')}",
     "memory": "out of memory: MemoryError: no room for a batch",
     "disk": "disk full: OSError: [Errno 28] No space left on device (5 times in a row)",
 }
@@ -218,7 +227,7 @@ def test_a_trainable_that_reports_nothing_fails_with_that_reason(wrong):
 
 
 def test_a_trainable_that_leaves_the_interpreter_fails_its_trial_only(wrong):
-    assert wrong.by["leave"].reason == "exception: SystemExit: 0"
+    assert wrong.by["leave"].reason == f"exception: SystemExit: 0 {at('raise SystemExit(0)')}"
 
 
 def test_a_worker_in_which_a_trial_left_a_thread_is_not_used_again_and_no_trial_is_lost(wrong, runner):
