@@ -11,6 +11,7 @@ from typing import Any
 from platform.analysis.comparison import write_lines
 from platform.storage import earlier
 from platform.storage.trial_end import State, TrialEnd
+from platform.study.ends import end_of
 from platform.study.settings import FROM
 from platform.study.study import Study
 from platform.tracking.journal import TrialFiles, last_values
@@ -91,7 +92,7 @@ def write_csv(table: Sequence[Row], objective: Sequence[str], path: Path) -> Pat
 def _earlier_row(study: Study, folder: Path, trial: Any, notify: Callable[[str], None]) -> Row:
     name, _, number = trial.user_attrs[FROM].rpartition("/")
     files = TrialFiles(earlier.folder_of(folder, name), int(number), notify, earlier=name)
-    return replace(_row(study, files, trial, study.end_of(trial)), number=int(number), earlier=name)
+    return replace(_row(study, files, trial, end_of(trial)), number=int(number), earlier=name)
 
 
 def _row(study: Study, files: TrialFiles, trial: Any, end: TrialEnd | None) -> Row:

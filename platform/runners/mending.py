@@ -11,6 +11,7 @@ from pathlib import Path
 
 from platform.storage import trial_record
 from platform.storage.trial_record import TrialRecord
+from platform.study.ends import end_of
 from platform.study.settings import STARTED
 from platform.study.study import Study
 from platform.tracking.journal import TrialFiles
@@ -23,7 +24,7 @@ def mend_trials(study: Study, folder: Path, notify: Callable[[str], None]) -> No
     """Mend the files of all trials; call it while holding the lease, before a trial is taken up."""
     trials = {trial.number: trial for trial in study.trials(retried=True)}
     numbers = trial_record.numbers(folder)
-    gone = [n for n, trial in trials.items() if n not in numbers and (study.end_of(trial) or trial.intermediate_values)]
+    gone = [n for n, trial in trials.items() if n not in numbers and (end_of(trial) or trial.intermediate_values)]
     if gone:
         lost = f"{len(gone)} trials, the first is trial {gone[0]}, and their test values are gone"
         notify(
@@ -33,7 +34,7 @@ def mend_trials(study: Study, folder: Path, notify: Callable[[str], None]) -> No
         if number not in trials:
             continue
         files, trial = TrialFiles(folder, number, notify), trials[number]
-        end = study.end_of(trial)
+        end = end_of(trial)
         for name in _OTHERS:
             if _is_there(files, name) and not isinstance(trial_record.read_json(files.folder / name), dict):
                 files.set_aside(name)

@@ -19,6 +19,7 @@ from platform.errors import SweepError
 from platform.runners.ledger import Ledger
 from platform.runners.placement import Capacity
 from platform.runners.watchdog import is_listening, watch_head
+from trainables.exceptions import first_line
 from trainables.trial import WORKER_LOST
 
 # Read by Ray when it is imported or when a worker starts.
@@ -67,12 +68,32 @@ def connect(address: str | None) -> None:
         if address:
             ray.init(address=address, runtime_env={"env_vars": ENVIRONMENT}, **options)
         else:
-            ray.init(address="local", include_dashboard=False, **options)
+            _start(options)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise SweepError(f"--address: must be a Ray cluster that answers, but got {address!r}: {error}") from error
     finally:
         for name in ALONE:  # what was started has it; a cluster that is joined later is none of its business
             os.environ.pop(name, None)
+
+
+def _start(options: dict[str, Any]) -> None:
+    """Start Ray on this machine; once more where its processes did not come up in time, of which Ray says `Exception`.
+
+    Raises:
+        SweepError: it does not start.
+    """
+    import ray
+
+    for is_last in (False, True):
+        try:
+            ray.init(address="local", include_dashboard=False, **options)
+            return
+        except Exception as error:
+            ray.shutdown()
+            logger.warning("Ray does not start: %s", error)
+            if is_last:
+                what = f"Ray must start on this machine, but did not: {first_line(error)}"
+                raise SweepError(f"{what}; free some CPU and memory, the same command carries on") from error
 
 
 def disconnect() -> None:

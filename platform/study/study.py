@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from platform.space import points
 from platform.space.cells import Cell, Cells
 from platform.space.space import Space, Values
 from platform.storage.trial_end import EndedTrial, State, TrialEnd
-from platform.study import from_files, identity, search, seeds
+from platform.study import ends, from_files, identity, search, seeds
 from platform.study.opening import END, ID, IDENTITY, open_study
 from platform.study.proposals import Proposals
 from platform.study.pruning import Pruned, judge
@@ -33,9 +33,6 @@ from platform.study.view import View, is_peer
 from platform.study.warm_start import warm_start
 from platform.sweepfile.spec import SweepSpec
 from trainables.runtime import registry
-
-TOLD = "user, by another program"
-"""The reason of an end that another program told the study."""
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +222,7 @@ class Study:
 
     def told(self, number: int) -> TrialEnd | None:
         """The end of an open trial that another program told the study; None while it has none."""
-        return self.end_of(self._frozen(number))
+        return ends.end_of(self._frozen(number))
 
     def require(self) -> None:
         """Return while the study is there.
@@ -246,7 +243,7 @@ class Study:
             retried: True to have failed trials that are retried, too.
         """
         every = self._study.get_trials(deepcopy=False)
-        left_out = set() if retried else self._retried(every)
+        left_out = set() if retried else ends.retried(every)
         return [t for t in every if STARTED in t.user_attrs and t.number not in left_out]
 
     def earlier(self) -> list[FrozenTrial]:
@@ -255,32 +252,7 @@ class Study:
 
     def ended(self) -> list[EndedTrial]:
         """The trials that have ended, in order, with the values that the study has; retried ones among them."""
-        again = self._retried(self._study.get_trials(deepcopy=False))
-        return [
-            EndedTrial(
-                trial.number,
-                replace(end, state=State.RETRIED) if trial.number in again else end,
-                tuple(trial.values) if trial.values else None,
-                trial.user_attrs.get(OF),
-            )
-            for trial in self.trials(retried=True)
-            if (end := self.end_of(trial))
-        ]
-
-    @staticmethod
-    def end_of(trial: FrozenTrial) -> TrialEnd | None:
-        """The end of a trial, None while it runs. An end without a record was told by another program, for a person."""
-        if not trial.state.is_finished():  # though its driver may have died over an end that was written here
-            return None
-        assert trial.datetime_complete is not None
-        told = {"state": State.CANCELLED, "reason": TOLD, "time": trial.datetime_complete.timestamp()}
-        record = trial.user_attrs.get(END, told)
-        is_cancelled = trial.state == TrialState.FAIL and record["state"] == State.CANCELLED
-        return TrialEnd.from_json({**record, "state": State.CANCELLED if is_cancelled else trial.state.name})
-
-    @staticmethod
-    def _retried(trials: Sequence[FrozenTrial]) -> set[int]:
-        return {trial.user_attrs[RETRIES] for trial in trials if RETRIES in trial.user_attrs}
+        return list(ends.ended(self._all()))
 
     def values(self, trial: FrozenTrial) -> dict[str, Any]:
         """The flat config values of a trial, constants included."""

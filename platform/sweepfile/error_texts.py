@@ -186,6 +186,8 @@ def _unknown_key(steps: list[Any], loc: Sequence[Any]) -> str:
         )
     if str(key) in _SYNONYMS[section]:
         return f"{rule}; did you mean {_SYNONYMS[section][str(key)]!r}?"
+    if key == "<<":
+        return f"{rule}, and merges are not taken; write its lines"
     if not section and "." in str(key):
         return f"{rule}; fields of the trainable stand below `parameters:`"
     return f"{rule}; {did_you_mean(key, known)}"

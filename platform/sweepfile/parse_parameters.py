@@ -72,6 +72,11 @@ def _read_group(raw: object, path: str, problem: Problem) -> dict[str, Parameter
         return {}
     found: dict[str, Parameter] = {}
     for name, value in raw.items():
+        if name == "<<":
+            problem(
+                f"{path}.{name}", "a key must be a field, but got a merge (<<), which is not taken; write its lines"
+            )
+            continue
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             problem(f"{path}.{name}", f"must be a dotted name such as fit.dropout, but got {name!r}; rename it")
             continue

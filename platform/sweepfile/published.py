@@ -98,6 +98,7 @@ def _read_lines(
     values: dict[Cell, dict[str, float]] = {}
     notes: dict[Cell, str] = {}
     told: list[str] = []
+    again: list[str] = []
     for number, line in enumerate(lines, 2):
         where = f"line {number} of {path.name}"
         if line and len(line) != len(head):
@@ -107,7 +108,7 @@ def _read_lines(
         fields = dict(zip(head, line, strict=True))
         cell = tuple(as_text(fields[name]) for name in by)
         if cell in values:
-            told.append(f"must have one line per cell, but {where} has {' / '.join(cell)} again; remove one")
+            again.append(f"{where} has {' / '.join(cell)} again")
             continue
         printed = {name: fields[name].strip() for name in metrics if fields[name].strip()}
         told += [
@@ -118,6 +119,11 @@ def _read_lines(
         values[cell] = {name: _number(text) or 0.0 for name, text in printed.items()}
         if note := fields.get(NOTE, "").strip():
             notes[cell] = note
+    if again:
+        more = f", and {len(again) - 1} lines more" if len(again) > 1 else ""
+        others = " and ".join(name for name in head if name not in (*by, *metrics, NOTE))
+        add = f"add {others} to compare.by (a constant under parameters where it keeps its default)"
+        told.append(f"must have one line per cell, but {again[0]}{more}; {f'{add}, or ' if others else ''}remove one")
     for text in told:
         problem(text)
     return None if told else Published(metrics, values, notes)

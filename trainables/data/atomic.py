@@ -6,6 +6,7 @@ breaks a rule is named as `file:line`. Format: https://recbole.io/docs/user_guid
 
 import html
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from trainables.storage import cache
 from trainables.storage.mirror import is_bucket
 
+_SHOWN = 12
 LONGEST_LINE = 2**20
 """Bytes of a line: no title or list of tokens has more, and a file without line ends is none of ours."""
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -61,9 +63,16 @@ def locate(name: str, root: str | None) -> Path:
     unset = "" if root is not None or os.environ.get("SWEEP_DATA") else " ($SWEEP_DATA is not set)"
     raise DataError(
         f"data.name: a data set is a folder {name} with {name}.inter and {name}.item, but none is there: looked at "
-        f"{', '.join(map(str, folders))}{unset}; put a data set in RecBole's atomic format there, or point data.root "
-        "or $SWEEP_DATA to the folder that holds it (`synthetic` needs no files)"
+        f"{', '.join(map(str, folders))}{unset}{_there(roots)}; put a data set in RecBole's atomic format there, or "
+        "point data.root or $SWEEP_DATA to the folder that holds it (`synthetic` needs no files)"
     )
+
+
+def _there(roots: Sequence[str]) -> str:
+    """The data sets that are in these places instead."""
+    places = [Path(root).expanduser() for root in roots if not is_bucket(root)]
+    names = sorted({file.stem for place in places for file in place.glob("*/*.inter") if file.stem == file.parent.name})
+    return f"; there are {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}" if names else ""
 
 
 def _folder(root: str, name: str) -> Path:

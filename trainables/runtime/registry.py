@@ -3,6 +3,8 @@
 import dataclasses
 import importlib
 import importlib.util
+import sys
+import sysconfig
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -94,9 +96,30 @@ def _package(name: str) -> str:
     if "." in name and _is_package(name):
         return name
     remedy = did_you_mean(name, names(), f"there are {', '.join(names())}, or a dotted path of your own")
+    if "." in name:
+        remedy = _absent(name)
     raise InvalidTrainable(
         f"a trainable must be a folder with config.py and run.py that Python can import, but got {name!r}; {remedy}"
     )
+
+
+def _absent(name: str) -> str:
+    """The part of a dotted path that Python does not find, with the places and the remedy."""
+    parts = [*name.split("."), "config"]
+    for count in range(1, len(parts) + 1):
+        missing = ".".join(parts[:count])
+        try:
+            found = importlib.util.find_spec(missing) is not None
+        except ModuleNotFoundError:
+            found = False
+        if not found:
+            break
+    library = sysconfig.get_path("stdlib")
+    places = ", ".join(place for place in sys.path if Path(place).is_dir() and not place.startswith(library))
+    remedy = f"set PYTHONPATH to the folder that holds {parts[0]}, or pip install -e its project"
+    if missing == f"{name}.config":
+        remedy = f"add config.py beside the run.py of {name}"
+    return f"Python finds no {missing} (looked in {places} and what is installed); {remedy}"
 
 
 def _is_package(name: str) -> bool:

@@ -112,3 +112,9 @@ def test_a_field_that_is_set_without_its_section_is_told_its_place(good, tmp_pat
 def test_a_metric_alone_is_answered_with_the_whole_mapping(good, tmp_path, line):
     (told,) = good.problems(tmp_path, good.replaced("metric", line))
     assert told.endswith("but got 'valid/ndcg_20'; write metric: {name: valid/ndcg_20, goal: maximize}")
+
+
+def test_a_merge_is_told_to_be_none_of_the_language():
+    told: list[str] = []
+    read_parameters({"<<": {"a": 1}, "x": 1}, lambda path, text: told.append(f"{path}: {text}"))
+    assert told == ["parameters.<<: a key must be a field, but got a merge (<<), which is not taken; write its lines"]

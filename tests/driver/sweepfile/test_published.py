@@ -45,6 +45,9 @@ def test_other_columns_of_parameters_are_left_alone(tmp_path):
         (f"{HEAD}toys,128,.1,.2\n", "must have 5 fields a line, but line 2 of p.csv has 4; one for each column"),
         (f"{HEAD}toys,128,.1,.2,\ntoys,128.0,.1,.2,\n",
          "must have one line per cell, but line 3 of p.csv has toys / 128 again; remove one"),
+        ("data.name,dim,backbone.name,test/hr_10\ntoys,128,sasrec,.1\ntoys,128,hstu,.1\ntoys,128,gru,.1\n",
+         "must have one line per cell, but line 3 of p.csv has toys / 128 again, and 1 lines more; add "
+         "backbone.name to compare.by (a constant under parameters where it keeps its default), or remove one"),
         (f"{HEAD}toys,128,9.6M,.2,\n",
          "must have numbers under test/hr_10, but line 2 of p.csv has '9.6M'; write a plain number, or nothing"),
         (f"{HEAD}toys,128,.1,nan,\n",

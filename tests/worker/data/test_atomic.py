@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainables.data.atomic import DataError, locate, read_items, read_table
+from trainables.fields import require_name
 
 IDS = ["a", "b", "c"]
 
@@ -58,3 +59,15 @@ def test_the_environment_comes_before_the_working_folder(tmp_path: Path, monkeyp
     assert locate("books", None) == tmp_path / "data" / "books"
     monkeypatch.setenv("SWEEP_DATA", str(tmp_path / "shelf"))
     assert locate("books", None) == tmp_path / "shelf" / "books"
+
+
+def test_a_data_set_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "books.inter").touch()
+    with pytest.raises(DataError, match=r"looked at .*toys; there are books; put a data set"):
+        locate("toys", str(tmp_path))
+
+
+def test_a_path_in_place_of_a_name_is_taken_apart() -> None:
+    with pytest.raises(ValueError, match=r"but got '/sets/books'; write data.root: /sets and data.name: books"):
+        require_name("name", "/sets/books")

@@ -52,7 +52,28 @@ def test_an_unknown_name_offers_the_nearest():
         registry.load("spectrn")
 
 
-@pytest.mark.parametrize("name", ["zzz", "no.such.package", "tests.trainables", "os.path"])
-def test_a_name_near_to_none_lists_what_there_is(name):
+def test_a_name_near_to_none_lists_what_there_is():
     with pytest.raises(registry.InvalidTrainable, match=r"there are floors, .*spectran, or a dotted path of your own"):
+        registry.load("zzz")
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("no.such.package", "no"), ("tests.trainables", "tests.trainables.config"), ("os.path", "os.path.config")],
+)
+def test_a_dotted_path_that_is_no_trainable_is_told_the_missing_part(name, missing):
+    with pytest.raises(registry.InvalidTrainable, match=f"but got '{name}'; Python finds no {missing} .looked in "):
         registry.load(name)
+
+
+def test_an_own_package_that_is_not_found_is_told_by_the_part_that_is_missing(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(registry.InvalidTrainable) as caught:
+        registry.load("nowhere.method")
+    assert f"Python finds no nowhere (looked in {tmp_path}, " in str(caught.value)
+    assert "set PYTHONPATH to the folder that holds nowhere, or pip install -e its project" in str(caught.value)
+    (tmp_path / "half" / "method").mkdir(parents=True)
+    with pytest.raises(
+        registry.InvalidTrainable, match=r"Python finds no half\.method\.config .* add config\.py beside"
+    ):
+        registry.load("half.method")
