@@ -163,6 +163,20 @@ def test_a_cancelled_job_is_resumable_and_the_line_that_it_tells_carries_on(slur
     assert "cancelled: 12 complete" in slurm.ended(job)
 
 
+def test_a_requeued_job_goes_on(slurm, sweep):
+    job = slurm.submit(*sweep("requeued", 12))
+    begun(slurm, job, "requeued")
+    slurm.run("scontrol", "requeue", job)
+    assert "requeued: 12 complete" in slurm.ended(job, 400)
+
+
+def test_before_the_time_limit_the_sweep_ends_resumably(slurm, sweep):
+    job = slurm.submit(*sweep("limited", 300), options=("--time=2", "--signal=B:TERM@60"))
+    out = slurm.ended(job)
+    assert "SIGTERM; carry on with: sbatch" in out
+    assert "DUE TO TIME LIMIT" not in out
+
+
 def test_a_job_whose_nodes_do_not_join_ends(slurm, sweep):
     job = slurm.submit(*sweep("alone", 2), SWEEP_NODES_WAIT_S="0")
     out = slurm.ended(job)
