@@ -177,6 +177,19 @@ def test_before_the_time_limit_the_sweep_ends_resumably(slurm, sweep):
     assert "DUE TO TIME LIMIT" not in out
 
 
+def test_a_node_that_ends_is_told_and_the_sweep_goes_on(slurm, sweep):
+    job = slurm.submit(*sweep("lost", 12))
+    begun(slurm, job, "lost")
+    pids = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    space = next(word for word in pids.split() if word.endswith("-two"))
+    inside = subprocess.run(["ip", "netns", "pids", space], capture_output=True, text=True, check=True).stdout.split()
+    raylets = [pid for pid in inside if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"]
+    subprocess.run(["kill", "-KILL", *raylets], check=True)
+    out = slurm.ended(job)
+    assert "Ray on node2 has ended, see above; the sweep goes on without that node" in out
+    assert "lost: 12 complete" in out
+
+
 def test_a_job_whose_nodes_do_not_join_ends(slurm, sweep):
     job = slurm.submit(*sweep("alone", 2), SWEEP_NODES_WAIT_S="0")
     out = slurm.ended(job)
