@@ -27,6 +27,15 @@ pytestmark = [
 OF_BASE = "python3,python3-venv,python-is-python3,ca-certificates"
 PIP = "[global]\nno-index = true\nfind-links = /wheels\n"
 SECRET = "of-the-ray-token"
+ON_HEAD = """
+cp -r /app /tmp/app && cd /tmp/app && git init -q && git add .
+git -c user.name=t -c user.email=t@example.org commit -q -m all
+ray start --head --num-cpus=2 --disable-usage-stats --block > /tmp/head.log 2>&1 &
+trap "kill $!; wait" EXIT
+until python -c "import socket; socket.create_connection(('127.0.0.1', 8265), 5)" 2> /dev/null; do sleep 0.5; done
+python -m platform.submit sweeps/spectran_taylor.yaml --address http://127.0.0.1:8265 --set num_trials=1 \
+    --set name=sent
+"""
 
 
 def run(*command: str, cwd: Path = ROOT) -> str:
@@ -109,3 +118,7 @@ def test_a_sweep_is_checked_and_runs(inside):
     inside("python", "-m", "platform.sweep", file, "--check")
     out = inside("python", "-m", "platform.sweep", file, "--address", "inline", "--set", "num_trials=1")
     assert "spectran-taylor: 1 complete" in out
+
+
+def test_a_head_takes_a_submit_from_inside(inside):
+    assert "sent: 1 complete" in inside("env", "RAY_AUTH_TOKEN=" + 64 * "a", "bash", "-c", ON_HEAD)
