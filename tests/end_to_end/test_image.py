@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,12 +28,14 @@ OF_BASE = "python3,python3-venv,python-is-python3,ca-certificates"
 PIP = "[global]\nno-index = true\nfind-links = /wheels\n"
 SECRET = "of-the-ray-token"
 ON_HEAD = """
+cp -r /app /tmp/app && cd /tmp/app && git init -q && git add .
+git -c user.name=t -c user.email=t@example.org commit -q -m all
 ray start --head --num-cpus=2 --disable-usage-stats --block > /tmp/head.log 2>&1 &
 trap "kill $!; wait" EXIT
 until python -c "import socket; socket.create_connection(('127.0.0.1', 8265), 5)" 2> /dev/null; do sleep 0.5; done
-python -m platform.sweep sweeps/spectran_taylor.yaml --address auto --set num_trials=1 --set name=on-head
+python -m platform.submit sweeps/spectran_taylor.yaml --address http://127.0.0.1:8265 --set num_trials=1 \
+    --set name=sent
 """
-"""A submit needs a checkout with its history, which the image has not: the head's own driver joins it."""
 
 
 def run(*command: str, cwd: Path = ROOT) -> str:
@@ -55,9 +56,9 @@ def buildah() -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="module")
-def wheels() -> Iterator[Path]:
-    """A folder with all that pip installs in the image, and its configuration; the image's user may read it."""
-    folder = Path(tempfile.mkdtemp(prefix="sweep-wheels-", dir="/var/tmp"))
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that pip installs in the image, and its configuration."""
+    folder = tmp_path_factory.mktemp("wheels")
     folder.chmod(0o755)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [each for name in ("postgres", "s3") for each in project["optional-dependencies"][name]]
@@ -65,8 +66,7 @@ def wheels() -> Iterator[Path]:
     for names in (pinned, ("hatchling", "editables")):
         run(sys.executable, "-m", "pip", "wheel", "-q", "-w", str(folder), *names)
     (folder / "pip.conf").write_text(PIP)
-    yield folder
-    shutil.rmtree(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -120,5 +120,5 @@ def test_a_sweep_is_checked_and_runs(inside):
     assert "spectran-taylor: 1 complete" in out
 
 
-def test_a_sweep_runs_on_a_head_inside(inside):
-    assert "on-head: 1 complete" in inside("env", "RAY_AUTH_TOKEN=" + 64 * "a", "bash", "-c", ON_HEAD)
+def test_a_head_takes_a_submit_from_inside(inside):
+    assert "sent: 1 complete" in inside("env", "RAY_AUTH_TOKEN=" + 64 * "a", "bash", "-c", ON_HEAD)

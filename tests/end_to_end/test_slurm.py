@@ -5,6 +5,7 @@ this machine as two nodes. Cluster, token, driver and clean-up are the script's.
 """
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from tests.processes import killed_at_the_end
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "infra" / "slurm" / "sweep.sbatch"
 SHIMS = {
     "srun": """#!/usr/bin/env bash
 while [ "$1" != "-w" ]; do shift; done
@@ -87,3 +89,17 @@ def test_the_script_ends_resumably_on_sigterm_and_the_same_line_carries_on(batch
     out = again.communicate(timeout=200)[0]
     assert again.returncode == 0, out
     assert "best trials" in out
+
+
+def test_what_the_last_processes_of_ray_write_late_is_removed_too(tmp_path):
+    """`ray` is stood in for: it leaves a process that makes a folder once all others are gone."""
+    (step,) = re.findall(r"^step='(.*?)'$", SCRIPT.read_text(), flags=re.M | re.S)
+    (tmp_path / "ray").write_text(
+        '#!/bin/sh\nfolder=${2#--temp-dir=}\n(sleep 0.3; mkdir -p "$folder"; touch "$0.done") &\n'
+    )
+    (tmp_path / "ray").chmod(0o755)
+    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SWEEP_SCRATCH": str(tmp_path)}
+    subprocess.run(["bash", "-c", step, "ray"], env=own, check=False)
+    while not (tmp_path / "ray.done").exists():
+        time.sleep(0.1)
+    assert not list(tmp_path.glob("ray-*"))
