@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from platform import verbs
 from platform.errors import InvalidSweep, SweepError
 from platform.runners import INLINE
-from platform.space import points
+from platform.space import cells, points
 from platform.space.check import notes, open_sweep
 from platform.storage.folder import try_bucket
 from platform.sweepfile.fields import keys_of
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(
                 f"{options.file}: a sweep of {spec.num_trials} trials of {spec.trainable}, nothing to object to\n"
             )
-            for about, sentence in points.notes(spec, space):
+            for about, sentence in (*points.notes(spec, space), *cells.notes(spec, space)):
                 sys.stdout.write(f"{about}: {sentence}\n")
             return 0
         command = shlex.join(["python", "-m", "platform.sweep", *(sys.argv[1:] if arguments is None else arguments)])

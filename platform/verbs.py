@@ -13,7 +13,7 @@ from pathlib import Path
 
 from platform.errors import Busy, InvalidSweep
 from platform.runners import INLINE
-from platform.space import points
+from platform.space import cells, points
 from platform.space.space import Space
 from platform.storage import requests
 from platform.storage.folder import bring_tables, folder_of, open_folder, shared, try_folder
@@ -161,6 +161,7 @@ def plan(spec: SweepSpec, space: Space, address: str | None) -> int:
             ("early stopping", spec.early_stopping.type),
             ("searches", ", ".join(space.swept) or "nothing: one setting"),
             *points.notes(spec, space),
+            *cells.notes(spec, space),
         ]
         if address != INLINE:
             try:

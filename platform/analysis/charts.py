@@ -12,6 +12,7 @@ from platform.pictures.chart import Axis, Chart, Panel, Series
 from platform.pictures.trials import Search, Trial
 from platform.space.space import Space
 from platform.storage.trial_end import State
+from platform.storage.trial_record import TrialRecord
 from platform.sweepfile.parameters import Choice, Occurrence, Parameter
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking.journal import TrialFiles, all_trials
@@ -30,8 +31,11 @@ def search(spec: SweepSpec, folder: Path) -> Search:
     """The trials of the sweep in `folder` that have started."""
     space = Space.of(spec)
     swept = {name: [_redacted(here) for here in space.places if here.name == name] for name in space.swept}
-    trials = [trial for files in all_trials(folder) if (trial := _trial(spec, files, set(swept)))]
-    return Search(metrics=spec.metrics, swept=swept, trials=trials)
+    settings, further = list[Trial](), list[Trial]()
+    for files in all_trials(folder):
+        if record := files.record():
+            (settings if record.of is None else further).append(_trial(spec, files, record, set(swept)))
+    return Search(metrics=spec.metrics, swept=swept, trials=settings, further=further)
 
 
 def _redacted(here: Occurrence) -> Parameter:
@@ -41,10 +45,8 @@ def _redacted(here: Occurrence) -> Parameter:
     return Choice(tuple(redact_values({here.name: value})[here.name] for value in here.parameter.values))
 
 
-def _trial(spec: SweepSpec, files: TrialFiles, swept: set[str]) -> Trial | None:
-    record, end = files.record(), files.read_end()
-    if record is None:
-        return None
+def _trial(spec: SweepSpec, files: TrialFiles, record: TrialRecord, swept: set[str]) -> Trial:
+    end = files.read_end()
     names = [metric.name for metric in spec.metrics]
     reports = [[line["metrics"].get(name) for name in names] for line in files.lines()]
     curve = [tuple(values) for values in reports if None not in values]

@@ -155,12 +155,15 @@ def _of_best(folder: Path, search: Search) -> list[Chart]:
 
 def _section(spec: SweepSpec, folder: Path, search: Search, figures: list[dict[str, Any]]) -> dict[str, Any]:
     counts = Counter(trial.state for trial in search.trials)
-    spent = timedelta(seconds=round(sum((t.ended or t.started) - t.started for t in search.trials)))
+    every = [*search.trials, *search.further]
+    spent = timedelta(seconds=round(sum((t.ended or t.started) - t.started for t in every)))
+    further = f", and {len(search.further)} runs with further seeds" if search.further else ""
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    failed = [(t.number, t.reason.partition("\n")[0]) for t in search.trials if t.state == "failed"]
+    counted = f"{len(search.trials)} of {spec.num_trials} trials: {states or 'none'}{further}"
+    failed = [(t.number, t.reason.partition("\n")[0]) for t in every if t.state == "failed"]
     return {
         "name": spec.name,
-        "summary": f"{len(search.trials)} of {spec.num_trials} trials: {states or 'none'}. They ran {spent} together.",
+        "summary": f"{counted}. They ran {spent} together.",
         "asked": [(name, redact(text)) for name, text in _asked(spec, folder, search) if text],
         "best": [(name, redact(text)) for name, text in _best(spec, folder)],
         "figures": figures,

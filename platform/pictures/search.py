@@ -18,6 +18,7 @@ ALL_POINTS = 30_000
 
 _MOST_PANELS = 12
 _MOST_LANES = 40
+_FURTHER = 2
 
 
 def charts(search: Search) -> list[Chart]:
@@ -136,22 +137,24 @@ def _beaten(own: tuple[float, ...], others: Sequence[tuple[float, ...]]) -> bool
 
 def _timeline(search: Search) -> Iterator[Chart]:
     """The trials in lanes: as many as ever ran at once."""
-    if not search.trials:
+    trials = [*search.trials, *search.further]
+    if not trials:
         return
-    now = max([trial.ended or trial.started for trial in search.trials])
+    now = max([trial.ended or trial.started for trial in trials])
     free: list[float] = []
     lanes: dict[int, int] = {}
-    for trial in sorted(search.trials, key=lambda trial: trial.started):
+    for trial in sorted(trials, key=lambda trial: trial.started):
         lane = next((lane for lane, until in enumerate(free) if until <= trial.started), len(free))
         free[lane : lane + 1] = [trial.ended or math.inf]
         lanes[trial.number] = lane
     series = []
-    for state, (_, colour) in STATES.items():
-        drawn = [t for t in search.trials if t.state == state and lanes[t.number] < _MOST_LANES]
+    kinds = [(state, [t for t in search.trials if t.state == state], colour) for state, (_, colour) in STATES.items()]
+    for name, of_kind, colour in [*kinds, ("with a further seed", search.further, _FURTHER)]:
+        drawn = [t for t in of_kind if lanes[t.number] < _MOST_LANES]
         x: Numbers = [end for t in drawn for end in (t.started, t.ended or now, None)]
         y: Numbers = [end for t in drawn for end in (lanes[t.number], lanes[t.number], None)]
         texts = [t.text for t in drawn for _ in range(3)]
-        series += [Series(name=state, x=x, y=y, mark="bar", colour=colour, texts=texts)] if drawn else []
+        series += [Series(name=name, x=x, y=y, mark="bar", colour=colour, texts=texts)] if drawn else []
     labels = tuple(str(lane + 1) for lane in range(min(len(free), _MOST_LANES)))
     x_axis, y_axis = Axis(title="time (UTC)", is_time=True), Axis(title="worker", labels=labels)
     caption = "A bar per trial from start to end; one row per worker that was busy at the same time."

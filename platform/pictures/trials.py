@@ -52,6 +52,8 @@ class Search:
     swept: Mapping[str, Sequence[Parameter]]
     """Each swept parameter, as each branch that has it declares it."""
     trials: Sequence[Trial]
+    further: Sequence[Trial] = ()
+    """Runs of settings with further seeds, which the search does not judge."""
 
     @property
     def valued(self) -> list[Trial]:

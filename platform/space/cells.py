@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from platform.space import points
 from platform.space.space import Space
 from platform.sweepfile.parameters import FloatRange
+from platform.sweepfile.spec import SweepSpec
 
 Cell: TypeAlias = tuple[Any, ...]
 """The values of a cell as Optuna stores them, one for each axis; None where the cell lacks the parameter."""
@@ -49,6 +50,15 @@ def axes(space: Space, by: Sequence[str]) -> tuple[str, ...]:
     """The parameters that differ between cells, in the order of the file."""
     choices = {choice for here in space.places if here.name in by for choice, _ in here.branch}
     return tuple(dict.fromkeys(here.name for here in space.places if here.name in by or here.name in choices))
+
+
+def notes(spec: SweepSpec, space: Space) -> Iterator[tuple[str, str]]:
+    """The runs with further seeds that come on top of `num_trials`: (subject, sentence)."""
+    if (rule := spec.seeds) and len(rule.values) > 1:
+        settings = points.due(spec, space)
+        if rule.best:
+            settings = min(settings, rule.best * len(Cells(space, spec.compare.by if spec.compare else ()).values))
+        yield "further seeds", f"up to {settings * (len(rule.values) - 1)} runs on top, of {settings} settings"
 
 
 def refused(space: Space, by: Sequence[str]) -> Iterator[tuple[str, str]]:

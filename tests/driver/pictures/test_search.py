@@ -110,6 +110,13 @@ def test_curves_of_many_trials_are_thinned_to_the_stated_number():
     assert f"at most {ALL_POINTS // 2000} points per trial" in curves.caption
 
 
+def test_runs_with_further_seeds_are_in_the_timeline_alone():
+    made = charts(Search(metrics=(NDCG,), swept=SWEPT, trials=[trial(0)], further=[trial(1), trial(2)]))
+    assert [series.name for series in made[-1].panels[0].series] == ["complete", "with a further seed"]
+    assert [len(series.x) for series in made[-1].panels[0].series] == [3, 6]
+    assert made[0].panels[0].series[1].x == [0]
+
+
 def test_two_trials_at_once_are_two_rows_of_the_timeline():
     timeline = charts(search([trial(n) for n in range(3)]))[-1]
     assert timeline.panels[0].y.labels == ("1", "2")
