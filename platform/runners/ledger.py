@@ -28,7 +28,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -236,24 +236,23 @@ class Ledger:
             del self._leaving[number]
         return [*(trial.asked.number for trial, _ in silent), *late]
 
-    def cancel(self, number: int) -> str:
-        """End a trial that runs or waits, for a person; returns a sentence on it.
+    def cancel(self, numbers: Sequence[int]) -> None:
+        """End trials that run or wait, for a person; those that were ended so before are left alone.
 
         Raises:
-            InvalidSweep: it has ended otherwise, or has not started.
+            InvalidSweep: one of them has ended otherwise, or has not started; then none is ended.
         """
-        waiting = next((trial for trial in self._queue.waiting if trial.asked.number == number), None)
-        if trial := self.running.get(number, waiting):
-            if waiting:
-                self._queue.waiting.remove(waiting)
+        here = self.running | {trial.asked.number: trial for trial in self._queue.waiting}
+        ends = {trial.number: trial.end.state for trial in self.study.ended()}
+        wrong = [f"{n} ({f'it is {ends[n]}' if n in ends else 'it has not started'})" for n in numbers
+                 if n not in here and ends.get(n) is not State.CANCELLED]  # fmt: skip
+        if wrong:
+            rule = f"must name trials that run, but got {', '.join(wrong)}"
+            raise InvalidSweep([f"--end: {rule}; there are {', '.join(map(str, here)) or 'none'}"])
+        for trial in [here[number] for number in numbers if number in here]:
+            if trial in self._queue.waiting:
+                self._queue.waiting.remove(trial)
             self._cancel(trial, TrialEnd.now(State.CANCELLED, BY_USER))
-            return f"trial {number} is ended"
-        ends = {trial.number: trial.end for trial in self.study.ended()}
-        if number in ends and ends[number].state is State.CANCELLED:
-            return f"trial {number} is ended"
-        there = f"it is {ends[number].state}" if number in ends else "it has not started"
-        others = ", ".join(map(str, self.running)) or "none"
-        raise InvalidSweep([f"--end: must name a trial that runs, but got {number} ({there}); there are {others}"])
 
     def notice_told(self) -> None:
         """End the trials that run here and that another program told the study to have ended."""

@@ -61,7 +61,9 @@ class Steering:
     def _do(self, request: Request) -> Answer:
         match request.verb:
             case Verb.END:
-                return Answer("; ".join(self._ledger.cancel(number) for number in request.numbers))
+                self._ledger.cancel(request.numbers)
+                ended = ", ".join(map(str, request.numbers))
+                return Answer(f"trial {ended} is ended" if len(request.numbers) == 1 else f"trials {ended} are ended")
             case Verb.ENQUEUE:
                 number = self._ledger.study.enqueue(request.setting, request.id)
                 return Answer(f"trial {number} is enqueued{self._place()}")

@@ -26,14 +26,14 @@ def test_a_setting_that_is_enqueued_runs_and_a_pause_is_seen(start, ended, tmp_p
     assert "x 0.25" in done
     refused = ended(start("--end", "0"))
     assert (refused.code, refused.out) == (2, "")
-    assert "--end: must name a trial that runs, but got 0 (it is COMPLETE); there are none" in refused.err
+    assert "--end: must name trials that run, but got 0 (it is COMPLETE); there are none" in refused.err
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--end", "x"], "--end: must be numbers of trials, such as 3,7, but got 'x'"),
-        (["--end", "5"], "--end: must name a trial that runs, but got 5 (it has not started); there are none"),
+        (["--end", "5"], "--end: must name trials that run, but got 5 (it has not started); there are none"),
         (["--enqueue", "x"], "--enqueue: must be name=value with commas between, but got 'x'"),
         (["--enqueue", "x=[1, 2]"], "--enqueue: must be name=value with commas between, but got 'x=[1, 2]'"),
         (["--enqueue", "x=7"], "--enqueue: x: must be between 0.0 and 1.0, but got 7"),

@@ -112,7 +112,7 @@ def test_a_running_sweep_is_steered_by_a_job_that_is_no_second_sweep(submit, tmp
     assert (code, len(re.findall(r"held: trial \d+ is enqueued\n", out))) == (0, 1), out
     assert submit(*held, "--stop")[1].startswith("held-1: STOPPED; ")
     refused, out, _ = submit(*held, "--end", "400")
-    assert (refused, "--end: must name a trial that runs, but got 400 (it has not started)" in out) == (2, True), out
+    assert (refused, "--end: must name trials that run, but got 400 (it has not started)" in out) == (2, True), out
 
 
 def test_what_only_the_cluster_can_know_is_said_there_and_gives_the_exit_code(submit):

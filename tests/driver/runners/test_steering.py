@@ -56,6 +56,16 @@ def test_an_ended_trial_is_cancelled_for_all_and_is_no_failure(begin, asked):
     assert here.ledger.closing is None
 
 
+def test_of_several_trials_none_is_ended_where_one_cannot_be(begin, asked):
+    here = begin()
+    start(here.ledger)
+    start(here.ledger)
+    assert not asked(here, Verb.END, numbers=(0, 7)).done
+    assert report(here.ledger, 0, 1, 0.5)
+    assert asked(here, Verb.END, numbers=(0, 1)) == Answer("trials 0, 1 are ended")
+    assert not here.ledger.running
+
+
 def test_an_ended_trial_stays_ended_for_the_next_driver(begin, asked):
     here = begin()
     start(here.ledger)
@@ -68,7 +78,10 @@ def test_an_ended_trial_stays_ended_for_the_next_driver(begin, asked):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"verb": Verb.END, "numbers": (5,)}, "--end: must name a trial that runs, but got 5 (it has not started)"),
+        (
+            {"verb": Verb.END, "numbers": (5,)},
+            "--end: must name trials that run, but got 5 (it has not started); there are 0",
+        ),
         ({"verb": Verb.RETRY, "numbers": (0,)}, "--retry: must name failed trials that are not retried yet, but got 0"),
         ({"verb": Verb.ENQUEUE, "setting": {"x": 2.0}}, "--enqueue: x: must be between 0.0 and 1.0"),
         ({"verb": Verb.ENQUEUE, "setting": {"x": 1.0, "width": 64}}, "--enqueue: must be feasible, but breaks"),
