@@ -81,6 +81,15 @@ _VALUES = {
 }  # fmt: skip
 
 
+def own_key(word: str, *, sections_too: bool = True) -> str | None:
+    """The dotted key of a sweep that another tool's word stands for, or a section's key that is written without it."""
+    if word in _SYNONYMS[""] or not sections_too:
+        return _SYNONYMS[""].get(word)
+    found = {f"{section}.{word}" for section in sections() if section and word in keys_of(section)}
+    found |= {f"{section}.{words[word]}" for section, words in _SYNONYMS.items() if section and word in words}
+    return found.pop() if len(found) == 1 else None
+
+
 def _value_meant(value: object, choices: tuple[str, ...]) -> str | None:
     """The one of a key's fixed `choices` that another tool's word, or a slip, stands for."""
     word = str(value).lower()
@@ -181,8 +190,8 @@ def _unknown_key(steps: list[Any], loc: Sequence[Any]) -> str:
         return (
             f"{loc[1]} must have only {own}, but got {key} as well; remove it, or take a type that reads it: {readers}"
         )
-    if str(key) in _SYNONYMS[section]:
-        return f"{rule}; did you mean {_SYNONYMS[section][str(key)]!r}?"
+    if meant := _SYNONYMS[section].get(str(key)) or (None if section else own_key(str(key))):
+        return f"{rule}; did you mean {meant!r}?"
     if not section and "." in str(key):
         return f"{rule}; fields of the trainable stand below `parameters:`"
     return f"{rule}; {did_you_mean(key, known)}"
