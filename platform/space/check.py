@@ -17,8 +17,8 @@ from platform.sweepfile import secrets
 from platform.sweepfile.early_stopping import Hyperband
 from platform.sweepfile.expression import parse
 from platform.sweepfile.foreign_forms import form
-from platform.sweepfile.parameters import Constant, IntRange, ends
-from platform.sweepfile.spec import SweepSpec, invalid, read
+from platform.sweepfile.parameters import Constant, ends, with_fractions
+from platform.sweepfile.spec import SweepSpec, countless, invalid, read
 from trainables import config as configs
 from trainables.exceptions import text_of
 from trainables.references import resolve_values
@@ -35,7 +35,7 @@ def check(spec: SweepSpec) -> Space:
     Raises:
         InvalidSweep: with every problem at once.
     """
-    space, problems = _problems(spec, frozenset())
+    space, problems = _problems(_with_fractions(spec), frozenset())
     if space is None or problems:
         raise invalid(spec.path, problems)
     return space
@@ -56,16 +56,16 @@ def open_sweep(
     """
     reading = read(path, overrides)
     problems, space = list(reading.problems), None
-    if reading.spec is not None:
-        space, more = _problems(reading.spec, reading.unread, outside=outside)
+    spec = reading.spec
+    if spec is not None:
+        spec = _with_fractions(spec)
+        space, more = _problems(spec, reading.unread, outside=outside)
         problems += more
         if outside:
-            problems += [
-                (reading.spec.origin(path), f"{path}: {text}") for path, text in secrets.missing(reading.references)
-            ]
-    if reading.spec is None or space is None or problems:
+            problems += [(spec.origin(path), f"{path}: {text}") for path, text in secrets.missing(reading.references)]
+    if spec is None or space is None or problems:
         raise invalid(Path(path), problems)
-    return reading.spec, space
+    return spec, space
 
 
 def notes(spec: SweepSpec, space: Space) -> list[str]:
@@ -79,7 +79,7 @@ def notes(spec: SweepSpec, space: Space) -> list[str]:
 
 def space_of(spec: SweepSpec) -> Space:
     """The space of a sweep with its trainable's defaults and conditions, unchecked."""
-    return _space(spec, registry.load(spec.trainable))
+    return _space(_with_fractions(spec), registry.load(spec.trainable))
 
 
 def due_of(spec: SweepSpec) -> int:
@@ -131,7 +131,7 @@ def _problems(
         remedy = "leave it out, or write SEVERAL_RANKS = True in its config.py if its run trains on several ranks"
         problems.append(("resources.workers", f"{rule}; {remedy}"))
     problems += _condition_names(spec, space, fields)
-    unfit = [*_no_fields(space, trainable, fields), *_whole_ends(space, fields)]
+    unfit = [*_no_fields(space, trainable, fields), *countless(spec)]
     unfit += points.values(space, build, configs.NO_FIELD)
     if not unfit and "parameters" not in unread:  # only then do points mean anything
         unfit = list(points.combinations(space, build, configs.NO_FIELD)) or list(points.conditions(spec, space))
@@ -208,17 +208,14 @@ def _no_fields(space: Space, trainable: Trainable, fields: Mapping[str, configs.
                 yield from ((place.path, text.removeprefix(f"{place.name}: ")) for text in own)
 
 
-def _whole_ends(space: Space, fields: Mapping[str, configs.Field]) -> Iterator[tuple[str, str]]:
-    """Ranges such as `{min: 0, max: 1}` of a field with fractions, which would try two values only."""
-    for place in space.places:
-        field = fields.get(place.name)
-        if field and isinstance(place.parameter, IntRange) and _has_fractions(field.type):
-            low, high = place.parameter.min, place.parameter.max
-            yield (
-                place.path,
-                f"must have ends with a point, as the field has fractions, but got the whole numbers {low} and {high}; "
-                f"write {float(low)} and {float(high)} (and step: 1.0 where only whole numbers were meant)",
-            )
+def _with_fractions(spec: SweepSpec) -> SweepSpec:
+    """The sweep with `{min: 0, max: 1}` as all numbers between where the field takes fractions."""
+    try:
+        fields = configs.field_names(registry.load(spec.trainable).config)
+    except Exception:  # told by the check
+        return spec
+    takes = {name for name, field in fields.items() if _has_fractions(field.type)}
+    return spec.model_copy(update={"parameters": with_fractions(spec.parameters, takes.__contains__)})
 
 
 def _has_fractions(hint: Any) -> bool:

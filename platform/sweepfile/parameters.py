@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -33,6 +33,8 @@ class IntRange:
     max: int
     step: int = 1
     log: bool = False
+    has_step: bool = field(default=False, compare=False)
+    """True if the file gives the step."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,25 @@ def range_text(parameter: Parameter) -> str:
         case IntRange() | FloatRange():
             step = "" if parameter.step in (None, 1) else f" in steps of {parameter.step}"
             return f"between {parameter.min} and {parameter.max}{step}"
+
+
+def with_fractions(parameters: Mapping[str, Parameter], takes: Callable[[str], bool]) -> dict[str, Parameter]:
+    """Parameters in which `{min: 0, max: 1}` of a field with fractions is a range of all numbers between.
+
+    Args:
+        parameters: by name.
+        takes: called with a name; True if that field takes fractions.
+    """
+    made: dict[str, Parameter] = {}
+    for name, parameter in parameters.items():
+        if isinstance(parameter, IntRange) and takes(name):
+            step = float(parameter.step) if parameter.has_step else None
+            parameter = FloatRange(float(parameter.min), float(parameter.max), step, parameter.log)
+        elif isinstance(parameter, Choice):
+            when = {value: with_fractions(below, takes) for value, below in parameter.when.items()}
+            parameter = Choice(parameter.values, when)
+        made[name] = parameter
+    return made
 
 
 def contains(parameter: Parameter, value: Any) -> bool:

@@ -231,7 +231,7 @@ def _read_range(raw: dict[str, Any], path: str, problem: Problem) -> IntRange | 
     if not fine:
         return None
     if isinstance(low, int) and isinstance(high, int) and not isinstance(step, float):
-        return IntRange(low, high, step or 1, log)
+        return IntRange(low, high, step or 1, log, has_step=step is not None)
     return FloatRange(float(low), float(high), None if step is None else float(step), log)
 
 

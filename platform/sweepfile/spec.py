@@ -6,7 +6,7 @@ Problems that the file alone shows are found here; `space/check.py` checks the s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import PrivateAttr, ValidationError
 
-from platform.errors import InvalidSweep, did_you_mean
+from platform.errors import InvalidSweep, nearest
 from platform.sweepfile import secrets
 from platform.sweepfile.error_texts import problem_texts
 from platform.sweepfile.fields import Compare, Limits, Metric, SweepFields, Tracking
@@ -257,13 +257,8 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
             "method",
             f"{spec.method} must have a range (min, max) outside branches, but got none; add one, or take tpe",
         )
-    for here in occurrences(spec.parameters) if spec.method == "grid" else ():
-        if isinstance(here.parameter, FloatRange) and here.parameter.step is None:
-            problem(
-                here.path,
-                f"a grid must have countable points, but got every number from {here.parameter.min} to "
-                f"{here.parameter.max}; add a step, list values, or take method: tpe",
-            )
+    for where, what in countless(spec):
+        problem(where, what)
     for index, name in enumerate(spec.warm_start):
         if name == spec.name or name in spec.warm_start[:index]:
             what = "this sweep's own name" if name == spec.name else f"{name!r} again"
@@ -277,6 +272,15 @@ def _check_together(spec: SweepSpec, unread: frozenset[str], problem: Callable[[
         )
 
 
+def countless(spec: SweepSpec) -> Iterator[tuple[str, str]]:
+    """The ranges of a grid without countable points, as (path, problem)."""
+    for here in occurrences(spec.parameters) if spec.method == "grid" else ():
+        if isinstance(here.parameter, FloatRange) and here.parameter.step is None:
+            rule = "a grid must have countable points, but got every number from"
+            remedy = "add a step, list values, or take method: tpe"
+            yield here.path, f"{rule} {here.parameter.min} to {here.parameter.max}; {remedy}"
+
+
 def _check_compare(spec: SweepSpec, unread: frozenset[str], problem: Callable[[str, str], None]) -> None:
     if spec.compare is None:
         return
@@ -287,7 +291,8 @@ def _check_compare(spec: SweepSpec, unread: frozenset[str], problem: Callable[[s
         elif name in by[:index]:
             problem(f"compare.by[{index}]", f"must be listed once, but got {name!r} again; remove one")
         elif name not in names and "parameters" not in unread:
-            remedy = did_you_mean(name, names)
+            near = nearest(name, names)
+            remedy = f"did you mean {near!r}?" if near else f"write {name} under parameters, a constant for its default"
             problem(f"compare.by[{index}]", f"must be a parameter of the sweep, but got {name!r}; {remedy}")
     if len(spec.metrics) > 1:
         problem(

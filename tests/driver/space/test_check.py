@@ -11,7 +11,7 @@ import pytest
 from platform.errors import InvalidSweep
 from platform.space.check import check, notes, open_sweep, space_of
 from platform.space.space import UNBUILDABLE
-from platform.sweepfile.spec import load
+from platform.sweepfile.spec import FloatRange, IntRange, load
 
 ROOT = Path(__file__).parents[3]
 
@@ -65,9 +65,7 @@ def test_a_sound_sweep_gives_its_spec_and_space(sweeps: Any) -> None:
         ("adapter.order: {min: 1.0, max: 5.0}",
          "6: parameters.adapter.order: must be a whole number, but got 1.0; write 1"),
         ("fit.dropout: {min: 0, max: 1}",
-         "6: parameters.fit.dropout: must have ends with a point, as the field has fractions, but got the whole "
-         "numbers "
-         "0 and 1; write 0.0 and 1.0 (and step: 1.0 where only whole numbers were meant)"),
+         "6: parameters.fit.dropout: must be at least 0 and below 1, but got 1.0; choose a value inside"),
         ("heads: 3", "6: parameters.heads: must make a config with some setting of the others, but got none for "
                      "3: heads "
                      "must divide dim, but got heads 3 and dim 64; change one"),
@@ -115,6 +113,33 @@ def test_a_value_that_fits_only_with_some_settings_of_the_others_is_fine(sweeps:
 
 def test_a_range_of_a_whole_number_with_step_as_number_is_fine(sweeps: Any) -> None:
     open_sweep(sweeps.write("fit.rate: {min: 0.5, max: 1.0, step: 0.5}\ntick: {min: 0, max: 9}"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "parameter"),
+    [
+        ("{min: 1, max: 5}", FloatRange(1.0, 5.0)),
+        ("{min: 1, max: 8, log: true}", FloatRange(1.0, 8.0, log=True)),
+        ("{min: 1, max: 5, step: 1}", FloatRange(1.0, 5.0, step=1.0)),
+        ("{min: 1, max: 5, step: 2}", FloatRange(1.0, 5.0, step=2.0)),
+    ],
+)
+def test_whole_ends_of_a_field_with_fractions_are_taken(sweeps: Any, typed: str, parameter: FloatRange) -> None:
+    text = f"objective.temperature: {typed}\nfit.epochs: {{min: 1, max: 2}}"
+    spec, space = open_sweep(sweeps.write(text, trainable="spectran"))
+    assert spec.parameters == {"objective.temperature": parameter, "fit.epochs": IntRange(1, 2)}
+    assert space.places[0].parameter == check(load(sweeps.path)).places[0].parameter == parameter
+    assert space_of(load(sweeps.path)).canonical() == space.canonical()
+
+
+def test_whole_ends_of_a_field_with_fractions_are_no_grid_and_are_taken_in_a_branch(sweeps: Any) -> None:
+    keys = {"trainable": "tests.trainables.curve", "metric": "{name: valid/ndcg_10, goal: maximize}"}
+    (problem,) = sweeps.problems("x: {min: 0, max: 1}", "method: grid\n", **keys)
+    assert problem.startswith(
+        "6: parameters.x: a grid must have countable points, but got every number from 0.0 to 1.0"
+    )
+    _, space = open_sweep(sweeps.write("width: {values: [8, 16], when: {8: {x: {min: 0, max: 1}}}}", **keys))
+    assert space.places[1].parameter == FloatRange(0.0, 1.0)
 
 
 def test_a_metric_that_is_not_reported_is_told(sweeps: Any) -> None:

@@ -34,6 +34,8 @@ def test_published_numbers_lie_relative_to_the_sweep_file(good, tmp_path, monkey
         ("{by: [fuson]}", "compare.by[0]: must be a parameter of the sweep, but got 'fuson'; did you mean 'fusion'?"),
         ("{by: [fusion, data.nme]}",
          "compare.by[1]: must be a parameter of the sweep, but got 'data.nme'; did you mean 'data.name'?"),
+        ("{by: [fusion, backbone.name]}", "compare.by[1]: must be a parameter of the sweep, but got 'backbone.name'; "
+                                          "write backbone.name under parameters, a constant for its default"),
         ("{by: [fusion, fusion]}", "compare.by[1]: must be listed once, but got 'fusion' again; remove one"),
         ("{by: [seed]}", "compare.by[0]: must leave the seed to be averaged over, but got 'seed'; remove it"),
         ("{by: []}", "compare.by: must have at least one entry, but got []; add one"),

@@ -85,7 +85,23 @@ def test_an_overridden_field_is_told_to_stand_below_parameters(good: Any, tmp_pa
         ("metric", "metric: {name: valid/hr_10}",
          "3: metric.goal: must be given, but is not there; write `metric: {name: valid/ndcg_20, goal: maximize}`"),
         ("metric", "metric: valid/hr_10",
-         "3: metric: must be a list, but got 'valid/hr_10'; write [ ] around it, or one `- ` line per entry"),
+         "3: metric: must be a mapping of name and goal, but got 'valid/hr_10'; write `metric: {name: valid/hr_10, "
+         "goal: maximize}`"),
+        ("metric", "metric: NDCG@10",
+         "3: metric: must be a mapping of name and goal, but got 'NDCG@10'; write `metric: {name: valid/ndcg_10, goal: "
+         "maximize}`"),
+        ("metric", "metric: valid/loss",
+         "3: metric: must be a mapping of name and goal, but got 'valid/loss'; write `metric: {name: valid/loss, goal: "
+         "minimize}`"),
+        ("metric", "metric: [valid/hr_10]",
+         "3: metric[0]: must be a mapping of name and goal, but got 'valid/hr_10'; write `{name: valid/hr_10, goal: "
+         "maximize}`"),
+        ("metric", "metric: {valid/hr_10: max}",
+         "3: metric.valid/hr_10: must be a mapping of name and goal, but got the key 'valid/hr_10'; write `metric: "
+         "{name: valid/hr_10, goal: maximize}`"),
+        ("metric", "metric: 3",
+         "3: metric: must be a mapping of name and goal, but got 3; write `metric: {name: valid/ndcg_20, goal: "
+         "maximize}`"),
         ("metric", "metric: []", "3: metric: must have at least one entry, but got []; add one"),
         ("num_trials", "num_trials: 0", "4: num_trials: must be at least 1, but got 0; raise it"),
         ("num_trials", "num_trials: '64'",
