@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from trainables.runtime.worker import run_trial, training_seed
 from trainables.trial import LocalTrial
 
 _WIDTH = 100
+"""Columns where there is no terminal."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,18 +25,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainables", description=__doc__, add_help=False)
     parser.add_argument("-h", "--help", action="store_true", help="this, and with a trainable also its fields")
     parser.add_argument("trainable", nargs="?", help="a built-in name, or a dotted path of a package of your own")
-    parser.add_argument("values", nargs="*", metavar="field=value", help="dotted fields of its Config")
+    parser.add_argument("values", nargs="*", metavar="field=value", help="dotted fields of its Config, in any order")
     parser.add_argument(
         "--folder", type=Path, help="checkpoints and artifacts go here; default: one in runs/single for each setting"
     )
     parser.add_argument("--gpu", action="store_true", help="train on the first GPU")
-    options = parser.parse_intermixed_args(arguments)  # values may follow an option
+    options = _parsed(parser, arguments)
     if options.help:
         return _help(parser, options.trainable)
     if options.trainable is None:
         parser.error(f"name a trainable: {', '.join(registry.names())}, or a dotted path of your own")
-    if wrong := [pair for pair in options.values if "=" not in pair]:
-        parser.error(f"a value must be written field=value, but got {wrong[0]!r}")
     values = {key: _scalar(text) for key, _, text in (pair.partition("=") for pair in options.values)}
     setting = hashlib.sha256(json.dumps([options.trainable, values], sort_keys=True).encode()).hexdigest()[:8]
     folder = options.folder or Path("runs/single") / f"{options.trainable}-{setting}"
@@ -50,6 +50,30 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """The options, with the trainable and its values wherever they stand among them."""
+    options, strange = parser.parse_known_intermixed_args(arguments)
+    words = [word for word in (options.trainable, *options.values) if word is not None]
+    options.values = [word for word in words if "=" in word]
+    options.trainable, *others = [word for word in words if "=" not in word] or [None]
+    if strange or others:
+        wrong = (strange or others)[0]
+        name, _, value = wrong.lstrip("-").partition("=")
+        value = value or next((word for word in (*strange, *others) if word != wrong), "VALUE")
+        remedy = f"write {_field(options.trainable, name.replace('-', '_'))}={value}"
+        parser.error(f"a value must be written field=value, but got {wrong!r}; {remedy}")
+    return options
+
+
+def _field(trainable: str | None, word: str) -> str:
+    """The dotted field that `word` names, or `word` itself."""
+    try:
+        names = list(configs.field_names(registry.load(trainable or "").config))
+    except registry.InvalidTrainable:
+        names = []
+    return next((name for name in names if word in (name, name.rpartition(".")[2])), word)
 
 
 def _check(name: str, values: Mapping[str, object]) -> None:
@@ -77,7 +101,7 @@ def _help(parser: argparse.ArgumentParser, name: str | None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     fields = (_described(field) for field in configs.field_names(trainable.config).values())
-    metrics = textwrap.fill(", ".join(trainable.metrics), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    metrics = _filled(", ".join(trainable.metrics), 2, 2)
     sys.stdout.write(
         f"{parser.format_help()}\nfields of {name}, which a sweep's `parameters` take as well:\n\n"
         f"{''.join(fields)}\nmetrics that it reports:\n{metrics}\n"
@@ -95,13 +119,19 @@ def _described(field: configs.Field) -> str:
         several = "; type and default are the first one's" if len(field.choices) > 1 else ""
         lines.append(f"with {' or '.join(field.choices)}{several}")
     if field.doc:
-        lines.append(" ".join(field.doc.split()))
-    indents = ("  ", "      ", "      ")
-    filled = (
-        textwrap.fill(line, _WIDTH, initial_indent=indent, subsequent_indent="      ", break_on_hyphens=False)
-        for line, indent in zip(lines, indents, strict=False)
-    )
+        lines.append(field.doc)
+    first, *others = lines
+    choices = [f"{name}: {doc}" for name, doc in field.choice_docs if doc]
+    filled = [_filled(first, 2), *(_filled(line, 6, 6) for line in others), *(_filled(line, 8) for line in choices)]
     return "".join(f"{text}\n" for text in filled)
+
+
+def _filled(text: str, indent: int, then: int | None = None) -> str:
+    """A paragraph as wide as the terminal."""
+    width = shutil.get_terminal_size((_WIDTH, 0)).columns
+    below = " " * (indent + 4 if then is None else then)
+    words = " ".join(text.split())
+    return textwrap.fill(words, width, initial_indent=" " * indent, subsequent_indent=below, break_on_hyphens=False)
 
 
 def _scalar(text: str) -> object:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -76,6 +77,8 @@ class Field:
     """The docstring below the field, or ""."""
     choices: tuple[str, ...] = ()
     """`part.name=choice` of each choice that has this field; empty where it is always there."""
+    choice_docs: tuple[tuple[str, str], ...] = ()
+    """Of a field that chooses a class: each name with the first paragraph of its class's docstring."""
 
 
 def build(cls: type[C], values: Mapping[str, object]) -> C:
@@ -141,13 +144,16 @@ def _walk(cls: type, base: Any, prefix: str, choice: tuple[str, ...]) -> Iterato
             fields = list(_walk(part, default if type(default) is part else None, f"{name}.", inner))
             if len(parts) > 1:  # `part.name` is one field that takes the names of all choices
                 every = Literal[tuple(named for other in parts for named in _names(other))]  # type: ignore[valid-type]
-                standard = getattr(default, "name", None)
-                fields = [
-                    dataclasses.replace(f, type=every, type_text=type_name(every), default=standard, choices=choice)
-                    if f.name == f"{name}.name"
-                    else f
-                    for f in fields
-                ]
+                chooses = Field(
+                    name=f"{name}.name",
+                    type=every,
+                    type_text=type_name(every),
+                    default=getattr(default, "name", None),
+                    doc=docs.get(field.name, ""),
+                    choices=choice,
+                    choice_docs=tuple((named, _summary(other)) for other in parts for named in _names(other)),
+                )
+                fields = [chooses if f.name == chooses.name else f for f in fields]
             yield from fields
 
 
@@ -255,6 +261,12 @@ def _names(cls: type) -> tuple[str, ...]:
     """The names under which a class can be chosen: the values of its `name: Literal[...]`."""
     hint = _hints(cls).get("name")
     return tuple(typing.get_args(hint)) if typing.get_origin(hint) is Literal else ()
+
+
+def _summary(cls: type) -> str:
+    """The first paragraph of a class's own docstring."""
+    text = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0]
+    return "" if text.startswith(f"{cls.__name__}(") else text  # which `dataclass` writes where there is none
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

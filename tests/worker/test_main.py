@@ -53,6 +53,35 @@ def test_values_may_follow_an_option(capsys, tmp_path):
     assert steps(capsys.readouterr().out) == [1, 2, 2]
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["CURVE --folder F steps=2 x=0.5", "--folder F CURVE steps=2 x=0.5", "steps=2 --folder F x=0.5 CURVE",
+     "steps=2 CURVE --folder=F x=0.5", "--folder F steps=2 CURVE x=0.5"],
+)  # fmt: skip
+def test_options_and_fields_stand_in_any_order(capsys, tmp_path, words):
+    assert main(words.replace("CURVE", CURVE).split()) == 0
+    assert steps(capsys.readouterr().out) == [1, 2, 2]
+    assert (tmp_path / "F").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("spectran --seed 3", "but got '--seed'; write seed=3"),
+        ("spectran --epochs=3", "but got '--epochs=3'; write fit.epochs=3"),
+        ("spectran --fit.epochs 3", "but got '--fit.epochs'; write fit.epochs=3"),
+        ("spectran --batch-size 3", "but got '--batch-size'; write fit.batch_size=3"),
+        ("spectran seed 3", "but got 'seed'; write seed=3"),
+        ("spectran seed", "but got 'seed'; write seed=VALUE"),
+    ],
+)
+def test_a_field_that_is_written_otherwise_gets_the_way_to_write_it(capsys, words, remedy):
+    with pytest.raises(SystemExit) as end:
+        main(words.split())
+    assert end.value.code == 2
+    assert f"a value must be written field=value, {remedy}\n" in capsys.readouterr().err
+
+
 def test_a_wrong_field_or_value_exits_2_with_every_problem(capsys):
     assert main([CURVE, "widht=3", "steps=0", "seed=abc"]) == 2
     said = capsys.readouterr().err
@@ -102,6 +131,21 @@ def test_help_says_default_and_choice_of_a_field(capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "fit.patience: a whole number at least 1; default 10 Epochs without a better objective" in said
     assert "adapter.taylor_order: a whole number at least 0; default 3 with adapter.name=spectran n of equation" in said
+
+
+@pytest.mark.parametrize("columns", [72, 140])
+def test_help_names_what_each_choice_is_as_wide_as_the_terminal(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    main(["spectran", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert columns - 20 < max(map(len, lines)) <= columns
+    said = " ".join(" ".join(lines).split())
+    assert '"spectran" The adapter from text to item vectors. none: Item vectors are free ID embeddings; no' in said
+    assert 'default "sasrec" Encoder of the history. sasrec: Causal Transformer over the history (Kang' in said
+    for name in registry.names():
+        for field in field_names(registry.load(name).config).values():
+            assert all(doc for _, doc in field.choice_docs)
+            assert not field.choice_docs or field.doc
 
 
 def test_help_without_a_trainable_names_them_all(capsys):
