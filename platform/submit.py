@@ -3,6 +3,7 @@
 The driver runs on the cluster's head, in a copy of the git-tracked working tree, and no longer needs this machine. The
 same command resumes a sweep that has stopped.
 """
+# PYTHON_ARGCOMPLETE_OK
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from platform.provenance import commit
 from platform.runners.placement import capacity, nodes_of
 from platform.space.check import open_sweep
 from platform.sweepfile import secrets
+from platform.sweepfile.completion import complete
 from platform.sweepfile.options import parse
 from platform.sweepfile.overrides import apply
 from platform.sweepfile.spec import SweepSpec, load
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--detach", action="store_true", help="return once the sweep is sent")
     what.add_argument("--status", action="store_true", help="say how the sweep stands")
     what.add_argument("--stop", action="store_true", help="end the sweep so that it can be resumed")
+    complete(parser)
     options = parse(parser, arguments)
     again = shlex.join(["python", "-m", "platform.submit", *(sys.argv[1:] if arguments is None else arguments)])
     try:

@@ -1,4 +1,5 @@
 """``python -m platform.sweep FILE``: run a sweep, or carry it on where it stopped."""
+# PYTHON_ARGCOMPLETE_OK
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from platform.space import points
 from platform.space.check import notes, open_sweep
 from platform.storage.folder import try_bucket
 from platform.storage.requests import Verb
+from platform.sweepfile.completion import complete
 from platform.sweepfile.options import parse
 from trainables.disk import is_away, is_full
 from trainables.redaction import redact
@@ -56,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--unpause", action="store_true", help="start trials again")
     what.add_argument("--adopt", action="store_true", help="rebuild a lost study from its trials' own files")
     what.add_argument("--keys", action="store_true", help="print every key that a sweep file can have")
+    complete(parser)
     options = parse(parser, arguments)
     if options.keys:
         return verbs.keys()
