@@ -3,6 +3,7 @@
 The driver runs on the cluster's head, in a copy of the git-tracked working tree, and no longer needs this machine. The
 same command resumes a sweep that has stopped.
 """
+# PYTHON_ARGCOMPLETE_OK
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ from platform.runners.placement import capacity, nodes_of
 from platform.space.check import open_sweep
 from platform.storage.requests import Request
 from platform.sweepfile import secrets
-from platform.sweepfile.fields import keys_of
-from platform.sweepfile.notations import of_options
+from platform.sweepfile.completion import complete
+from platform.sweepfile.options import parse
 from platform.sweepfile.overrides import apply
 from platform.sweepfile.spec import SweepSpec, load
 from trainables.redaction import redact
@@ -58,9 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--status", action="store_true", help="say how the sweep stands")
     what.add_argument("--stop", action="store_true", help="end the sweep so that it can be resumed")
     verbs.add_options(what)
-    options, strange = parser.parse_known_args(arguments)
-    if strange:
-        parser.error(f"{strange[0]}: no option of this command; {of_options(strange, keys_of(''))}")
+    complete(parser)
+    options = parse(parser, arguments)
     again = shlex.join(["python", "-m", "platform.submit", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         if options.status or options.stop:

@@ -1,4 +1,5 @@
 """``python -m platform.sweep FILE``: run a sweep, or carry it on where it stopped."""
+# PYTHON_ARGCOMPLETE_OK
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from platform.runners import INLINE
 from platform.space import cells, points
 from platform.space.check import notes, open_sweep
 from platform.storage.folder import try_bucket
-from platform.sweepfile.fields import keys_of
-from platform.sweepfile.notations import of_options
+from platform.sweepfile.completion import complete
+from platform.sweepfile.options import parse
 from trainables.disk import is_away, is_full
 from trainables.redaction import redact
 from trainables.storage.mirror import is_bucket
@@ -46,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs.add_options(what)
     what.add_argument("--adopt", action="store_true", help="rebuild a lost study from its trials' own files")
     what.add_argument("--keys", action="store_true", help="print every key that a sweep file can have")
-    options, strange = parser.parse_known_args(arguments)
-    if strange:
-        parser.error(f"{strange[0]}: no option of this command; {of_options(strange, keys_of(''))}")
+    complete(parser)
+    options = parse(parser, arguments)
     if options.keys:
         return verbs.keys()
     if options.file is None:

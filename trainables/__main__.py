@@ -1,9 +1,11 @@
 """``python -m trainables spectran fit.epochs=2``: one trial in this process, no Ray, no MLflow."""
+# PYTHON_ARGCOMPLETE_OK
 
 import argparse
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -30,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--folder", type=Path, help="checkpoints and artifacts go here; default: one in runs/single for each setting"
     )
     parser.add_argument("--gpu", action="store_true", help="train on the first GPU")
+    _complete(parser)
     options = _parsed(parser, arguments)
     if options.help:
         return _help(parser, options.trainable)
@@ -50,6 +53,29 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks for words, and exit; nothing else."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        for action in parser._actions:
+            if action.dest in ("trainable", "values"):
+                action.completer = _offered  # type: ignore[attr-defined]
+        argcomplete.autocomplete(parser, always_complete_options="long")
+
+
+def _offered(prefix: str, parsed_args: argparse.Namespace, **_: object) -> dict[str, str]:
+    """The trainables, then `field=` for each field of the one that is typed, and its choices."""
+    if parsed_args.trainable not in registry.names():
+        return dict.fromkeys(registry.names(), "")
+    fields = configs.field_names(registry.load(parsed_args.trainable).config)
+    name, equals, _value = prefix.partition("=")
+    if not equals:
+        return {f"{field.name}=": field.doc.partition(". ")[0] for field in fields.values()}
+    choices = dict(fields[name].choice_docs) if name in fields else {}
+    return {f"{name}={choice}": doc for choice, doc in choices.items()}
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:

@@ -16,7 +16,8 @@ from platform.space.space import Space
 from platform.sweepfile import secrets
 from platform.sweepfile.early_stopping import Hyperband
 from platform.sweepfile.expression import parse
-from platform.sweepfile.parameters import ends, with_fractions
+from platform.sweepfile.foreign_forms import form
+from platform.sweepfile.parameters import Constant, ends, with_fractions
 from platform.sweepfile.spec import SweepSpec, countless, invalid, read
 from trainables import config as configs
 from trainables.exceptions import text_of
@@ -140,7 +141,21 @@ def _problems(
             problems += _brackets(spec, space)
             problems += _outside(space, trainable, fields) if outside else ()
     problems += unfit
+    forms = _foreign_forms(space)
+    problems = [(path, _with_remedy(text, forms.get(path))) for path, text in problems]
     return space, [(spec.origin(path), f"{path}: {text}") for path, text in dict.fromkeys(problems)]
+
+
+def _foreign_forms(space: Space) -> dict[str, str]:
+    """Texts such as `uniform(0, 1)` in the form of a sweep file, by path; for each that its field does not take."""
+    texts = ((here.path, here.parameter.value) for here in space.places if isinstance(here.parameter, Constant))
+    return {path: text for path, value in texts if isinstance(value, str) and (text := form(value))}
+
+
+def _with_remedy(text: str, meant: str | None) -> str:
+    if meant is None or "must be a list" in text or configs.NO_FIELD in text:
+        return text
+    return f"{text.rpartition('; ')[0] or text}; write {meant}"
 
 
 def _metrics(spec: SweepSpec, trainable: Trainable) -> Iterator[tuple[str, str]]:

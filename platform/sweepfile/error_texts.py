@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, get_args
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from platform.errors import did_you_mean, nearest, short
 from platform.sweepfile.early_stopping import EARLY_STOPPINGS
-from platform.sweepfile.fields import keys_of, sections
+from platform.sweepfile.fields import keys_of, sections, valid_name
 from platform.sweepfile.yaml_lines import join
 
 _TYPES = {
@@ -33,6 +33,7 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le", "lower it"),
     "less_than": ("below", "lt", "lower it"),
 }
+_METRIC = "`metric: {{name: {}, goal: {}}}`"
 
 
 _SYNONYMS: dict[str, dict[str, str]] = {
@@ -81,6 +82,15 @@ _VALUES = {
 }  # fmt: skip
 
 
+def own_key(word: str, *, sections_too: bool = True) -> str | None:
+    """The dotted key of a sweep that another tool's word stands for, or a section's key that is written without it."""
+    if word in _SYNONYMS[""] or not sections_too:
+        return _SYNONYMS[""].get(word)
+    found = {f"{section}.{word}" for section in sections() if section and word in keys_of(section)}
+    found |= {f"{section}.{words[word]}" for section, words in _SYNONYMS.items() if section and word in words}
+    return found.pop() if len(found) == 1 else None
+
+
 def _value_meant(value: object, choices: tuple[str, ...]) -> str | None:
     """The one of a key's fixed `choices` that another tool's word, or a slip, stands for."""
     word = str(value).lower()
@@ -95,6 +105,7 @@ def problem_texts(error: ValidationError, data: dict[str, Any]) -> list[tuple[st
         data: the file as plain data, which says whether `metric` was one or a list.
     """
     found = list(_findings(error))
+    named = any(details["loc"][0] == "metric" and "/" in str(details["loc"][-1]) for details in found)
     strange = [details["loc"] for details in found if details["type"] == "extra_forbidden"]
     meant = {_meant(loc) for loc in strange}
     texts: list[tuple[str, str]] = []
@@ -102,6 +113,8 @@ def problem_texts(error: ValidationError, data: dict[str, Any]) -> list[tuple[st
         steps = [step for step in details["loc"] if step != "[key]"]
         if details["type"] == "missing" and ".".join(str(s) for s in steps if not isinstance(s, int)) in meant:
             continue  # it is there under another tool's name, which is said already
+        if details["type"] == "missing" and steps[0] == "metric" and named:
+            continue  # metric: {valid/ndcg_20: maximize}, whose remedy has both keys
         if details["type"] == "too_short" and details["ctx"]["actual_length"] < len(details["input"]):
             continue  # its entries are there, and what is wrong with them is said already
         if steps[:1] == ["metric"] and isinstance(data.get("metric"), dict):
@@ -110,7 +123,7 @@ def problem_texts(error: ValidationError, data: dict[str, Any]) -> list[tuple[st
             del steps[1]  # the type, which is no key
         if details["type"] == "invalid_key" or "[key]" in details["loc"]:
             steps = [*steps[:-1], str(steps[-1])]  # a key that is a number is no place in a list
-        texts.append((reduce(join, steps, ""), _message(details, steps)))
+        texts.append((reduce(join, steps, ""), _metric_text(details, data) or _message(details, steps)))
     return texts
 
 
@@ -147,9 +160,6 @@ def _message(details: Any, steps: list[Any]) -> str:
         return str(details["ctx"]["error"])
     if kind in _TYPES:
         rule, remedy = _TYPES[kind]
-        if steps[:1] == ["metric"] and isinstance(value, str) and len(steps) < 3 and steps[-1] != "name":
-            name = value if "/" in value else "valid/ndcg_20"
-            return f"must be a mapping, but got {short(value)}; write metric: {{name: {name}, goal: maximize}}"
         if kind.startswith(("int", "float")) and not isinstance(value, str):
             remedy = "write it without a point or an exponent" if isinstance(value, float) else "write a number"
         return f"{rule}, but got {short(value)}; {remedy}"
@@ -173,6 +183,25 @@ def _message(details: Any, steps: list[Any]) -> str:
     return f"{details['msg']}, but got {short(value)}; correct it"
 
 
+def _metric_text(details: Any, data: Mapping[str, Any]) -> str | None:
+    """The message for an objective that is no mapping of name and goal: the mapping meant; None for any other entry."""
+    loc, value, kind = details["loc"], details["input"], details["type"]
+    if loc[0] != "metric":
+        return None
+    if kind == "extra_forbidden" and "/" in str(loc[-1]):
+        name, goal, got = str(loc[-1]), value, f"the key {loc[-1]!r}"
+    elif kind in ("tuple_type", "model_type", "model_attributes_type"):
+        name, got = value if isinstance(value, str) else "valid/ndcg_20", short(value)
+        goal = next((data[key] for key in ("goal", "mode", "direction") if key in data), None)
+    else:
+        return None
+    fewer = any(word in name for word in ("loss", "error", "perplexity", "rmse", "mae"))
+    goal = _value_meant(goal, ("maximize", "minimize")) or ("minimize" if fewer else "maximize")
+    meant = _METRIC.format(valid_name(name), goal)
+    meant = meant.replace("metric: ", "") if len(loc) > 1 and isinstance(data["metric"], list) else meant
+    return f"must be a mapping of name and goal, but got {got}; write {meant}"
+
+
 def _unknown_key(steps: list[Any], loc: Sequence[Any]) -> str:
     key = steps[-1]
     section = str(steps[0]) if len(steps) > 1 else ""
@@ -184,10 +213,10 @@ def _unknown_key(steps: list[Any], loc: Sequence[Any]) -> str:
         return (
             f"{loc[1]} must have only {own}, but got {key} as well; remove it, or take a type that reads it: {readers}"
         )
-    if str(key) in _SYNONYMS[section]:
-        return f"{rule}; did you mean {_SYNONYMS[section][str(key)]!r}?"
     if key == "<<":
         return f"{rule}, and merges are not taken; write its lines"
+    if meant := _SYNONYMS[section].get(str(key)) or (None if section else own_key(str(key))):
+        return f"{rule}; did you mean {meant!r}?"
     if not section and "." in str(key):
         return f"{rule}; fields of the trainable stand below `parameters:`"
     return f"{rule}; {did_you_mean(key, known)}"
@@ -201,7 +230,7 @@ def _example(steps: list[Any]) -> str:
         "parameters": "write `parameters:` and the fields below it",
     }
     if steps[0] == "metric":
-        return "write `metric: {name: valid/ndcg_20, goal: maximize}`"
+        return f"write {_METRIC.format('valid/ndcg_20', 'maximize')}"
     return examples.get(str(steps[-1]), "add it")
 
 

@@ -54,6 +54,12 @@ def _few(conditions: tuple[str, ...]) -> tuple[str, ...]:
     return conditions
 
 
+def valid_name(name: str) -> str:
+    """The name of a metric on the validation split that another spelling, such as NDCG@20, stands for."""
+    fixed = re.sub(r"[^a-z0-9_/]", "_", name.lower().replace("@", "_")).replace("recall_", "hr_")
+    return f"valid/{fixed.split('/', 1)[1] if '/' in fixed else fixed.removeprefix('valid_')}"
+
+
 class Metric(Section):
     """The objective of the search."""
 
@@ -70,8 +76,7 @@ class Metric(Section):
     @field_validator("name")
     @classmethod
     def _on_validation(cls, name: str) -> str:
-        fixed = re.sub(r"[^a-z0-9_/]", "_", name.lower().replace("@", "_")).replace("recall_", "hr_")
-        fixed = f"valid/{fixed.split('/', 1)[1] if '/' in fixed else fixed.removeprefix('valid_')}"
+        fixed = valid_name(name)
         if not _METRIC.fullmatch(name):
             raise ValueError(f"must be written split/name_k, but got {name!r}; did you mean {fixed!r}?")
         if not name.startswith("valid/"):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from platform.errors import InvalidSweep
+from platform.errors import InvalidSweep, nearest
+from platform.sweepfile.error_texts import own_key
 from platform.sweepfile.fields import keys_of
-from platform.sweepfile.notations import of_key
 from platform.sweepfile.yaml_lines import join, read
+from trainables.config import field_names
+from trainables.runtime import registry
 
 _BETWEEN = re.compile(r",(?=\s*[\w.]+\s*=)")
+_FIELDS = {
+    "lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay", "dataset": "data.name", "optimizer": "optimiser",
+}  # fmt: skip
+"""Another tool's word -> a field of a trainable."""
 
 
 def apply(data: dict[str, Any], overrides: Sequence[str], origins: dict[str, int | str]) -> list[tuple[str, str]]:
@@ -30,14 +37,14 @@ def apply(data: dict[str, Any], overrides: Sequence[str], origins: dict[str, int
         if not equals or not all(steps):
             problems.append((origin, f"must be key=value, but got {override!r}; write --set num_trials=6"))
             continue
-        if len(steps) > 1 and steps[0] not in keys_of(""):
-            meant = of_key(key.strip(), keys_of(""))
-            rule = f"must begin with a key of the file, but got {steps[0]!r}"
-            problems.append((origin, f"{key}: {rule}; a field of the trainable is set by --set {meant}={text}"))
-            continue
         document = read(text)
         if document.problems:
             problems += [(origin, message) for _, message in document.problems]
+            continue
+        meant = key_meant(key.strip(), data.get("trainable"))
+        if meant and meant.startswith("parameters.") and steps[0] != "parameters":
+            rule = "a field of the trainable stands below parameters"
+            problems.append((origin, f"{key}: {rule}; write --set {shlex.quote(f'{meant}={text}')}"))
             continue
         problem = _put(data, steps, document.data)
         if problem:
@@ -46,6 +53,7 @@ def apply(data: dict[str, Any], overrides: Sequence[str], origins: dict[str, int
         path = ""
         for step in steps:
             path = join(path, step)
+            origins.setdefault(path, origin)
         for known in [known for known in origins if known.startswith((f"{path}.", f"{path}["))]:
             del origins[known]
         origins[path] = origin
@@ -67,6 +75,40 @@ def point(text: str) -> dict[str, Any]:
             raise InvalidSweep([f"{rule}; write --enqueue fit.dropout=0.3,fit.epochs=5"])
         found[name.strip().removeprefix("parameters.")] = document.data
     return found
+
+
+def key_meant(key: str, trainable: object) -> str | None:
+    """The key of a sweep file that `key` stands for: itself, another tool's word for it, or a field of the trainable.
+
+    Args:
+        key: as typed, dotted.
+        trainable: the name in the file, if it could be read.
+    """
+    head, dot, rest = key.partition(".")
+    keys, fields = keys_of(""), _fields(trainable)
+    if head in keys:
+        return key
+    words = (key, f"{key}.name", _FIELDS.get(key))
+    same = [name for name in fields if name in words or name.rpartition(".")[2] in words]
+    if own := own_key(key, sections_too=not same):
+        return own
+    if same:
+        return f"parameters.{same[0]}"
+    is_part = any(name.startswith(f"{head}.") for name in fields)
+    if dot and not is_part and (section := nearest(head, keys)):
+        return f"{section}.{rest}"
+    if near := nearest(key, [*keys, *fields]):
+        return near if near in keys else f"parameters.{near}"
+    return f"parameters.{key}" if dot else None
+
+
+def _fields(trainable: object) -> list[str]:
+    """The dotted fields of a trainable, those of every choice first; none if it cannot be loaded."""
+    try:
+        fields = field_names(registry.load(str(trainable)).config).values()
+        return [field.name for field in sorted(fields, key=lambda field: bool(field.choices))]
+    except Exception:  # a user's own module may fail in any way
+        return []
 
 
 def _steps(key: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from platform.errors import did_you_mean, short
-from platform.sweepfile import notations
+from platform.sweepfile.foreign_forms import SYNONYMS, UNEVEN, form, kind, shown
 from platform.sweepfile.parameters import (
     Branch,
     Choice,
@@ -23,17 +23,10 @@ from platform.sweepfile.parameters import (
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _CHOICE_KEYS, _RANGE_KEYS = ("values", "when"), ("min", "max", "step", "log")
-_SYNONYMS = {
-    "low": "min", "lower": "min", "minval": "min", "high": "max", "upper": "max", "maxval": "max", "q": "step",
-    "choices": "values", "choice": "values", "vals": "values", "options": "values", "categories": "values",
-    "grid_search": "values", "list": "values", "if": "when", "condition": "when", "conditions": "when",
-}  # fmt: skip
 _LARGEST_INTEGER = 2**53
 MOST_PARAMETERS, MOST_VALUES = 200, 1000
 """Parameters of a sweep, in all branches, and values of one choice. The check builds a config for each value, and a
 config for each parameter of each: both together stay within seconds."""
-_LOG_WORDS = ("log_uniform", "loguniform", "log_uniform_values", "log")
-
 Problem: TypeAlias = Callable[[str, str], None]
 """Called with a path and `rule, but got value; remedy`."""
 
@@ -98,20 +91,18 @@ def _read(raw: object, path: str, name: str, problem: Problem) -> Parameter | No
         if isinstance(raw, float) and not math.isfinite(raw):
             problem(path, f"must be a finite number, but got {raw!r}; write a plain number")
             return None
-        if isinstance(raw, str) and (meant := notations.of_text(raw)):
-            problem(path, f"must be one value, a choice or a range, but got {short(raw)}; write {meant}")
-            return None
         return Constant(raw)
     unknown = [key for key in raw if key not in (*_CHOICE_KEYS, *_RANGE_KEYS)]
-    if unknown and (meant := notations.of_mapping(raw)):
-        problem(path, f"must be a choice (values) or a range (min, max), but got {short(raw)}; write {meant}")
-        return None
-    if len(unknown) == len(raw) and unknown and (meant := notations.of_group(name, raw)):
-        problem(path, f"a field of a part is written with dots, but got {short(raw)}; write {meant}")
-        return None
     if unknown:
+        whole = form(raw)
+        if whole and not (len(unknown) == 1 and unknown[0] in ("value", *SYNONYMS)):
+            remedy = f"write {whole}"
+            if kind(raw.get("distribution")).startswith("log"):
+                remedy += " (min and max are the values themselves, no exponents)"
+            problem(f"{path}.{unknown[0]}", f"{_rule(unknown[0])}; {remedy}")
+            return None
         for key in unknown:
-            problem(f"{path}.{key}", _unknown(key, raw, name, len(unknown) == len(raw)))
+            problem(f"{path}.{key}", f"{_rule(key)}; {_unknown(key, raw, name, len(unknown) == len(raw))}")
         return None
     if "values" in raw or "when" in raw:
         mixed = [key for key in _RANGE_KEYS if key in raw]
@@ -125,22 +116,34 @@ def _read(raw: object, path: str, name: str, problem: Problem) -> Parameter | No
     return _read_range(raw, path, problem)
 
 
+def _rule(key: object) -> str:
+    return f"must be one of {', '.join((*_CHOICE_KEYS, *_RANGE_KEYS))}, but got {key!r}"
+
+
 def _unknown(key: object, raw: dict[Any, Any], name: str, alone: bool) -> str:
-    rule = f"must be one of {', '.join((*_CHOICE_KEYS, *_RANGE_KEYS))}, but got {key!r}"
+    """The remedy for a key that no parameter has."""
     if key == "value":
-        return f"{rule}; write the value itself for a constant: `{name}: {short(raw[key])}`"
+        return f"write the value itself for a constant: `{name}: {shown(raw[key])}`"
+    words = (str(word).removeprefix("_").lower().replace("_", "") for word in (key, raw[key]))
+    if key in ("probabilities", "mu", "sigma") or any(word in UNEVEN for word in words):
+        return "choices and ranges are drawn evenly, " + ("write {min: ..., max: ...}" if alone else "leave it out")
     if key == "distribution":
-        log = str(raw[key]) in _LOG_WORDS
-        return f"{rule}; " + ("did you mean log: true? (min and max stay real values)" if log else "leave it out")
-    if key in ("probabilities", "mu", "sigma"):
-        return f"{rule}; choices and ranges are drawn evenly, leave it out"
-    if key == "parameters" or (alone and isinstance(key, str) and key not in _SYNONYMS):
-        inner = next(iter(raw[key]), "field") if isinstance(raw[key], dict) else ""
-        dotted = f"{name}.{inner}" if key == "parameters" else f"{name}.{key}" + (f".{inner}" if inner else "")
-        return f"{rule}; a field of a part is written with dots: `{dotted}: ...`"
-    if key in _SYNONYMS:
-        return f"{rule}; did you mean {_SYNONYMS[str(key)]!r}?"
-    return f"{rule}; {did_you_mean(key, (*_CHOICE_KEYS, *_RANGE_KEYS))}"
+        return "leave it out"
+    if key == "parameters" or (alone and isinstance(key, str) and key not in SYNONYMS):
+        lines = _dotted(name, raw[key] if key == "parameters" else {key: raw[key]})
+        return f"a field of a part is written with dots: {', '.join(f'`{line}`' for line in lines)}"
+    if key in SYNONYMS:
+        return f"did you mean {SYNONYMS[str(key)]!r}?"
+    return did_you_mean(key, (*_CHOICE_KEYS, *_RANGE_KEYS))
+
+
+def _dotted(name: str, raw: object) -> list[str]:
+    """The lines that a nested part stands for, one per field of it."""
+    if isinstance(raw, dict) and (text := form(raw)):
+        return [f"{name}: {text}"]
+    if not isinstance(raw, dict) or not raw or any(key in raw for key in (*_CHOICE_KEYS, *_RANGE_KEYS)):
+        return [f"{name}: {shown(raw)}"]
+    return [line for key, inner in raw.items() for line in _dotted(f"{name}.{key}", inner)]
 
 
 def _read_choice(raw: dict[str, Any], path: str, problem: Problem) -> Choice | None:

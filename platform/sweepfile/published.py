@@ -19,6 +19,8 @@ from platform.errors import did_you_mean
 NOTE = "note"
 LARGEST_FILE = 2**20
 """Bytes of the file: a paper's largest table has some hundred lines. `/dev/zero` has no end."""
+_MOST_TOLD = 3
+"""Lines told of those with one fault: a wrong column is wrong on each line."""
 
 Cell: TypeAlias = tuple[str, ...]
 """The values of the parameters that define a cell, as text."""
@@ -97,8 +99,8 @@ def _read_lines(
     metrics = tuple(name for name in head if "/" in name)
     values: dict[Cell, dict[str, float]] = {}
     notes: dict[Cell, str] = {}
+    lines_of: dict[Cell, list[tuple[str, dict[str, str]]]] = {}
     told: list[str] = []
-    again: list[str] = []
     for number, line in enumerate(lines, 2):
         where = f"line {number} of {path.name}"
         if line and len(line) != len(head):
@@ -107,8 +109,8 @@ def _read_lines(
             continue
         fields = dict(zip(head, line, strict=True))
         cell = tuple(as_text(fields[name]) for name in by)
-        if cell in values:
-            again.append(f"{where} has {' / '.join(cell)} again")
+        lines_of.setdefault(cell, []).append((where, fields))
+        if len(lines_of[cell]) > 1:
             continue
         printed = {name: fields[name].strip() for name in metrics if fields[name].strip()}
         told += [
@@ -119,14 +121,45 @@ def _read_lines(
         values[cell] = {name: _number(text) or 0.0 for name, text in printed.items()}
         if note := fields.get(NOTE, "").strip():
             notes[cell] = note
-    if again:
-        more = f", and {len(again) - 1} lines more" if len(again) > 1 else ""
-        others = " and ".join(name for name in head if name not in (*by, *metrics, NOTE))
-        add = f"add {others} to compare.by (a constant under parameters where it keeps its default)"
-        told.append(f"must have one line per cell, but {again[0]}{more}; {f'{add}, or ' if others else ''}remove one")
+    told = [*_few(told), *_same_cells(path, lines_of)]
     for text in told:
         problem(text)
     return None if told else Published(metrics, values, notes)
+
+
+def _few(told: list[str]) -> list[str]:
+    """The first problems of many alike, and the number of the others."""
+    more = len(told) - _MOST_TOLD
+    if more <= 1:
+        return told
+    return [*told[:_MOST_TOLD], f"must have no such lines, but there are {more} more; correct them alike"]
+
+
+def _same_cells(path: Path, lines_of: Mapping[Cell, Sequence[tuple[str, Mapping[str, str]]]]) -> list[str]:
+    """The problem with lines of one cell: the columns that tell them apart, else the line to remove."""
+    double = {cell: lines for cell, lines in lines_of.items() if len(lines) > 1}
+    columns = [name for name in next(iter(double.values()))[0][1] if name != NOTE and "/" not in name] if double else []
+    texts = {name: [{as_text(row[name]) for _, row in lines} for lines in double.values()] for name in columns}
+    apart = [name for name in columns if any(len(each) > 1 for each in texts[name])]
+    same = [(cell, where) for cell, lines in double.items() for where in _again(lines, apart)]
+    told = [f"must have one line per cell, but {where} has {' / '.join(c)} again; remove one" for c, where in same]
+    if not apart:
+        return _few(told)
+    count, names = sum(map(len, double.values())), " and ".join(apart)
+    rule = f"must have one line per cell, but {count} lines of {path.name} share {len(double)} cells"
+    remedy = f"add {names} to compare.by, and write a default that is meant as a constant under parameters"
+    return [f"{rule}; {remedy}", *_few(told)]
+
+
+def _again(lines: Sequence[tuple[str, Mapping[str, str]]], apart: Sequence[str]) -> list[str]:
+    """The lines of a cell that no column in ``apart`` tells from an earlier one."""
+    seen: set[tuple[str, ...]] = set()
+    again: list[str] = []
+    for where, fields in lines:
+        key = tuple(as_text(fields[name]) for name in apart)
+        again += [where] if key in seen else []
+        seen.add(key)
+    return again
 
 
 def _number(text: str) -> float | None:

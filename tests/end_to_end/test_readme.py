@@ -30,6 +30,7 @@ ELSEWHERE = {
     "tests/driver/sweepfile/test_schema.py": ("python -m platform.sweepfile.schema > sweeps/schema.json",),
     "tests/end_to_end/test_wheel.py": ("pip wheel --no-deps -w dist .",),
     "tests/end_to_end/test_submit.py": tuple(line for line in COMMANDS if "platform.submit" in line),
+    "tests/end_to_end/test_completion.py": ('eval "$(activate-global-python-argcomplete --dest=-)"',),
     "by hand": ("pip install pre-commit", "pre-commit install"),
 }  # fmt: skip
 """Commands that are run by something else than the tests below."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from platform.errors import InvalidSweep
 from platform.space.check import check, notes, open_sweep, space_of
 from platform.space.space import UNBUILDABLE
 from platform.sweepfile.spec import FloatRange, IntRange, load
@@ -82,6 +83,27 @@ def test_a_sound_sweep_gives_its_spec_and_space(sweeps: Any) -> None:
 )  # fmt: skip
 def test_each_problem_of_the_parameters_is_told_at_its_line(sweeps: Any, parameters: str, problem: str) -> None:
     assert sweeps.problems(parameters)[0] == problem
+
+
+@pytest.mark.parametrize(
+    ("typed", "ours"),
+    [
+        ("0.1,0.2", "{values: [0.1, 0.2]}"),
+        ("choice(0.1, 0.2)", "{values: [0.1, 0.2]}"),
+        ("uniform(0,0.5)", "{min: 0.0, max: 0.5}"),
+    ],
+)
+def test_a_text_that_is_another_tools_range_gets_ours(sweeps: Any, typed: str, ours: str) -> None:
+    override = f"parameters.fit.dropout={typed}"
+    rule = f"must be a number, but got {typed!r}"
+    with pytest.raises(InvalidSweep) as caught:
+        open_sweep(sweeps.write("seed: 0"), [override])
+    assert caught.value.problems == (f"--set {override}: parameters.fit.dropout: {rule}; write {ours}",)
+
+
+def test_a_list_of_data_sets_gets_our_form_too(sweeps: Any) -> None:
+    (problem,) = sweeps.problems("data.name: missing-a,missing-b")
+    assert problem.endswith("; write {values: [missing-a, missing-b]}")
 
 
 def test_a_value_that_fits_only_with_some_settings_of_the_others_is_fine(sweeps: Any) -> None:

@@ -97,11 +97,27 @@ def test_what_is_no_parameter_is_told(raw: object, path: str, text: str) -> None
         ({"min": 1, "high": 3}, "did you mean 'max'?"),
         ({"min": 1, "max": 3, "q": 1}, "did you mean 'step'?"),
         ({"value": 3}, "write the value itself for a constant: `p: 3`"),
-        ({"min": 1, "max": 2, "distribution": "log_uniform"}, "did you mean log: true? (min and max stay real values)"),
-        ({"min": 1, "max": 2, "distribution": "uniform"}, "leave it out"),
+        (
+            {"min": 1, "max": 2, "distribution": "log_uniform"},
+            "write {min: 1.0, max: 2.0, log: true} (min and max are the values themselves, no exponents)",
+        ),
+        ({"min": 1, "max": 2, "distribution": "uniform"}, "write {min: 1.0, max: 2.0}"),
+        ({"normal": [0, 1]}, "choices and ranges are drawn evenly, write {min: ..., max: ...}"),
         ({"values": [1], "probabilities": [1]}, "choices and ranges are drawn evenly, leave it out"),
-        ({"name": "spectran"}, "a field of a part is written with dots: `p.name: ...`"),
-        ({"parameters": {"x": 1}}, "a field of a part is written with dots: `p.x: ...`"),
+        ({"name": "spectran"}, "a field of a part is written with dots: `p.name: spectran`"),
+        ({"parameters": {"x": 1}}, "a field of a part is written with dots: `p.x: 1`"),
+        (
+            {"parameters": {"x": {"distribution": "uniform", "min": 0, "max": 0.5}, "y": {"value": 3}}},
+            "a field of a part is written with dots: `p.x: {min: 0.0, max: 0.5}`, `p.y: 3`",
+        ),
+        ({"x": {"min": 0.0, "max": 0.5}}, "a field of a part is written with dots: `p.x: {min: 0.0, max: 0.5}`"),
+        ({"x": {"y": {"randint": [1, 5]}}}, "a field of a part is written with dots: `p.x.y: {min: 1, max: 5}`"),
+        (
+            {"x": {"values": ["a"], "when": {"a": {"z": 1}}}},
+            "a field of a part is written with dots: `p.x: {values: [a], when: {a: {z: 1}}}`",
+        ),
+        ({"loguniform": [1e-5, 1e-2]}, "write {min: 1e-05, max: 0.01, log: true}"),
+        ({"type": "float", "low": 0, "high": 0.5}, "write {min: 0.0, max: 0.5}"),
         ({"vals": [1]}, "did you mean 'values'?"),
         ({"min": 1, "maxx": 2}, "did you mean 'max'?"),
     ],
@@ -143,3 +159,9 @@ def test_one_name_that_could_be_active_twice_is_told(raw: dict[str, object]) -> 
     assert path.endswith("x")
     assert text.startswith("must not be active together with parameters.")
     assert text.endswith("but got it in both; keep one of them, or put each under its own value in one `when`")
+
+
+def test_a_merge_is_told_to_be_none_of_the_language() -> None:
+    assert read({"<<": {"a": 1}, "x": 1})[1] == [
+        ("parameters.<<", "a key must be a field, but got a merge (<<), which is not taken; write its lines")
+    ]

@@ -45,9 +45,6 @@ def test_other_columns_of_parameters_are_left_alone(tmp_path):
         (f"{HEAD}toys,128,.1,.2\n", "must have 5 fields a line, but line 2 of p.csv has 4; one for each column"),
         (f"{HEAD}toys,128,.1,.2,\ntoys,128.0,.1,.2,\n",
          "must have one line per cell, but line 3 of p.csv has toys / 128 again; remove one"),
-        ("data.name,dim,backbone.name,test/hr_10\ntoys,128,sasrec,.1\ntoys,128,hstu,.1\ntoys,128,gru,.1\n",
-         "must have one line per cell, but line 3 of p.csv has toys / 128 again, and 1 lines more; add "
-         "backbone.name to compare.by (a constant under parameters where it keeps its default), or remove one"),
         (f"{HEAD}toys,128,9.6M,.2,\n",
          "must have numbers under test/hr_10, but line 2 of p.csv has '9.6M'; write a plain number, or nothing"),
         (f"{HEAD}toys,128,.1,nan,\n",
@@ -59,6 +56,40 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path, text, problem):
     found, told = reading(tmp_path, text)
     assert found is None
     assert told[0].startswith(problem)
+
+
+def test_cells_that_do_not_tell_the_lines_apart_are_one_problem_with_the_columns_that_do(tmp_path):
+    head = "data.name,backbone.name,dim,fit.epochs,test/hr_10,note\n"
+    lines = [f"{data},{backbone},{dim},9,.1,{backbone}" for data in "ab" for backbone in "xyz" for dim in (64, 128)]
+    (tmp_path / "p.csv").write_text(head + "\n".join(lines))
+    told: list[str] = []
+    assert read(tmp_path / "p.csv", ["dim"], told.append) is None
+    assert told == [
+        "must have one line per cell, but 12 lines of p.csv share 2 cells; add data.name and backbone.name to "
+        "compare.by, and write a default that is meant as a constant under parameters"
+    ]
+    assert read(tmp_path / "p.csv", ["data.name", "backbone.name", "dim"], told.append) is not None
+
+
+def test_a_line_that_no_column_tells_apart_is_told_as_well_and_many_alike_are_counted(tmp_path):
+    _, told = reading(tmp_path, f"{HEAD}toys,1,.1,,\n" + "toys,1,.1,,\n" * 9)
+    assert told == [
+        *(
+            f"must have one line per cell, but line {line} of p.csv has toys / 1 again; remove one"
+            for line in (3, 4, 5)
+        ),
+        "must have no such lines, but there are 6 more; correct them alike",
+    ]
+    (tmp_path / "p.csv").write_text("data.name,dim,k,test/hr_10\na,1,1,.1\na,1,2,.1\na,1,1.0,.1\n")
+    told.clear()
+    read(tmp_path / "p.csv", BY, told.append)
+    assert told == [
+        "must have one line per cell, but 3 lines of p.csv share 1 cells; add k to compare.by, and write a default "
+        "that is meant as a constant under parameters",
+        "must have one line per cell, but line 4 of p.csv has a / 1 again; remove one",
+    ]
+    _, told = reading(tmp_path, HEAD + "toys,1,x,,\n" * 1 + "".join(f"toys,{dim},x,,\n" for dim in range(2, 99)))
+    assert len(told) == 4
 
 
 def test_a_file_that_is_not_there_is_told_with_those_that_are(tmp_path):

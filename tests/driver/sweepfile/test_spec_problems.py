@@ -26,10 +26,28 @@ from platform.sweepfile.spec import IntRange, load, read
         ("parameters.a=[1]", "--set parameters.a=[1]: parameters.a: must be a scalar, {values: ...} or {min: ..., max: "
                              "...}, but got the bare list [1]; write {values: [1]} to choose from it, or {values: "
                              "[[1]]} for one value that is a list"),
+        ("trainable.x=1", "--set trainable.x=1: trainable.x: trainable must be a mapping to be set in, but got "
+                          "'some.trainable'; set trainable as a whole"),
+        ("limit.max_hours=3", "--set limit.max_hours=3: limit: must be a key of a sweep, but got 'limit'; did you mean "
+                              "'limits'?"),
+        ("gpus=1", "--set gpus=1: gpus: must be a key of a sweep, but got 'gpus'; did you mean 'resources.gpu'?"),
+        ("max_minutes_per_trial=1", "--set max_minutes_per_trial=1: max_minutes_per_trial: must be a key of a sweep, "
+                                    "but got 'max_minutes_per_trial'; did you mean 'limits.max_minutes_per_trial'?"),
+        ("fit.lr=1", "--set fit.lr=1: fit.lr: a field of the trainable stands below parameters; write --set "
+                     "parameters.fit.lr=1"),
     ],
 )  # fmt: skip
 def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, override: str, problem: str) -> None:
     assert good.problems(tmp_path, good.text, override) == [problem]
+
+
+@pytest.mark.parametrize("key", ["fit.epochs", "epochs", "fit.epoch", "fti.epochs", "parameter.fit.epochs"])
+def test_an_overridden_field_is_told_to_stand_below_parameters(good: Any, tmp_path: Path, key: str) -> None:
+    text = good.replaced("trainable", "trainable: spectran")
+    remedy = "write --set parameters.fit.epochs=3"
+    assert good.problems(tmp_path, text, f"{key}=3") == [
+        f"--set {key}=3: {key}: a field of the trainable stands below parameters; {remedy}"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +85,23 @@ def test_a_wrong_override_is_told_as_it_was_written(good: Any, tmp_path: Path, o
         ("metric", "metric: {name: valid/hr_10}",
          "3: metric.goal: must be given, but is not there; write `metric: {name: valid/ndcg_20, goal: maximize}`"),
         ("metric", "metric: valid/hr_10",
-         "3: metric: must be a mapping, but got 'valid/hr_10'; write metric: {name: valid/hr_10, goal: maximize}"),
+         "3: metric: must be a mapping of name and goal, but got 'valid/hr_10'; write `metric: {name: valid/hr_10, "
+         "goal: maximize}`"),
+        ("metric", "metric: NDCG@10",
+         "3: metric: must be a mapping of name and goal, but got 'NDCG@10'; write `metric: {name: valid/ndcg_10, goal: "
+         "maximize}`"),
+        ("metric", "metric: valid/loss",
+         "3: metric: must be a mapping of name and goal, but got 'valid/loss'; write `metric: {name: valid/loss, goal: "
+         "minimize}`"),
+        ("metric", "metric: [valid/hr_10]",
+         "3: metric[0]: must be a mapping of name and goal, but got 'valid/hr_10'; write `{name: valid/hr_10, goal: "
+         "maximize}`"),
+        ("metric", "metric: {valid/hr_10: max}",
+         "3: metric.valid/hr_10: must be a mapping of name and goal, but got the key 'valid/hr_10'; write `metric: "
+         "{name: valid/hr_10, goal: maximize}`"),
+        ("metric", "metric: 3",
+         "3: metric: must be a mapping of name and goal, but got 3; write `metric: {name: valid/ndcg_20, goal: "
+         "maximize}`"),
         ("metric", "metric: []", "3: metric: must have at least one entry, but got []; add one"),
         ("num_trials", "num_trials: 0", "4: num_trials: must be at least 1, but got 0; raise it"),
         ("num_trials", "num_trials: '64'",
