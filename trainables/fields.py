@@ -74,7 +74,7 @@ def require_name(what: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         shown = repr(name) if len(name) <= _LONGEST_NAME else f"{name[:20]!r}... of {len(name)} characters"
         root, slash, own = name.rstrip("/").rpartition("/")
-        remedy = f"write data.root: {root} and data.name: {own}" if slash and what == "name" else "rename it"
+        remedy = f"write data.root: {root or '/'} and data.name: {own}" if slash and what == "name" else "rename it"
         raise ValueError(
             f"{what} must be at most {_LONGEST_NAME} letters, digits, dots, underscores and hyphens, beginning with "
             f"a letter or digit, but got {shown}; {remedy}"

@@ -121,9 +121,17 @@ def test_a_vector_of_zeros_is_no_problem_and_one_that_is_not_finite_is(tmp_path:
     assert "1 of 2 rows are not, the first is row 1 (item 2)" in check(data)[0]
 
 
-@pytest.mark.parametrize("name", ["../secret", "/etc", "a/b", "", "..", "a\0", "a" * 300, "größe"])
-def test_a_name_that_is_a_path_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"name must be at most 100 letters, digits, .* but got .*; rename it"):
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("../secret", "write data.root: .. and data.name: secret"),
+        ("/etc", "write data.root: / and data.name: etc"),
+        ("a/b", "write data.root: a and data.name: b"),
+        *((name, "rename it") for name in ("", "..", "a\0", "a" * 300, "größe")),
+    ],
+)
+def test_a_name_that_is_a_path_is_refused(name: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=rf"name must be at most 100 letters, digits, .* but got .*; {remedy}"):
         build(Data, {"name": name})
 
 
