@@ -139,7 +139,8 @@ def test_no_secret_of_a_sweep_is_left_anywhere(submit, cluster, commands, checko
     assert b"${HUB_A}" in dumped
     with sqlite3.connect(tmp_path / "mlflow" / "mlflow.db") as connection:
         ends = connection.execute("select value from tags where key = 'sweep.end'").fetchall()
-    assert ("exception: OSError: no entry for https://***@hub.example: *** ***",) in ends
+    hidden = "exception: OSError: no entry for https://***@hub.example: *** *** (tests/trainables/secretive/run.py:"
+    assert any(end.startswith(hidden) for (end,) in ends)
     assert hits(iter([*everything(), ("study", dumped)]), secrets)[1] == set()
 
 
