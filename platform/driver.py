@@ -34,6 +34,7 @@ from platform.storage.trial_end import EndedTrial, State
 from platform.study.ownership import place_of
 from platform.study.study import Study
 from platform.sweepfile.spec import SweepSpec
+from platform.tracking import pages
 from platform.tracking.destination import destination_of
 from platform.tracking.messages import ParentEnd, RunStatus
 from platform.tracking.tracker import Tracker
@@ -101,7 +102,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
         try:
             for note in notes(spec, space):
                 progress.notify(f"note: {redact(note)}")
-            study = Study(spec, space, folder, progress.notify)
+            study = Study(spec, space, folder, progress.notify, lambda number: _run_page(run, number))
             (folder / "sweep.yaml").write_text(redact(spec.text))
             (folder / page.PROVENANCE).write_text(json.dumps(redact_values(_tags(spec, space))))
             tracker.start(study.id)
@@ -138,10 +139,15 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
 
     ledger = Ledger(run.spec, study, run.folder, stages, run.tracker, ended, run.lease.check, run.progress.notify)
     steering = Steering(ledger, run.folder)
+    unsaid = [True] if ledger.left else []
 
     def check() -> None:
         run.signals.check()
         steering.look()
+        if unsaid and pages.read(run.folder, run.tracker.destination, study.id):  # once the store has answered
+            unsaid.clear()
+            for line in _compare(run):
+                run.progress.notify(line)
         if ledger.waits and not ledger.running:
             run.notifier.tell("waiting", "no trial is started: the sweep is paused, or the disk is full")
 
@@ -149,8 +155,7 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
     if ledger.is_paused:
         run.progress.notify(f"paused: no trial is started until {_command('sweep', run.spec)} --unpause")
     if ledger.left:
-        for line in _look_further(run):
-            run.progress.notify(line)
+        run.progress.notify(_see(run))
     interrupt: Interrupted | None = None
     try:
         if ledger.left and address == INLINE:
@@ -200,12 +205,13 @@ def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:
 def finish(run: Drive, outcome: Outcome, results: Results) -> None:
     """Ship what is left and end the parent run."""
     run.signals.defer()
-    if not run.tracker.finish(parent_end(run.spec, outcome, results)):
+    found = pages.read(run.folder, run.tracker.destination)
+    if not run.tracker.finish(parent_end(run.spec, outcome, results, found)):
         rest = f"the same command ships the rest: {run.command}"
         run.progress.notify(f"MLflow at {run.tracker.destination} has not taken everything; {rest}")
 
 
-def parent_end(spec: SweepSpec, outcome: Outcome, results: Results) -> ParentEnd:
+def parent_end(spec: SweepSpec, outcome: Outcome, results: Results, found: pages.Pages | None = None) -> ParentEnd:
     """The end of the parent run, with the best trial as metrics and tags; of several seeds the means."""
     best = next((row for row in results.table if row.state is State.COMPLETE), None)
     if best is None or best.objective is None:
@@ -218,7 +224,11 @@ def parent_end(spec: SweepSpec, outcome: Outcome, results: Results) -> ParentEnd
     return ParentEnd(
         status=outcome.status,
         metrics=metrics,
-        tags={"best.trial": best.label, **{f"best.{name}": str(value) for name, value in best.swept.items()}},
+        tags={
+            "best.trial": best.label,
+            **{f"best.{name}": str(value) for name, value in best.swept.items()},
+            pages.DESCRIPTION: pages.description(best.label, metrics, best.swept, found),
+        },
         files=results.files,
     )
 
@@ -241,7 +251,7 @@ def _end_without_head(run: Drive, ledger: Ledger) -> None:
 
 
 def _print(run: Drive, outcome: Outcome, results: Results) -> None:
-    report.result(run.console, run.spec, results.table, outcome.closing, _look_further(run))
+    report.result(run.console, run.spec, results.table, outcome.closing, [*_compare(run), _see(run)])
     if results.compared:
         report.comparison(run.console, results.compared)
         run.progress.notify(f"paired tests of these cells: {_command('results', run.spec)}")
@@ -258,15 +268,33 @@ def _command(name: str, spec: SweepSpec) -> str:
 
 def _tags(spec: SweepSpec, space: Space) -> dict[str, str]:
     overrides = {"sweep.set": " ".join(spec.overrides)} if spec.overrides else {}
-    return {**provenance.tags(), **overrides, "sweep.swept": ", ".join(space.swept)}
+    about = {
+        pages.SWEPT: ", ".join(space.swept),
+        pages.METRIC: ", ".join(metric.name for metric in spec.metrics),
+        pages.GOAL: ", ".join(metric.goal for metric in spec.metrics),
+    }
+    return {**provenance.tags(), **overrides, **about}
 
 
-def _look_further(run: Drive) -> list[str]:
-    """The lines that open the sweep's runs in MLflow, and its study in Optuna Dashboard."""
-    path, study = str(run.tracker.destination), place_of(run.spec, run.folder)
-    opens = path if path.startswith("http") else f"mlflow ui --backend-store-uri {_from_here(path, 'sqlite:///')}"
-    dashboard = f"optuna-dashboard {_from_here(redact(study))}"
-    return [f"compare trials: {opens}", f"see the search, also while it runs: {dashboard} (it can delete the study)"]
+def _run_page(run: Drive, number: int) -> str | None:
+    """The address of a trial's run in MLflow; None while the store has not answered yet."""
+    found = pages.read(run.folder, run.tracker.destination)
+    return found.trial(number) if found else None
+
+
+def _compare(run: Drive) -> list[str]:
+    """The lines that open the sweep's runs in MLflow."""
+    path, found = str(run.tracker.destination), pages.read(run.folder, run.tracker.destination)
+    if path.startswith("http"):
+        return [f"compare trials: {found.table if found else path}"]
+    here = f"mlflow ui --backend-store-uri {_from_here(path, 'sqlite:///')}"
+    return [f"compare trials: {here}", *([f"and open {found.table}"] if found else [])]
+
+
+def _see(run: Drive) -> str:
+    """The line that opens the sweep's study in Optuna Dashboard, also while it runs."""
+    study = _from_here(redact(place_of(run.spec, run.folder)))
+    return f"see the search: optuna-dashboard {study} (it listens on this machine alone; it can delete the study)"
 
 
 def _from_here(path: str, scheme: str = "") -> str:

@@ -29,7 +29,11 @@ REQUEST = "request"
 OF = "of"
 """Attribute of a trial that runs a setting with a further seed: the number of the setting's own trial."""
 SEED = "seed"
-"""Attribute of such a trial: its seed."""
+"""Attribute of such a trial, and of every trial of a sweep with `seeds`: its seed."""
+CELL = "cell"
+"""Attribute of a trial of a sweep with cells: its cell, for people."""
+PAGE = "mlflow"
+"""Attribute of a trial: the address of its run, for people."""
 
 
 def with_seed(values: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,19 @@ from platform.study import ends, from_files, identity, search, seeds
 from platform.study.opening import END, ID, IDENTITY, open_study
 from platform.study.proposals import Proposals
 from platform.study.pruning import Pruned, judge
-from platform.study.settings import FROM, OF, REQUEST, RETRIES, SEED, STARTED, Settings, tell_again, with_seed
+from platform.study.settings import (
+    CELL,
+    FROM,
+    OF,
+    PAGE,
+    REQUEST,
+    RETRIES,
+    SEED,
+    STARTED,
+    Settings,
+    tell_again,
+    with_seed,
+)
 from platform.study.view import View, is_peer
 from platform.study.warm_start import warm_start
 from platform.sweepfile.spec import SweepSpec
@@ -57,13 +69,19 @@ class Study:
         space: its compiled parameters.
         folder: the sweep's folder in the storage; the journal lies there unless `study` names a database.
         notify: called with a sentence for the user.
+        page: gives the address of the run of a trial in MLflow, None while there is none.
 
     Raises:
         InvalidSweep, SweepError: as `opening.py` says.
     """
 
     def __init__(
-        self, spec: SweepSpec, space: Space, folder: Path, notify: Callable[[str], None] = logger.warning
+        self,
+        spec: SweepSpec,
+        space: Space,
+        folder: Path,
+        notify: Callable[[str], None] = logger.warning,
+        page: Callable[[int], str | None] = lambda number: None,
     ) -> None:
         self.space = space
         self._study = open_study(spec, space, folder, notify)
@@ -71,6 +89,7 @@ class Study:
         self.id: str = self._study.user_attrs[ID]
         """Id that tells this sweep from others of its name, for as long as its study lasts."""
         self._study.pruner = search.pruner(spec.early_stopping)
+        self._page = page
         self._open: dict[int, Trial] = {}
         self._rungs: dict[int, dict[str, float]] = {}
         self._settings = Settings(space, registry.load(spec.trainable).repeatable)
@@ -212,6 +231,7 @@ class Study:
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             self._write_rungs(ended.number)
             trial.set_user_attr(END, ended.end.to_json())
+            self._show(trial)
         told = self.told(ended.number)
         del self._open[ended.number]
         if told:
@@ -312,6 +332,7 @@ class Study:
             tell_again(self._study, trial, self._all()[earlier])
             return None
         self._settings.add(trial.number, values)
+        self._show(trial)
         trial.set_user_attr(STARTED, time.time())
         self._open[trial.number] = trial
         return self._asked(trial.number, values)
@@ -319,6 +340,17 @@ class Study:
     def _asked(self, number: int, values: dict[str, Any]) -> Asked:
         attributes = self._frozen(number).user_attrs
         return Asked(number, values, attributes.get(RETRIES), attributes.get(OF))
+
+    def _show(self, trial: Trial) -> None:
+        """Write what a dashboard shows of a trial beside its values, unless it is there."""
+        known, values = trial.user_attrs, self.space.from_storage(trial.params)
+        shown: dict[str, Any] = {
+            CELL: ", ".join(f"{name}={values[name]}" for name in self._cells.axes if name in values)
+        }
+        shown |= {SEED: values.get(SEED) if self.spec.seeds else None, PAGE: self._page(trial.number)}
+        for name, value in shown.items():
+            if name not in known and value not in (None, ""):
+                trial.set_user_attr(name, value)
 
     def _of_request(self, request: str | None) -> list[FrozenTrial]:
         return [trial for trial in self._all() if request and trial.user_attrs.get(REQUEST) == request]

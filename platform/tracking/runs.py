@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from platform.pictures.trial import draw
 from platform.storage.trial_end import State, TrialEnd
 from platform.storage.trial_record import TrialRecord, read_json
+from platform.tracking import pages
 from platform.tracking import tags as run_tags
 from platform.tracking.batches import requests_of
 from platform.tracking.destination import Destination, make_database
@@ -31,8 +32,9 @@ from trainables.runtime.worker import RESOLVED
 from trainables.storage import mirror
 
 REFUSED_TAG = "tracking.refused"
+CHANGED_TAG = "tracking.changed"
+"""Parameters that a trial has with other values than its run, which keeps the first."""
 
-_LONGEST_TAG = 5000  # characters, in the oldest of the stores
 _LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
 _STATUS = {
     State.COMPLETE: "FINISHED",
@@ -42,6 +44,7 @@ _STATUS = {
     State.CANCELLED: "KILLED",
 }
 _ACTIVE = "active"
+_CUT = 250  # characters of a parameter that every store keeps
 _DATA, _DIGEST = "data.name", 36
 """The field that names the data set; characters of a digest that MLflow takes."""
 
@@ -98,6 +101,7 @@ class Runs:
         self._opened: set[int] = set()
         self._runs: dict[int, str] = {}
         self._sent: dict[int, int] = {}
+        self._params: dict[int, dict[str, str]] = {}
         self._names_refused: dict[int, set[str]] = {}
         parent = self.find()
         if not parent:
@@ -110,6 +114,7 @@ class Runs:
             parent = str(run.info.run_id)
         self._parent = parent
         self._client.log_text(self._parent, redact((folder / "sweep.yaml").read_text()), "sweep.yaml")
+        self._open_pages(folder)
 
     def find(self) -> str | None:
         """Learn the sweep's runs from the store; of those made twice, all but the furthest are deleted.
@@ -123,6 +128,7 @@ class Runs:
             run_id = str(run.info.run_id)
             if number is not None and self._runs.get(number) != run_id:
                 self._runs[number], self._sent[number] = run_id, run_tags.reports(run)
+                self._params[number] = dict(run.data.params)
                 self._opened.discard(number)
         return str(parent.info.run_id) if parent else None
 
@@ -132,15 +138,16 @@ class Runs:
         if record is None or record.study not in (None, self._sweep_id):
             return
         end = trial.read_end()  # read before the lines: what was reported before the end is then complete
-        run_id, params = self._open(trial.number, record)
+        run_id = self._open(trial.number, record)
         if end:
             trial.bring(_LARGE_BYTES)
             _draw(trial)
             mirror.push_changed(trial.folder / "artifacts")
         files = self._files(trial.folder) if end else {}
-        resolved = _resolved(trial.folder) if end else {}
-        params |= {name: value for name, value in resolved.items() if name not in record.values}
-        tags = self._end_tags(trial, end, files) if end else {}
+        is_whole = RESOLVED in self._params[trial.number]
+        resolved = {} if is_whole and not end else _resolved(trial.folder)
+        params, changed = self._new_params(trial.number, resolved | _texts(record.values))
+        tags = {**(self._end_tags(trial, end, files) if end else {}), **changed}
         if _DATA in resolved:
             tags[_DATA] = resolved[_DATA]
         lines, is_deleted = trial.lines(self._sent[trial.number]), False
@@ -152,6 +159,7 @@ class Runs:
             logger.warning("tracking: run %s was deleted in MLflow; nothing more is sent to it", run_id)
             files, is_deleted = {}, True
         self._opened.add(trial.number)
+        self._params[trial.number] |= params | ({RESOLVED: ""} if resolved else {})
         if end and not is_deleted:
             self._log_data(run_id, tags)
             self._log_files(run_id, files)
@@ -184,10 +192,22 @@ class Runs:
                 self._client.log_artifact(self._parent, str(path))
         self._client.set_terminated(self._parent, status=end.status)
 
-    def _open(self, number: int, record: TrialRecord) -> tuple[str, dict[str, str]]:
-        """Find or create the run of a trial; returns it with the parameters that it still needs."""
+    def _new_params(self, number: int, params: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        """The parameters that a trial's run lacks, and a tag that names those with other values than the run's."""
+        known, told = self._params[number], self._names_refused.setdefault(number, set())
+        new = {name: value for name, value in params.items() if name not in known}
+        changed = {n: v for n, v in params.items() if n not in {*new, *told} and not _is_same(known[n], v)}
+        if not changed:
+            return new, {}
+        told |= changed.keys()
+        words = "; ".join(f"{name} was {known[name]} and is {value} now" for name, value in changed.items())
+        self._notify(f"MLflow keeps the first value of a parameter, but of trial {number} {words}")
+        return new, {CHANGED_TAG: words[: pages.LONGEST_TAG]}
+
+    def _open(self, number: int, record: TrialRecord) -> str:
+        """Find or create the run of a trial."""
         if number in self._opened:
-            return self._runs[number], {}
+            return self._runs[number]
         if number in self._runs:  # left by an earlier driver, or before an outage
             self._client.update_run(self._runs[number], status="RUNNING")
         else:
@@ -199,8 +219,8 @@ class Runs:
                 tags=self._run_tags({run_tags.TRIAL: str(number), run_tags.PARENT: self._parent, **again}),
                 run_name=f"{self._sweep}-{number}",
             )
-            self._runs[number], self._sent[number] = str(run.info.run_id), 0
-        return self._runs[number], {name: str(value) for name, value in redact_values(record.values).items()}
+            self._runs[number], self._sent[number], self._params[number] = str(run.info.run_id), 0, {}
+        return self._runs[number]
 
     def _send(self, number: int, run_id: str, request: dict[str, list[Any]]) -> None:
         """Send a batch; values that the store refuses for good are left out, reported and noted as a tag of the run.
@@ -244,7 +264,7 @@ class Runs:
         large = {f"file.{f.path.name}": mirror.uri_of(f.path) for f in files.values() if f.size > _LARGE_BYTES}
         tags = {"trial.state": end.state.lower(), "sweep.end": end.reason, **trial.read("tags.json"), **large}
         if words := infinite_words(trial.lines()):  # MLflow draws them as its largest number, so that it gets none
-            tags["sweep.infinite"] = words[:_LONGEST_TAG]
+            tags["sweep.infinite"] = words[: pages.LONGEST_TAG]
         return redact_values({name: str(value) for name, value in tags.items()})
 
     def _log_data(self, run_id: str, tags: Mapping[str, str]) -> None:
@@ -300,6 +320,20 @@ class Runs:
             files |= {f"checkpoints/{path.name}": _File(path, size) for path, size in sorted(kept)[-1:]}
         return files
 
+    def _open_pages(self, folder: Path) -> None:
+        """Let MLflow's table of the sweep's runs show what the sweep is about, and tell the driver where it is."""
+        ours = pages.Pages(
+            to=str(self._destination),
+            experiment=self._experiment,
+            parent=self._parent,
+            sweep=self._sweep,
+            sweep_id=self._sweep_id,
+        )
+        view = pages.view(self._sweep_id, self._tags)
+        if len(view) <= pages.LONGEST_TAG:
+            self._client.set_experiment_tag(self._experiment, f"{pages.SHARED_VIEW}{ours.view}", view)
+        ours.write(folder)
+
     def _run_tags(self, own: Mapping[str, str]) -> dict[str, str]:
         ours = {run_tags.SWEEP: self._sweep_id, run_tags.NAME: self._sweep, "mlflow.source.name": "platform.sweep"}
         return {**ours, **self._tags, **own}
@@ -319,7 +353,16 @@ def _resolved(folder: Path) -> dict[str, str]:
     """All fields of a trial's config as its worker wrote them, defaults too."""
     config = read_json(folder / "artifacts" / RESOLVED)
     fields = config if isinstance(config, dict) else {}
-    return {name: str(value) for name, value in redact_values(fields).items() if name != "trainable"}
+    return _texts({name: value for name, value in fields.items() if name != "trainable"})
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in redact_values(values).items()}
+
+
+def _is_same(known: str, value: str) -> bool:
+    """True if a run's parameter is that value, which the store may have cut."""
+    return known == value or (len(known) >= _CUT and value.startswith(known[:_CUT]))
 
 
 def _draw(trial: TrialFiles) -> None:

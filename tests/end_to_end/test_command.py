@@ -81,11 +81,15 @@ def test_a_sweep_on_ray_ends_with_its_table_and_a_clean_screen_and_again_without
     assert "curve: " in rest
     assert " best trials " in rest
     assert "test, once, at the best validation step of trial" in rest
-    journal = f"{tmp_path}/runs/curve/study.journal"
-    assert lines[-2:] == [
+    journal = tmp_path / "runs" / "curve" / "study.journal"
+    view = "curve-" + Store(tmp_path / "runs").parent.data.tags["sweep.id"][:8]
+    pages = [
         f"compare trials: mlflow ui --backend-store-uri sqlite:///{tmp_path}/runs/mlflow.db",
-        f"see the search, also while it runs: optuna-dashboard {journal} (it can delete the study)",
+        f"and open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey={view}",
+        f"see the search: optuna-dashboard {journal} (it listens on this machine alone; it can delete the study)",
     ]
+    assert lines[-3:] == pages
+    assert [*lines[1:3], lines[0]] == pages
     rest = done.out.lower().replace(str(tmp_path).lower(), "").replace("optuna-dashboard", "")
     for noise in ("ray", "tune", "warning", "dashboard", "info"):
         assert noise not in rest

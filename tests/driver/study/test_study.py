@@ -309,3 +309,18 @@ def test_a_trial_that_another_program_told_the_study_has_ended_by_a_person(sweep
         "user, by another program",
         (0.5,),
     )
+
+
+def test_a_trial_has_its_cell_its_seed_and_its_page_for_a_dashboard(sweep):
+    here = sweep("compare={by: [part.name]}", "seeds={values: [3, 4]}", "constraints=[]")
+    page: list[str] = []
+    study = Study(here.spec, here.space, here.folder, page=lambda number: f"{page[0]}/{number}" if page else None)
+    asked = study.ask()
+    assert asked
+    (trial,) = study.trials()
+    assert "mlflow" not in trial.user_attrs, "the store has not answered yet"
+    assert (trial.user_attrs["cell"], trial.user_attrs["seed"]) == (f"part.name={asked.values['part.name']}", 3)
+    page.append("http://here")
+    finish(study, asked, level(0.5))
+    study.ask()
+    assert [trial.user_attrs["mlflow"] for trial in study.trials()] == ["http://here/0", "http://here/1"]

@@ -75,7 +75,7 @@ def test_artifacts_that_cannot_be_drawn_are_shipped_as_they_are(tracked):
     assert here.said == []
 
 
-def test_a_parameter_that_changed_is_refused_and_the_first_one_stays(tracked):
+def test_a_parameter_that_changed_keeps_its_first_value_and_that_is_said(tracked):
     here = tracked()
     files = here.trial(0)
     ship(here, files)
@@ -85,8 +85,31 @@ def test_a_parameter_that_changed_is_refused_and_the_first_one_stays(tracked):
     ship(here, files)
     _, children = here.runs()
     assert children[0].data.params == {"x": "0.5", "adapter.name": "none", "y": "1"}
-    assert children[0].data.tags["tracking.refused"] == "x"
+    assert children[0].data.tags["tracking.changed"] == "x was 0.5 and is 0.75 now"
+    assert here.said == ["MLflow keeps the first value of a parameter, but of trial 0 x was 0.5 and is 0.75 now"]
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2]
+
+
+def test_a_running_trial_has_all_fields_as_soon_as_its_worker_wrote_them(tracked):
+    here = tracked()
+    files = here.trial(0, {"x": 0.5})
+    shipper = here.started()
+    (files.folder / "artifacts").mkdir()
+    (files.folder / "artifacts" / "config.json").write_text('{"trainable": "own", "x": 0.5, "data.name": "toys"}')
+    here.report(files, range(1, 2))
+    shipper.changed(files)
+    while not files.read("shipped.json"):
+        time.sleep(0.05)
+    run = here.runs()[1][0]
+    assert run.info.status == "RUNNING"
+    assert run.data.params == {"x": "0.5", "data.name": "toys"}
+    assert run.data.tags["data.name"] == "toys"
+    (files.folder / "tags.json").write_text('{"data.fingerprint": "f00"}')
+    here.end(files)
+    shipper.changed(files)
+    assert shipper.finish(ParentEnd(status="FINISHED"))
+    run = here.runs()[1][0]
+    assert [(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs] == [("toys", "f00")]
 
 
 def test_text_of_any_length_is_taken(tracked):
