@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -77,10 +77,14 @@ def clean_screen(log: Path) -> Iterator[Console]:
 class Signals:
     """A context in which SIGINT, SIGTERM and SIGHUP raise `Interrupted` in the main thread.
 
-    Once only, so that the way out is not cut.
+    Once only, so that the way out is not cut; but a second Ctrl-C ends the process there and then, where `now` is set.
     """
 
     def __init__(self) -> None:
+        self.announce: Callable[[], None] = lambda: None
+        """Called as soon as the first Ctrl-C comes, whatever the main thread does."""
+        self.now: Callable[[], None] | None = None
+        """Called by the second Ctrl-C, before the process ends. Nothing is lost by that: the next driver repairs it."""
         self._deferred = False
         self._noted: int | None = None
         self._raised: int | None = None
@@ -124,6 +128,10 @@ class Signals:
             self._end(signum)
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if self._deferred and self._noted is not None and signum == signal.SIGINT and self.now:
+            self._end_now(signum, frame)
+        if signum == signal.SIGINT:
+            self.announce()
         if self._deferred and self._noted is None:
             self._noted = signum
             return
@@ -133,4 +141,11 @@ class Signals:
     def _end(self, signum: int) -> NoReturn:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
+        if self.now:
+            signal.signal(signal.SIGINT, self._end_now)
         raise Interrupted(signum)
+
+    def _end_now(self, signum: int, frame: FrameType | None) -> NoReturn:
+        assert self.now
+        self.now()
+        os._exit(128 + signum)

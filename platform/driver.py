@@ -20,6 +20,7 @@ from rich.console import Console
 from platform import provenance
 from platform.analysis import compare, comparison, page, pairs, report, trials
 from platform.analysis.notify import Notifier
+from platform.analysis.progress import Progress
 from platform.analysis.trials import Row
 from platform.console import Interrupted, Signals, clean_screen
 from platform.runners import INLINE, inline, placement, tune
@@ -78,7 +79,7 @@ class Drive:
     lease: Lease
     signals: Signals
     console: Console
-    progress: report.Progress
+    progress: Progress
     tracker: Tracker
     notifier: Notifier
 
@@ -95,10 +96,12 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
     """
     folder = open_folder(spec)
     with hold(spec, folder) as lease, shared(folder), clean_screen(folder / "sweep.log") as console:
-        progress = report.Progress(console, spec, points.due(spec, space))
+        progress = Progress(console, spec)
         tracker = Tracker(destination_of(spec, folder), spec.name, folder, _tags(spec, space), progress.notify)
-        notifier = Notifier(spec, space, folder, points.due(spec, space), progress.notify)
+        notifier = Notifier(spec, space, folder, progress.notify)
         run = Drive(spec, folder, command, lease, signals, console, progress, tracker, notifier)
+        signals.announce = lambda: progress.notify("stopping; press Ctrl-C again to end now")
+        signals.now = lambda: _end_now(run)
         try:
             for note in notes(spec, space):
                 progress.notify(f"note: {redact(note)}")
@@ -151,7 +154,7 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
         if ledger.waits and not ledger.running:
             run.notifier.tell("waiting", "no trial is started: the sweep is paused, or the disk is full")
 
-    run.progress.begin(ledger, study.ended())
+    run.progress.begin(ledger, study.ended(), points.due(run.spec, study.space, len(study.earlier())))
     if ledger.is_paused:
         run.progress.notify(f"paused: no trial is started until {_command('sweep', run.spec)} --unpause")
     if ledger.left:
@@ -162,7 +165,9 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
             inline.run(ledger, check)
         elif ledger.left:
             run.signals.defer()
+            run.progress.doing("starts Ray" if address is None else f"joins Ray at {address}")
             tune.connect(address)
+            run.progress.doing("")
             run.signals.install()
             capacity = placement.capacity(run.spec.resources, run.spec.max_concurrent_trials)
             tune.run(ledger, capacity, check, lambda: _end_without_head(run, ledger))
@@ -237,6 +242,11 @@ def _exhausted(spec: SweepSpec) -> str:
     return "the grid is used up" if spec.method == "grid" else "no setting is left that has not run"
 
 
+def _end_now(run: Drive) -> None:
+    run.console.show_cursor()
+    run.progress.notify(f"ended now; carry on with: {run.command}")
+
+
 def _end_without_head(run: Drive, ledger: Ledger) -> None:
     """End the run and the process from this thread, as Ray died and the main thread may be stuck in it."""
     why = f"Ray must answer while a sweep runs, but it is gone; start it again with: {run.command}"
@@ -251,7 +261,9 @@ def _end_without_head(run: Drive, ledger: Ledger) -> None:
 
 
 def _print(run: Drive, outcome: Outcome, results: Results) -> None:
-    report.result(run.console, run.spec, results.table, outcome.closing, [*_compare(run), _see(run)])
+    report.result(
+        run.console, run.spec, results.table, outcome.closing, [_written(run, results), *_compare(run), _see(run)]
+    )
     if results.compared:
         report.comparison(run.console, results.compared)
         run.progress.notify(f"paired tests of these cells: {_command('results', run.spec)}")
@@ -274,6 +286,12 @@ def _tags(spec: SweepSpec, space: Space) -> dict[str, str]:
         pages.GOAL: ", ".join(metric.goal for metric in spec.metrics),
     }
     return {**provenance.tags(), **overrides, **about}
+
+
+def _written(run: Drive, results: Results) -> str:
+    """The line that names the files of results."""
+    shown = [path for path in results.files if path.parent == run.folder and path.suffix in (".csv", ".html")]
+    return f"results: {', '.join(_from_here(mirror.uri_of(path)) for path in shown)}"
 
 
 def _run_page(run: Drive, number: int) -> str | None:

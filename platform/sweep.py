@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.plan:
             return verbs.plan(spec, space, options.address)
         return _run(spec, space, options.address, redact(os.environ.get("SWEEP_COMMAND", command)))
+    except KeyboardInterrupt:  # before a sweep takes signals itself
+        sys.stderr.write("SIGINT; nothing was started\n")
+        return 128 + signal.SIGINT
     except SweepError as error:
         sys.stderr.write(f"{redact(str(error))}\n")
         return error.exit_code

@@ -121,7 +121,7 @@ def status(spec: SweepSpec, space: Space) -> int:
     from platform.console import console_on
 
     bring_tables(folder_of(spec))
-    found = states.read(spec, space, folder_of(spec), points.due(spec, space))
+    found = states.read(spec, space, folder_of(spec))
     report.status(console_on(sys.stdout), found)
     return 0
 

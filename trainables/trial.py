@@ -157,7 +157,7 @@ class LocalTrial:
         self.device = device
         self.rank = rank
         self.world_size = world_size
-        self.stages = Stages(stages.folder if stages else folder / "stages", owner=f"trial {number}")
+        self.stages = Stages(stages.folder if stages else folder / "stages", owner=f"trial {number}", say=self.status)
         self.micro_batch_divisor = micro_batch_divisor
         self.reports: list[tuple[int, dict[str, float]]] = []
         self._send = send

@@ -24,7 +24,6 @@ from platform.storage import earlier
 from platform.storage.trial_end import State
 from platform.study.ownership import study_of
 from platform.study.seeds import competing, shown
-from platform.sweepfile.fields import MOST_TRIALS
 from platform.sweepfile.parameters import Choice, Constant, occurrences
 from platform.sweepfile.published import Published, as_text
 from platform.sweepfile.spec import SweepSpec
@@ -181,10 +180,7 @@ def _notes(
     ends = sum((each.ends for each in spent.values()), Counter[State]())
     ended = sum(count for state, count in ends.items() if state.is_final)
     notes: list[str] = []
-    due, known_before = due_of(spec), sum(len(all_trials(path)) for path in earlier.folders(folder))
-    if spec.method == "grid" and known_before:  # points that an earlier sweep ran are not run again
-        points = due_of(spec.model_copy(update={"num_trials": MOST_TRIALS}))
-        due = min(points - known_before, spec.num_trials)
+    due = due_of(spec, earlier.count(folder))
     if ended < due or ends[State.FAIL]:
         failed = f", {ends[State.FAIL]} of them failed" if ends[State.FAIL] else ""
         notes.append(f"{ended} of {due} trials have ended{failed}")

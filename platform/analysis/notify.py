@@ -38,15 +38,13 @@ class Notifier:
         spec: the sweep; without `notify`, nothing is sent.
         space: its compiled parameters.
         folder: the sweep's.
-        due: number of trials that it is to run in all.
         say: called with a sentence for the user where a message did not arrive.
     """
 
-    def __init__(self, spec: SweepSpec, space: Space, folder: Path, due: int, say: Callable[[str], None]) -> None:
+    def __init__(self, spec: SweepSpec, space: Space, folder: Path, say: Callable[[str], None]) -> None:
         self._spec = spec
         self._space = space
         self._folder = folder
-        self._due = due
         self._say = say
         self._threads: list[threading.Thread] = []
         self._sent: dict[Event, float] = {}
@@ -82,7 +80,7 @@ class Notifier:
                     self._say(f"notify.{where}: must take the message of {event!r}, but did not: {redact(str(error))}")
 
     def _message(self, event: Event, text: str) -> bytes:
-        found = status.read(self._spec, self._space, self._folder, self._due)
+        found = status.read(self._spec, self._space, self._folder)
         return redact(json.dumps({"event": event, "text": text, **found.to_json()}, default=str)).encode()
 
     def _run(self, command: str, message: bytes) -> None:

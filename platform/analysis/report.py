@@ -1,16 +1,13 @@
-"""The progress of a sweep while it runs, and its result, as a person reads them (the only file that prints)."""
+"""The results of a sweep as a person reads them."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -18,123 +15,16 @@ from rich.text import Text
 from platform.analysis.comparison import Cell, Comparison, difference
 from platform.analysis.page import PICTURES
 from platform.analysis.pairs import LEVEL, PairedTests
+from platform.analysis.screen import cell_text, fitting, head, sentence, setting_text
 from platform.analysis.status import Status
 from platform.analysis.tables import number, shown_metrics, spread_text
 from platform.analysis.trials import Row
-from platform.runners.ledger import Ledger
-from platform.runners.running import RunningTrial
-from platform.storage.trial_end import EndedTrial, State
+from platform.storage.trial_end import State
 from platform.sweepfile.published import as_text
 from platform.sweepfile.spec import SweepSpec
 
 _SHOWN = 5
-_STATUS_SHOWN = 4
 _PAIRS_SHOWN = 60
-
-
-class Progress:
-    """The live line of a sweep: redrawn on a terminal, one plain line per trial elsewhere.
-
-    Args:
-        console: where to.
-        spec: the sweep.
-        due: the number of trials that it runs in all; None: `num_trials`.
-    """
-
-    def __init__(self, console: Console, spec: SweepSpec, due: int | None = None) -> None:
-        self._console = console
-        self._due = due or spec.num_trials
-        self._spec = spec
-        self._ledger: Ledger | None = None
-        self._counts: Counter[State] = Counter()
-        self._new = 0
-        self._best: tuple[float, int] | None = None
-        self._started = time.monotonic()
-        self._live = Live(
-            get_renderable=self._render,
-            console=console,
-            refresh_per_second=4,
-            transient=True,
-            redirect_stdout=False,  # they go to the log
-            redirect_stderr=False,
-        )
-
-    def begin(self, ledger: Ledger, past: Sequence[EndedTrial]) -> None:
-        """Start showing `ledger`; `past` are the trials that have ended in earlier runs."""
-        self._ledger = ledger
-        self._started = time.monotonic()
-        for trial in past:
-            self._count(trial)
-        self._new = 0
-        if self._console.is_terminal:
-            self._live.start()
-
-    def ended(self, trial: EndedTrial) -> None:
-        """Count a trial's end and, where nothing is redrawn, print it."""
-        self._count(trial)
-        state = trial.end.state
-        value = f" {self._spec.metrics[0].name} {trial.values[0]:.4f}" if trial.values else ""
-        reason = "" if state is State.COMPLETE else f" ({trial.end.reason})"
-        line = f"trial {trial.number} {state.lower()}{value}{reason}"
-        if self._console.is_terminal:
-            if state is State.FAIL:
-                self._console.print(Text(line, style="red"))
-        else:
-            self.notify(f"{line} | {self._summary()}")
-
-    def notify(self, sentence: str) -> None:
-        """Print one sentence above the progress line."""
-        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-
-    def finish(self) -> None:
-        """Stop drawing."""
-        if self._live.is_started:
-            self._live.stop()
-
-    def _count(self, trial: EndedTrial) -> None:
-        if trial.end.state is State.RETRIED:
-            return
-        self._counts[trial.end.state] += 1
-        self._new += 1
-        sign = self._spec.metrics[0].sign
-        if trial.end.state is State.COMPLETE and trial.values and trial.of is None:
-            candidate = (sign * trial.values[0], -trial.number)
-            self._best = max(self._best or candidate, candidate)
-
-    def _summary(self) -> str:
-        ledger = self._ledger
-        running = len(ledger.running) if ledger else 0
-        done = sum(self._counts.values())
-        missing = self._spec.num_trials - self._due  # points that a grid does not have
-        left = running + max(0, ledger.left - missing) if ledger else 0
-        whole = max(self._due, done + left if self._spec.seeds else done)
-        parts = [
-            f"{done}/{whole} done",
-            f"{running} running",
-            f"{self._counts[State.PRUNED]} pruned",
-        ]
-        if self._counts[State.FAIL]:
-            parts.append(f"{self._counts[State.FAIL]} failed")
-        if self._best:
-            sign = self._spec.metrics[0].sign
-            parts.append(f"best {sign * self._best[0]:.4f} (trial {-self._best[1]})")
-        if self._new and left:
-            seconds = (time.monotonic() - self._started) / self._new * left
-            parts.append(f"about {timedelta(seconds=round(seconds))} left")
-        return ", ".join(parts)
-
-    def _render(self) -> Text:
-        text = Text.assemble((self._spec.name, "bold"), " ", self._summary())
-        for trial in list(self._ledger.running.values() if self._ledger else ())[:_STATUS_SHOWN]:
-            status = trial.files.status() or f"report {trial.num_valued}{self._of(trial)}"
-            best = f", best {trial.best[0]:.4f}" if trial.best else ""
-            text.append(f"\n  trial {trial.asked.number}: {status}{best}", style="dim")
-        return text
-
-    def _of(self, trial: RunningTrial) -> str:
-        reports = self._ledger and self._ledger.study.space.reports
-        whole = reports(trial.asked.values) if reports else None
-        return f" of {whole}" if whole else ""
 
 
 def result(
@@ -151,9 +41,9 @@ def result(
     console.print(heading, highlight=False, soft_wrap=True)
     complete = [row for row in table if row.state is State.COMPLETE]
     if complete and len(spec.metrics) > 1:
-        console.print(_trial_table(spec, [row for row in complete if row.best], "Pareto front"))
+        _print_trials(console, spec, [row for row in complete if row.best], "Pareto front")
     elif complete:
-        console.print(_trial_table(spec, complete[:_SHOWN], "best trials"))
+        _print_trials(console, spec, complete[:_SHOWN], "best trials")
         best = complete[0]
         if best.test:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(best.test.items()) if "/mrr_" not in name)
@@ -161,23 +51,23 @@ def result(
     for row in [row for row in table if row.state is State.FAIL][:_SHOWN]:
         console.print(Text(f"trial {row.number} failed: {row.reason}", style="red"), soft_wrap=True)
     for line in look_further:
-        _sentence(console, line)
+        sentence(console, line)
 
 
 def comparison(console: Console, table: Comparison) -> None:
     """Print one line per cell: its best setting on validation, its test values beside published ones."""
     shared = {} if len(table.cells) + len(table.printed) < 2 else _shared(table)
     if table.cells:
-        console.print(_comparison_table(table, [name for name in table.by if name not in shared]))
+        _print_comparison(console, table, [name for name in table.by if name not in shared])
     if shared:
-        _sentence(console, f"all cells: {', '.join(f'{name} {value}' for name, value in shared.items())}")
+        sentence(console, f"all cells: {', '.join(f'{name} {value}' for name, value in shared.items())}")
     if any(cell.published for cell in table.cells):
         console.print("second line of a cell: as published, and how far ours lies from it", highlight=False)
     for cell in table.cells:
         if cell.note:
-            _sentence(console, f"published {table.label(cell)}: {cell.note}")
+            sentence(console, f"published {table.label(cell)}: {cell.note}")
     for note in table.notes:
-        _sentence(console, note)
+        sentence(console, note)
 
 
 def pairs(console: Console, tests: PairedTests, file: str) -> None:
@@ -185,14 +75,14 @@ def pairs(console: Console, tests: PairedTests, file: str) -> None:
     if tests.pairs:
         console.print(_pairs_table(tests))
     if len(tests.pairs) > _PAIRS_SHOWN:
-        _sentence(console, f"{len(tests.pairs) - _PAIRS_SHOWN} more pairs: {file}")
+        sentence(console, f"{len(tests.pairs) - _PAIRS_SHOWN} more pairs: {file}")
     for reason in tests.left_out:
-        _sentence(console, reason)
+        sentence(console, reason)
 
 
 def files(console: Console, paths: Sequence[Path]) -> None:
     """Print where things were written."""
-    _sentence(console, f"written: {', '.join(map(str, paths))}")
+    sentence(console, f"written: {', '.join(map(str, paths))}")
 
 
 def pictures(console: Console, paths: Sequence[Path]) -> None:
@@ -200,7 +90,7 @@ def pictures(console: Console, paths: Sequence[Path]) -> None:
     pages = [str(path) for path in paths if path.suffix == ".html" and path.parent.name != PICTURES]
     folders = list(dict.fromkeys(f"{path.parent}/" for path in paths if path.parent.name == PICTURES))
     if paths:
-        _sentence(console, f"drawn: {', '.join([*pages, *folders])}")
+        sentence(console, f"drawn: {', '.join([*pages, *folders])}")
 
 
 def status(console: Console, found: Status) -> None:
@@ -210,23 +100,19 @@ def status(console: Console, found: Status) -> None:
              ("trials", f"{counts}, of {found.due}")]  # fmt: skip
     if found.best:
         value = f"{found.metric} {found.best['value']:.4f}"
-        lines.append(("best", f"trial {found.best['trial']}, {value}: {_setting_text(found.best['setting'])}"))
+        lines.append(("best", f"trial {found.best['trial']}, {value}: {setting_text(found.best['setting'])}"))
     for each in found.running:
         whole = f" of {each.whole}" if each.whole else ""
         value = f", {found.metric} {each.value:.4f}" if each.value is not None else ""
         doing = f" ({each.doing})" if each.doing else ""
         lines.append(
-            (f"trial {each.trial}", f"report {each.reports}{whole}{value}: {_setting_text(each.setting)}{doing}")
+            (f"trial {each.trial}", f"report {each.reports}{whole}{value}: {setting_text(each.setting)}{doing}")
         )
     lines += [(f"trial {each['trial']}", f"failed: {each['reason']}") for each in found.failures]
     if found.seconds_left is not None:
         lines.append(("left", f"about {timedelta(seconds=round(found.seconds_left))}"))
     lines += [("see" if not index else "", name) for index, name in enumerate(found.files)]
     plan(console, lines)
-
-
-def _setting_text(setting: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_cell(value)}" for name, value in setting.items()) or "no swept parameter"
 
 
 def plan(console: Console, lines: Sequence[tuple[str, str]]) -> None:
@@ -237,18 +123,28 @@ def plan(console: Console, lines: Sequence[tuple[str, str]]) -> None:
     console.print(grid)
 
 
-def _trial_table(spec: SweepSpec, complete: Sequence[Row], title: str) -> Table:
+def _print_trials(console: Console, spec: SweepSpec, complete: Sequence[Row], title: str) -> None:
     swept = list(dict.fromkeys(name for row in complete for name in row.swept))
-    table = Table(title=title)
-    table.add_column("trial", justify="right")
-    for metric in spec.metrics:
-        table.add_column(metric.name, justify="right")
-    for name in swept:
-        table.add_column(name)
-    for row in complete:
-        objective = [f"{value:.4f}" for value in row.objective or ()]
-        table.add_row(row.label, *objective, *(_cell(row.swept.get(name, "")) for name in swept))
-    return table
+    texts = [{name: cell_text(row.swept.get(name, "")) for name in swept} for row in complete]
+    same = {name: texts[0][name] for name in swept if len({text[name] for text in texts}) == 1}
+
+    def build(shown: Collection[str], is_narrow: bool) -> Table:
+        table = Table(title=title)
+        for name in ("trial", *(metric.name for metric in spec.metrics)):
+            table.add_column(head(name, is_narrow), justify="right", no_wrap=True)
+        for name in shown:
+            table.add_column(head(name, is_narrow), no_wrap=True)
+        for row, text in zip(complete, texts, strict=True):
+            objective = [f"{value:.4f}" for value in row.objective or ()]
+            table.add_row(row.label, *objective, *(escape(text[name]) for name in shown))
+        return table
+
+    table, left_out = fitting(console, build, swept, same)
+    console.print(table)
+    if alike := {name: same[name] for name in left_out if name in same}:
+        sentence(console, f"alike in all of these: {setting_text(alike)}")
+    if rest := [name for name in left_out if name not in same]:
+        sentence(console, f"no room here, but in results.csv: {', '.join(rest)}")
 
 
 def _shared(table: Comparison) -> dict[str, str]:
@@ -258,27 +154,40 @@ def _shared(table: Comparison) -> dict[str, str]:
     return {name: next(iter(texts)) for name, texts in values.items() if len(texts) == 1}
 
 
-def _comparison_table(shown: Comparison, by: Sequence[str]) -> Table:
-    table = Table(title="test values of each cell's best setting on validation, mean ± deviation over seeds")
+def _print_comparison(console: Console, shown: Comparison, by: Sequence[str]) -> None:
     named_alike = len({tuple(as_text(cell.by.get(name)) for name in by) for cell in shown.cells}) < len(shown.cells)
-    for name in [*(["sweep"] if named_alike else []), *by]:
-        table.add_column(name)
     metrics = shown_metrics(shown)
     epochs = ["epochs"] if any(cell.effort.epochs for cell in shown.cells) else []
-    for name in ("seeds", "settings", *epochs, shown.objective, *metrics):
-        table.add_column(name, justify="right")
-    for cell in shown.cells:
-        named = [cell.sweep] if named_alike else []
-        named += [as_text(cell.by.get(name)) for name in by]
-        counts = [str(len(cell.trials)), str(cell.settings), *(str(cell.effort.epochs) for _ in epochs)]
-        values = [spread_text(cell.objective), *(_beside_published(cell, name) for name in metrics)]
-        table.add_row(*map(escape, [*named, *counts, *values]))
-    for printed in shown.printed:
-        named = [printed.sweep] if named_alike else []
-        named += [as_text(printed.by.get(name)) for name in by]
-        values = [number(printed.published[name]) if name in printed.published else "" for name in metrics]
-        table.add_row(*map(escape, [*named, "", "published", *("" for _ in epochs), "", *values]), style="dim")
-    return table
+    order = ("seeds", "settings", *epochs, shown.objective, *metrics)
+    counts = {str(len(cell.trials)) for cell in shown.cells}, {str(cell.settings) for cell in shown.cells}
+    same = [name for name, texts in zip(("seeds", "settings"), counts, strict=True) if len(texts) == 1]
+
+    def build(chosen: Collection[str], is_narrow: bool) -> Table:
+        table = Table(title="test values of each cell's best setting on validation, mean ± deviation over seeds")
+        for name in [*(["sweep"] if named_alike else []), *by]:
+            table.add_column(head(name, is_narrow), no_wrap=True)
+        for name in [name for name in order if name in chosen]:
+            table.add_column(head(name, is_narrow), justify="right", no_wrap=True)
+        for cell in shown.cells:
+            texts = {"seeds": str(len(cell.trials)), "settings": str(cell.settings), "epochs": str(cell.effort.epochs)}
+            texts |= {shown.objective: spread_text(cell.objective)}
+            texts |= {name: _beside_published(cell, name) for name in metrics}
+            named = [*([cell.sweep] if named_alike else []), *(as_text(cell.by.get(name)) for name in by)]
+            table.add_row(*map(escape, [*named, *(texts[name] for name in order if name in chosen)]))
+        for printed in shown.printed:
+            texts = {"settings": "published"} | {name: number(value) for name, value in printed.published.items()}
+            named = [*([printed.sweep] if named_alike else []), *(as_text(printed.by.get(name)) for name in by)]
+            row = [*named, *(texts.get(name, "") for name in order if name in chosen)]
+            table.add_row(*map(escape, row), style="dim")
+        return table
+
+    important = [*metrics, shown.objective, "settings", "seeds", *epochs]
+    table, left_out = fitting(console, build, important, same)
+    console.print(table)
+    if shown.printed:
+        sentence(console, "rows without our values: as published")
+    if left_out:
+        sentence(console, f"no room here, but in comparison.csv: {', '.join(left_out)}")
 
 
 def _pairs_table(tests: PairedTests) -> Table:
@@ -306,14 +215,6 @@ def _beside_published(cell: Cell, name: str) -> str:
         percent = difference(ours, published)
         lines.append(number(published) + ("" if percent is None else f" {percent:+.1f}%"))
     return "\n".join(lines)
-
-
-def _sentence(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
 _WORDS = {

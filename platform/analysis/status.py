@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from platform.analysis import page
+from platform.space import points
 from platform.space.space import Space
-from platform.storage import lease, requests, trial_record
+from platform.storage import earlier, lease, requests, trial_record
 from platform.storage.trial_end import State
 from platform.storage.trial_record import TrialHistory, read_history
 from platform.sweepfile.spec import SweepSpec
@@ -66,15 +67,15 @@ class Status:
         return asdict(self)
 
 
-def read(spec: SweepSpec, space: Space, folder: Path, due: int) -> Status:
+def read(spec: SweepSpec, space: Space, folder: Path) -> Status:
     """Read the state of a sweep; nothing is written.
 
     Args:
         spec: the sweep.
         space: its compiled parameters.
         folder: the sweep's, whose tables are there; it may be absent.
-        due: number of trials that it is to run in all.
     """
+    due = points.due(spec, space, earlier.count(folder))
     held = lease.held(folder)
     found = (read_history(folder, number, lambda where: None) for number in trial_record.numbers(folder))
     histories = [history for history in found if history]
@@ -91,7 +92,7 @@ def read(spec: SweepSpec, space: Space, folder: Path, due: int) -> Status:
         driver=held,
         trials=dict(counts),
         due=due,
-        seconds_left=seconds_left(ended, running, max(0, due - len(settings) - len(left))) if held else None,
+        seconds_left=_seconds_left(ended, running, max(0, due - len(settings) - len(left))) if held else None,
         metric=spec.metrics[0].name,
         best=_best(spec, space, settings),
         running=running,
@@ -104,19 +105,33 @@ def read(spec: SweepSpec, space: Space, folder: Path, due: int) -> Status:
     )
 
 
-def seconds_left(ended: Sequence[TrialHistory], running: Sequence[RunningState], waiting: int) -> float | None:
-    """Estimate of the seconds until the last trial ends, if as many run at once as do now.
+def seconds_left(mean: float, running: Sequence[float], waiting: int) -> float | None:
+    """Estimate of the seconds until the last trial ends, if as many run at once as do now; None where none is left.
 
     Args:
-        ended: trials that have ended; their mean time is that of a trial.
-        running: trials that run; each has the share left that its reports do not account for.
+        mean: seconds of a whole trial.
+        running: seconds that each trial that runs has left.
         waiting: number of trials that have not begun.
     """
-    spent = [each.end.time - each.record.started for each in ended if each.end]
-    if not spent or not (running or waiting):
+    if not running and not waiting:
         return None
+    return max((mean * waiting + sum(running)) / max(1, len(running)), *running, 0.0)
+
+
+def _work_s(history: TrialHistory) -> float:
+    """Seconds that a trial's reports took, without the start of its worker where there are two of them."""
+    assert history.end is not None
+    times = [report["time"] for report in history.reports]
+    whole = history.end.time - history.record.started
+    return min(whole, (times[-1] - times[0]) / (len(times) - 1) * len(times)) if len(times) > 1 else whole
+
+
+def _seconds_left(ended: Sequence[TrialHistory], running: Sequence[RunningState], waiting: int) -> float | None:
+    if not ended:
+        return None
+    mean = sum(map(_work_s, ended)) / len(ended)
     shares = [1 - min(each.reports / each.whole, 1) if each.whole else 0.5 for each in running]
-    return sum(spent) / len(spent) * (waiting + sum(shares)) / max(1, len(running))
+    return seconds_left(mean, [mean * share for share in shares], waiting)
 
 
 def _state(folder: Path, is_held: bool, has_begun: bool, is_done: bool) -> str:

@@ -29,6 +29,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -329,7 +330,7 @@ class Ledger:
             trial.files.end(ended.end)
         self.running.pop(ended.number, None)
         self._ship(trial)
-        self._on_end(ended)
+        self._on_end(replace(ended, setting=trial.asked.values, work_s=trial.work_s))
 
     def _tell(self, trial: EndedTrial) -> EndedTrial:
         """Tell the study of an end; returns the end that the study has then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,10 @@ class RunningTrial:
     """Reports so far that held the objective."""
     best: tuple[float, ...] | None = None
     """The objective values at the report that is best by the first metric."""
+    value: tuple[float, ...] | None = None
+    """The objective values at the newest report."""
+    reported: tuple[float, float] | None = None
+    """When the first and the newest report with the objective came."""
     step: int = 0
     seen: set[tuple[int, frozenset[str]]] = field(default_factory=set)
 
@@ -45,10 +50,23 @@ class RunningTrial:
             return None
         values = tuple(metrics[metric.name] for metric in objective)
         self.num_valued += 1
+        self.value, now = values, time.monotonic()
+        self.reported = (self.reported[0] if self.reported else now, now)
         sign = objective[0].sign
         if self.best is None or sign * values[0] > sign * self.best[0]:
             self.best = values
         return values
+
+    @property
+    def pace_s(self) -> float | None:
+        """Seconds between two reports; None before the second one that came here."""
+        first, newest = self.reported or (0.0, 0.0)
+        return (newest - first) / (self.num_valued - 1) if self.num_valued > 1 and newest > first else None
+
+    @property
+    def work_s(self) -> float:
+        """Seconds that its reports took, without the start of its worker where there are two of them."""
+        return time.monotonic() - self.started if self.pace_s is None else self.pace_s * self.num_valued
 
     def judge(self, values: Sequence[float], study: Study, last: bool) -> TrialEnd | None:
         """The end that its newest objective values give the trial; None where it goes on."""

@@ -82,10 +82,10 @@ def space_of(spec: SweepSpec) -> Space:
     return _space(_with_fractions(spec), registry.load(spec.trainable))
 
 
-def due_of(spec: SweepSpec) -> int:
+def due_of(spec: SweepSpec, known: int = 0) -> int:
     """The trials of the whole sweep. A grid's points are known only where its trainable can be imported."""
     try:
-        return points.due(spec, space_of(spec)) if spec.method == "grid" else spec.num_trials
+        return points.due(spec, space_of(spec), known) if spec.method == "grid" else spec.num_trials
     except registry.InvalidTrainable:
         return spec.num_trials
 

@@ -160,10 +160,16 @@ def grid_size(space: Space) -> int | None:
     return None if size is None or size > DRAWS else sum(1 for _ in space.grid())
 
 
-def due(spec: SweepSpec, space: Space) -> int:
-    """The number of trials that a sweep runs in all: `num_trials`, or a grid's points where they are fewer."""
+def due(spec: SweepSpec, space: Space, known: int = 0) -> int:
+    """The number of trials that a sweep runs in all: `num_trials`, or a grid's points where they are fewer.
+
+    Args:
+        spec: the sweep.
+        space: its compiled parameters.
+        known: points that earlier sweeps ran, which a grid does not run again.
+    """
     points = grid_size(space) if spec.method == "grid" else None
-    return spec.num_trials if points is None else min(points, spec.num_trials)
+    return spec.num_trials if points is None else min(points - known, spec.num_trials)
 
 
 def notes(spec: SweepSpec, space: Space) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,11 @@ def folders(sweep_folder: Path) -> list[Path]:
     return sorted(path for path in (sweep_folder / FOLDER).glob("*") if path.is_dir())
 
 
+def count(sweep_folder: Path) -> int:
+    """The number of trials of earlier sweeps that a sweep knows."""
+    return sum(len(trial_record.numbers(path)) for path in folders(sweep_folder))
+
+
 def keep(source: Path, target: Path, record: TrialRecord) -> None:
     """Copy what tables need of the trial in folder `source`; its record comes last and says that the copy is whole.
 

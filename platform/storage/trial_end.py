@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -80,3 +80,7 @@ class EndedTrial:
     """Its objective values; None where it reported none."""
     of: int | None = None
     """The number of the trial whose setting it ran with a further seed."""
+    setting: Mapping[str, Any] = field(default_factory=dict)
+    """Its values, for who shows it."""
+    work_s: float | None = None
+    """Seconds that its reports took, without the start of its worker; None for a trial that did not run here."""

@@ -45,17 +45,19 @@ class Pages:
     @property
     def view(self) -> str:
         """The key of the sweep's view."""
-        return f"{self.sweep}-{self.sweep_id[:_ID]}"
+        return self.sweep_id[:_ID]
 
     @property
     def table(self) -> str:
-        """The address of the table of the sweep's runs."""
+        """The address of the table of the sweep's runs, short enough for a terminal."""
         return self._runs(viewStateShareKey=self.view)
 
     def trial(self, number: int) -> str:
         """The address of one trial's run; in an order by a metric it does not hide below its parent."""
         ours = f"tags.{run_tags.SWEEP} = '{self.sweep_id}' AND tags.{run_tags.TRIAL} = '{number}'"
-        return self._runs(searchFilter=ours, orderByKey=f"metrics.`{run_tags.REPORTS}`")
+        return self._runs(
+            workflowType="machine_learning", searchFilter=ours, orderByKey=f"metrics.`{run_tags.REPORTS}`"
+        )
 
     def write(self, folder: Path) -> None:
         """Keep the pages in the sweep's folder."""
@@ -66,7 +68,7 @@ class Pages:
     def _runs(self, **query: str) -> str:
         server = self.to.rstrip("/") if self.to.startswith("http") else _HERE
         asked = "&".join(f"{name}={quote(value)}" for name, value in query.items())
-        return f"{server}/#/experiments/{self.experiment}/runs?workflowType=machine_learning&{asked}"
+        return f"{server}/#/experiments/{self.experiment}/runs?{asked}"
 
 
 def read(folder: Path, destination: Destination, sweep_id: str | None = None) -> Pages | None:

@@ -133,3 +133,26 @@ def test_handlers_that_another_replaced_can_be_put_back():
         signals.install()
         with pytest.raises(Interrupted, match="SIGTERM"):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_the_first_ctrl_c_is_answered_at_once_and_the_second_ends_the_process_now():
+    code = """
+import os, signal
+from platform.console import Signals
+
+with Signals() as signals:
+    signals.announce = lambda: os.write(1, b"stopping ")
+    signals.now = lambda: os.write(1, b"now")
+    if {deferred}:
+        signals.defer()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        os.kill(os.getpid(), signal.SIGTERM)  # the way out is not cut
+    os.kill(os.getpid(), signal.SIGINT)
+    os.write(1, b"never")
+"""
+    for deferred in (False, True):
+        command = [sys.executable, "-c", code.format(deferred=deferred)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (130, "stopping now"), done.stderr

@@ -80,6 +80,11 @@ def load(name: str) -> Trainable:
     )
 
 
+def is_imported(name: str) -> bool:
+    """True if this process has imported what a trainable runs, which takes seconds the first time."""
+    return f"{_package(name)}.run" in sys.modules
+
+
 def load_run(name: str) -> Callable[[Any, Any], None]:
     """The function ``run(config, trial)`` of a trainable, whose module may import torch.
 

@@ -156,7 +156,11 @@ def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
     trial.artifact(RESOLVED).write_text(resolved)
     if trial.micro_batch_divisor > 1:
         trial.tag("trial.micro_batch_divisor", str(trial.micro_batch_divisor))
-    registry.load_run(name)(config, trial)
+    if not registry.is_imported(name):
+        trial.status(f"imports {name}")
+    run = registry.load_run(name)
+    trial.status("")
+    run(config, trial)
 
 
 def divides(name: str, values: Mapping[str, Any]) -> bool:

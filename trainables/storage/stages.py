@@ -103,11 +103,13 @@ class Stages:
     Args:
         folder: where results live, one sub-folder a key; made when first needed.
         owner: who computes what is computed through this object, as those who wait for it are told (``trial 3``).
+        say: told in a few words what is computed now, and "" once it is there.
     """
 
-    def __init__(self, folder: Path, owner: str = "") -> None:
+    def __init__(self, folder: Path, owner: str = "", say: Notify | None = None) -> None:
         self.folder = folder
         self.owner = owner
+        self._say = say or _say_nothing
 
     def get(
         self,
@@ -150,7 +152,9 @@ class Stages:
                 if ours:
                     if scratch:
                         partial.mkdir(exist_ok=True)
+                    self._say(f"computes {compute.__name__.strip('_').replace('_', ' ')}")
                     _publish(folder, compute, arguments)
+                    self._say("")
             if scratch:
                 mirror.remove_folder(partial)
         if not was_here and mirror.remote_of(folder):

@@ -49,7 +49,7 @@ def notifier(sweep) -> Callable[..., tuple[Notifier, list[str]]]:
     def make(**said: object) -> tuple[Notifier, list[str]]:
         here = sweep(f"notify={json.dumps(said)}")
         told: list[str] = []
-        return Notifier(here.spec, here.space, here.folder, 6, told.append), told
+        return Notifier(here.spec, here.space, here.folder, told.append), told
 
     return make
 
@@ -103,6 +103,6 @@ def test_a_server_that_hangs_holds_the_end_up_for_a_while_only(notifier, receive
 
 def test_without_the_key_nothing_is_sent(sweep):
     here = sweep()
-    told = Notifier(here.spec, here.space, here.folder, 6, print)
+    told = Notifier(here.spec, here.space, here.folder, print)
     told.tell("end", "")
     assert told._threads == []

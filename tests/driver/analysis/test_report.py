@@ -1,20 +1,15 @@
 """Output for a person: plain lines, the live line, the result."""
 
 import io
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import pytest
 from rich.console import Console
 
 from platform.analysis import report
 from platform.analysis.comparison import Cell, Comparison, Spread
 from platform.analysis.pairs import Pair, PairedTests
-from platform.analysis.report import Progress
 from platform.analysis.trials import Row
-from platform.storage.trial_end import EndedTrial, State, TrialEnd
+from platform.storage.trial_end import State
 from platform.tracking.journal import TrialFiles
 
 TRIALS = (TrialFiles(Path("runs"), 0),)
@@ -25,106 +20,14 @@ def plain(width: int = 160) -> Console:
     return Console(file=io.StringIO(), width=width)
 
 
-def terminal() -> Console:
-    return Console(file=io.StringIO(), force_terminal=True, color_system=None, width=120)
-
-
 def text(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def ledger(left: int = 0, running: dict | None = None) -> Any:
-    study = SimpleNamespace(space=SimpleNamespace(reports=lambda values: values["epochs"]))
-    return SimpleNamespace(left=left, running=running or {}, study=study)
-
-
-def ended(number: int, state: str, reason: str, values: tuple[float, ...] | None) -> EndedTrial:
-    return EndedTrial(number, TrialEnd.now(State(state), reason), values)
-
-
 def row(number: int, state: str = "COMPLETE", value: float | None = 0.5, reason: str = "finished", **more) -> Row:
     fields = {"swept": {"x": 0.123456, "part.name": "plain"}, "test": {}, "seconds": 1.0, **more}
     return Row(number, State(state), reason, None if value is None else (value,), **fields)
-
-
-def test_a_trial_is_one_plain_line_where_nothing_is_redrawn(sweep):
-    console = plain()
-    progress = Progress(console, sweep().spec)
-    progress.begin(ledger(left=4), [])
-    progress.ended(ended(0, "COMPLETE", "finished", (0.25,)))
-    progress.ended(ended(1, "PRUNED", "early stopping (asha) at report 2, rung 0, cutoff 0.5", (0.125,)))
-    progress.ended(ended(2, "FAIL", "exception: [red]no[/red]", None))
-    progress.finish()
-    first, second, third = text(console).splitlines()
-    assert first.startswith(
-        "trial 0 complete valid/ndcg_10 0.2500 | 1/6 done, 0 running, 0 pruned, best 0.2500 (trial 0), "
-    )
-    assert second.startswith(
-        "trial 1 pruned valid/ndcg_10 0.1250 (early stopping (asha) at report 2, rung 0, cutoff 0.5) | 2/6 done, "
-        "0 running, 1 pruned, best 0.2500 (trial 0), about 0:00:0"
-    )
-    assert third.startswith("trial 2 fail (exception: [red]no[/red]) | 3/6 done, 0 running, 1 pruned, 1 failed, best")
-
-
-def test_trials_of_earlier_runs_count_but_do_not_shorten_what_is_left(sweep):
-    console = plain()
-    progress = Progress(console, sweep().spec, due=4)  # a grid has fewer points than there are num_trials
-    progress.begin(ledger(left=4), [ended(0, "COMPLETE", "finished", (0.75,)), ended(1, "PRUNED", "early", (0.5,))])
-    assert text(console) == ""
-    progress.ended(ended(2, "COMPLETE", "finished", (0.25,)))
-    assert "| 3/4 done, 0 running, 1 pruned, best 0.7500 (trial 0), about " in text(console)
-
-
-def test_a_run_with_another_seed_is_due_and_never_the_best(sweep):
-    console = plain()
-    progress = Progress(console, sweep("seeds={values: [0, 1, 2]}", "num_trials=1").spec)
-    progress.begin(ledger(left=1), [ended(0, "COMPLETE", "finished", (0.25,))])
-    progress.ended(replace(ended(1, "COMPLETE", "finished", (0.75,)), of=0))
-    assert "| 2/3 done, 0 running, 0 pruned, best 0.2500 (trial 0), about " in text(console)
-
-
-@pytest.mark.parametrize(
-    ("goal", "values", "best"),
-    [
-        ("maximize", (0.1, 0.3, 0.2), "0.3000 (trial 1)"),
-        ("minimize", (0.3, 0.1, 0.2), "0.1000 (trial 1)"),
-        ("maximize", (-0.3, -0.1, -0.2), "-0.1000 (trial 1)"),
-        ("maximize", (0.1, 0.1, 0.1), "0.1000 (trial 0)"),
-    ],
-)
-def test_the_best_so_far_is_by_the_goal_with_its_sign_and_the_first_of_equals(sweep, goal, values, best):
-    console = plain()
-    progress = Progress(console, sweep(f"metric={{name: valid/ndcg_10, goal: {goal}}}").spec)
-    progress.begin(ledger(), [])
-    for number, value in enumerate(values):
-        progress.ended(ended(number, "COMPLETE", "finished", (value,)))
-    assert text(console).splitlines()[-1].endswith(f", best {best}")
-
-
-def test_a_terminal_shows_one_live_line_with_what_each_trial_does_and_only_failures_stay(sweep):
-    console = terminal()
-    progress = Progress(console, sweep().spec)
-    running = {
-        number: SimpleNamespace(
-            asked=SimpleNamespace(number=number, values={"epochs": 9}),
-            files=SimpleNamespace(status=lambda number=number: "epoch 3 of 9" if number == 1 else ""),
-            num_valued=2,
-            best=(0.5,) if number == 1 else None,
-        )
-        for number in range(1, 7)
-    }
-    progress.begin(ledger(left=3, running=running), [])
-    progress.ended(ended(0, "COMPLETE", "finished", (0.25,)))
-    progress.ended(ended(7, "FAIL", "exception: no", None))
-    progress.finish()
-    shown = text(console)
-    assert "trial 0 complete" not in shown
-    assert "trial 7 fail (exception: no)" in shown
-    assert "2/6 done, 6 running, 0 pruned, 1 failed, best 0.2500 (trial 0), about 0:00:0" in shown
-    assert "trial 1: epoch 3 of 9, best 0.5000" in shown
-    assert "trial 2: report 2 of 9" in shown
-    assert "trial 5:" not in shown
 
 
 def test_the_result_shows_the_best_the_test_values_and_how_to_look_further(sweep):

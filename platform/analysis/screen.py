@@ -1,0 +1,68 @@
+"""Sentences and tables on a terminal of any width: nothing is broken in the middle of a word."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+_COMMAND = re.compile(r"(.*?: |)((?:python -m|mlflow ui|optuna-dashboard) [^()]*)( \(.*\))?", re.DOTALL)
+_ENDLESS = 10_000  # columns of a terminal on which nothing is broken
+
+
+def sentence(console: Console, text: str, style: str | None = None) -> None:
+    """Print a sentence. A terminal gets it in lines of whole words, and a command in lines that can be pasted."""
+    if not console.is_terminal:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        return
+    found = _COMMAND.fullmatch(text)
+    lines = [text] if not found or len(text) <= console.width else [f"{found[1].strip()}{found[3] or ''}", found[2]]
+    for line in lines:
+        words = _wrapped(line, console.width, is_command=len(lines) > 1 and line is lines[-1])
+        console.print(Text(words, style=style or ""), highlight=False, soft_wrap=True)
+
+
+def _wrapped(line: str, width: int, *, is_command: bool) -> str:
+    parts = textwrap.wrap(line, width - 2, break_long_words=False, break_on_hyphens=False)
+    return (" \\\n" if is_command else "\n").join(parts) if parts and len(line) > width else line
+
+
+def setting_text(setting: Mapping[str, Any]) -> str:
+    """A setting in a line."""
+    return ", ".join(f"{name} {cell_text(value)}" for name, value in setting.items()) or "no swept parameter"
+
+
+def cell_text(value: Any) -> str:
+    """A value as a table shows it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def fitting(
+    console: Console, build: Callable[[Collection[str], bool], Table], names: Sequence[str], same: Collection[str]
+) -> tuple[Table, list[str]]:
+    """The fullest table that fits a console, and the columns that it leaves out.
+
+    Args:
+        console: where it is printed.
+        build: makes the table of some columns, with heads in two lines or in one.
+        names: the columns that may be left out, the most important first.
+        same: those in which all rows are alike, which go first.
+    """
+    some = [name for name in names if name not in same]
+    tries = [(list(names), False), (some, False), *((some[:count], True) for count in range(len(some), -1, -1))]
+    for chosen, is_narrow in tries:
+        table = build(chosen, is_narrow)
+        if Measurement.get(console, console.options.update(width=_ENDLESS), table).maximum <= console.width:
+            break
+    return table, [name for name in names if name not in chosen]
+
+
+def head(name: str, is_narrow: bool) -> str:
+    """A dotted name as the head of a column, which may take a line for each of its parts."""
+    return re.sub(r"([./])", r"\1\n", name) if is_narrow else name
