@@ -1,9 +1,13 @@
 """The files of a pre-trained language model, and its facts before it is loaded. No torch."""
 
 import functools
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from trainables.exceptions import first_line
 from trainables.language.model_files import SourceError, open_tokenizer, read_json, refuse_weights
@@ -17,8 +21,10 @@ FAMILIES = ("llama", "qwen2", "qwen3")
 """Model types whose layers are known to be full causal attention and to hand ``layer_masks`` down."""
 
 _ANSWER_S = 10.0
+_REACH_S = 4.0
+"""Seconds within which a hub, or the proxy before it, takes a connection. Its own client tries for half a minute."""
 _SAME_S = 60.0
-"""Seconds until a hub that failed to give a file is asked again. One question lasts half a minute offline."""
+"""Seconds until a hub that failed to give a file is asked again."""
 
 
 def model_file(path: str, name: str) -> Path:
@@ -113,6 +119,9 @@ def _from_hub(name: str, wanted: str, turn: int) -> Path | str:
     cached = try_to_load_from_cache(name, wanted) if name.count("/") <= 1 else None
     if isinstance(cached, str):
         return Path(cached)
+    if unreached := _hub_problem(turn):
+        rule = f"llm.path: must be a folder or a name on the hub that can be reached, but for {name!r} {unreached}"
+        return f"{rule}; connect this machine, set HF_ENDPOINT to a mirror, or save the model to a folder"
     try:
         return Path(hf_hub_download(name, wanted, etag_timeout=_ANSWER_S))
     except Exception as error:  # the hub's client has many kinds: no such name, no access, no network
@@ -121,3 +130,30 @@ def _from_hub(name: str, wanted: str, turn: int) -> Path | str:
             f"had ({first_line(error)}); correct the name, log in where access is asked for, or save the model to a "
             "folder"
         )
+
+
+@functools.lru_cache(maxsize=1)
+def _hub_problem(turn: int) -> str | None:
+    """Say that no connection to the hub is to be had, in a few seconds and once in a ``turn``, or None."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:  # its client then asks nobody
+        return None
+    address = urlsplit(constants.ENDPOINT)
+    proxy = None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
+    there = urlsplit(proxy) if proxy else address
+    found: list[str] = []
+
+    def connect() -> None:
+        try:
+            port = there.port or (443 if there.scheme == "https" else 80)
+            socket.create_connection((there.hostname or "", port), _REACH_S).close()
+            found.append("")
+        except OSError as error:
+            found.append(f" ({first_line(error)})")
+
+    asking = threading.Thread(target=connect, daemon=True)  # a name server may take longer than any limit of ours
+    asking.start()
+    asking.join(_REACH_S)
+    reason = found[0] if found else f" within {_REACH_S:.0f} s"
+    return f"{there.geturl()} does not answer{reason}" if reason else None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.servers import free_port
 from tests.worker.hatllm_models import model_config, random_model
 from trainables.config import build
 from trainables.hatllm.config import Config
@@ -282,3 +283,17 @@ def test_nothing_in_a_models_folder_is_run(tmp_path, stages):
     ):
         pass
     assert not planted.exists()
+
+
+def test_a_hub_that_takes_no_connection_is_said_at_once_and_asked_once(monkeypatch):
+    """Its own client tries for half a minute for each file."""
+    pretrained._from_hub.cache_clear()
+    pretrained._hub_problem.cache_clear()
+    port = free_port()  # where nobody listens
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+    for name in ("some/model", "some/other"):
+        with pytest.raises(SourceError, match=f"for '{name}' http://127.0.0.1:{port} does not answer .*; connect this"):
+            pretrained.model_file(name, pretrained.CONFIG)
+    assert pretrained._hub_problem.cache_info().misses == 1
+    pretrained._from_hub.cache_clear()
+    pretrained._hub_problem.cache_clear()
