@@ -24,7 +24,7 @@ LEVELS = {
         ("errors", "provenance", "console"),
     ),
     "trainables": (
-        ("__main__",),
+        ("__main__", "model"),
         ("spectran", "pad", "hatllm", "floors"),
         ("language", "backbones"),
         ("seqrec",),

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,7 @@ LOOKED_AT = [line for line in SWEEPS if line.endswith(_LOOKS)]
 RUN = [line for line in SWEEPS if line not in LOOKED_AT]
 RESULTS = [line for line in COMMANDS if "platform.results" in line]
 SINGLE = [line for line in COMMANDS if line.startswith("python -m trainables ") and line not in PRINTED]
+RECOMMENDED = [line for line in COMMANDS if line.startswith("python -m trainables.model ")]
 PREPARED = [line for line in COMMANDS if "trainables.data prepare" in line]
 ENCODED = [line for line in COMMANDS if "trainables.data encode" in line]
 BENCHMARKS = [line for line in COMMANDS if re.search(r"tests.benchmarks", line)]
@@ -61,7 +63,7 @@ def run(line: str, storage: Path, *more: str) -> subprocess.CompletedProcess[str
 
 
 def test_every_command_is_run_by_a_test():
-    kinds = (PRINTED, LOOKED_AT, RUN, RESULTS, SINGLE, PREPARED, ENCODED, BENCHMARKS, SERVED, OF_TESTS)
+    kinds = (PRINTED, LOOKED_AT, RUN, RESULTS, SINGLE, RECOMMENDED, PREPARED, ENCODED, BENCHMARKS, SERVED, OF_TESTS)
     assert all(kinds)
     covered = [line for kind in (*kinds, *ELSEWHERE.values()) for line in kind]
     assert sorted(covered) == sorted(COMMANDS)
@@ -191,8 +193,8 @@ def test_vectors_of_titles_are_encoded(tmp_path):
 
 @pytest.mark.parametrize("line", SINGLE)
 def test_a_single_trial_has_fields_of_its_trainable(line):
-    name, *words = shlex.split(line.removesuffix(" --gpu"))[3:]
-    texts = dict(word.split("=", 1) for word in words)
+    name, *words = shlex.split(line)[3:]
+    texts = dict(word.split("=", 1) for word in words if "=" in word)
     numbers = {field: float(text) for field, text in texts.items() if re.fullmatch(r"\d+e-\d+", text)}
     whole = {field: int(text) for field, text in texts.items() if text.isdecimal()}
     build(registry.load(name).config, {**texts, **numbers, **whole})
@@ -217,12 +219,18 @@ def test_a_single_trial_of_every_method_runs(line, tmp_path, request, monkeypatc
     assert done.stdout.count('"test/ndcg_10"') == 1
 
 
-def test_one_trial_runs_without_ray(tmp_path):
-    (line,) = [line for line in SINGLE if "synthetic" in line]
-    done = run(line, tmp_path, "--folder", str(tmp_path / "single"))
+def test_one_trial_runs_without_ray_and_its_model_recommends(tmp_path, monkeypatch):
+    (line,), (lists,) = [line for line in SINGLE if "synthetic" in line], RECOMMENDED
+    done = run(line.replace("runs/first", str(tmp_path / "runs" / "first")), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"valid/ndcg_20"') == 2
     assert done.stdout.count('"test/ndcg_20"') == 1
+    done = run(lists.replace("runs/", f"{tmp_path}/runs/"), tmp_path)
+    assert done.stdout == f"{tmp_path}/runs/lists.tsv: 1200 lists\n", done.stderr
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    exec(blocks("python", EXAMPLE)[0], scope)
+    assert [len(each) for each in scope["lists"]] == [10]
 
 
 @pytest.mark.slow
@@ -285,7 +293,7 @@ def test_an_example_sweep_is_valid(text, written):
 
 
 def test_the_example_trainable_runs_as_a_sweep(tmp_path, written):
-    config, run_ = blocks("python", EXAMPLE)
+    _, config, run_ = blocks("python", EXAMPLE)
     (sweep,) = blocks("yaml", EXAMPLE)
     package = tmp_path / "mine" / "linear"
     package.mkdir(parents=True)

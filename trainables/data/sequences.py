@@ -33,6 +33,8 @@ class Sequences:
     """I, the padding item 0 included."""
     titles: Sequence[str]
     """I titles, ``titles[0] == ""``."""
+    ids: Sequence[str] = ()
+    """I ids as the data set has them, ``ids[0] == ""``."""
     times: np.ndarray | None = None
     """float64 seconds, one for each of `items`; None where the column is missing or not on every line."""
     untimed: int = 0
@@ -71,6 +73,7 @@ def load(data: Data, stages: Stages) -> Sequences:
         offsets=result["offsets"],
         num_items=len(titles["title_ends"]),
         titles=Packed(titles["titles"], titles["title_ends"]),
+        ids=Packed(titles["ids"], np.concatenate([[0], titles["id_ends"]])),
         times=times if len(times) == len(result["items"]) else None,
         untimed=untimed,
     )

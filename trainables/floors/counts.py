@@ -6,9 +6,11 @@ kept interaction to the last training target. Under `leave_one_out` that is all 
 trained on these rows sees the same interactions, as history or as target.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from trainables.data.sequences import Sequences
@@ -26,6 +28,18 @@ class Counts:
     """int64, occurrences of each item."""
     follows_II: sparse.csr_array
     """float64, ``follows[a, b]``: how often b came right after a, as a share of a's occurrences."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The counts as tensors by name."""
+        follows = self.follows_II
+        arrays = {"taken_I": self.taken_I, "data": follows.data, "indices": follows.indices, "indptr": follows.indptr}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor]) -> "Counts":
+        """The counts that :meth:`tensors` gave."""
+        taken_I, *parts = (tensors[name].cpu().numpy() for name in ("taken_I", "data", "indices", "indptr"))
+        return cls(taken_I=taken_I, follows_II=sparse.csr_array(tuple(parts), shape=(len(taken_I), len(taken_I))))
 
 
 def count(sequences: Sequences, train: Rows) -> Counts:

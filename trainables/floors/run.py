@@ -14,6 +14,7 @@ from trainables.floors.counts import Counts, count, popularity_scores, transitio
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, report_test
 from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.recommend import Recommender, Saved
 from trainables.trial import Trial
 
 
@@ -33,7 +34,8 @@ def run(config: Config, trial: Trial) -> None:
     sequences = load(config.data, trial.stages)
     splits = split(sequences, config.data)
     tag_data(trial, sequences, splits, config.data)
-    score = scorer(config, count(sequences, splits.train))
+    counts = count(sequences, splits.train)
+    score = scorer(config, counts)
 
     def ranks(rows: Rows) -> np.ndarray:
         return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen)
@@ -41,7 +43,7 @@ def run(config: Config, trial: Trial) -> None:
     if trial.load() is None:
         trial.report(0, ranking_metrics("valid", ranks(splits.valid), TOP_K), last=True)
         trial.save({"validated": True})
-    report_test(trial, splits.test, ranks, step=0)
+    report_test(trial, splits.test, ranks, step=0, scoring=counts.tensors(), sequences=sequences)
 
 
 def scorer(config: Config, counts: Counts) -> Callable[[Batch], torch.Tensor]:
@@ -53,3 +55,8 @@ def scorer(config: Config, counts: Counts) -> Callable[[Batch], torch.Tensor]:
         return torch.from_numpy(transition_scores(counts, batch.history_BL.numpy(), config.window, config.decay))
 
     return score
+
+
+def recommender(config: Config, saved: Saved, device: str) -> Recommender:
+    """The recommender that a trial of ``config`` saved; it scores on the CPU."""
+    return Recommender(score=scorer(config, Counts.of(saved.scoring)), max_history=config.data.max_history)

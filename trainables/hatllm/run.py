@@ -89,6 +89,7 @@ def _train_and_test(
         step=done.best_step,
         top_k=TOP_K,
         weights=trained,
+        sequences=sequences,
         trained=trained.values(),
         extra=lambda _: write_diagnostics(method, splits, config.diagnostics.rows, trial),
     )

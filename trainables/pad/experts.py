@@ -5,17 +5,17 @@ state's score with an item is the sum of the experts' dot products, each times t
 one dot product of the joined state with the item's joined vectors, each expert's columns times its weight.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from trainables.data.batches import Batch
 from trainables.seqrec.evaluate import Score
 from trainables.seqrec.items import IdItems, Items, TableLookup, all_scores
 from trainables.seqrec.layers import Dropout, deep_linear
 from trainables.seqrec.objectives import Backbone, after
+from trainables.seqrec.recommend import FrozenItems
 
 Gate = Callable[[Sequence[torch.Tensor], torch.Tensor], torch.Tensor]
 """From the experts' vectors (N, D) of some items, and the items' buckets (N,), to the experts' weights (N, E)."""
@@ -82,6 +82,13 @@ class JoinedItems(nn.Module, Items):
         scored = torch.cat([v * w[:, None] for v, w in zip(vectors, weight_NE.unbind(dim=1), strict=True)], dim=1)
         return JoinedLookup(read, TableLookup(scored, read.index_N, read.place_I))
 
+    def tables(self) -> dict[str, torch.Tensor]:
+        """The finished tables: what histories read, and what items are scored by, with the gate's weights."""
+        with torch.inference_mode():
+            lookup = self.lookup()
+        scored = {} if lookup.scored is lookup.read else {"scored_IW": lookup.scored.table_ID}
+        return {"read_IW": lookup.read.table_ID, **scored}
+
 
 class JoinedLookup:
     """Item vectors that are read as they are and scored with the gate's weights.
@@ -129,10 +136,11 @@ class JoinedBackbone(nn.Module):
 
 def gated_scores(items: JoinedItems, backbone: Backbone) -> Score:
     """A function that scores all items after a batch's histories. Item vectors and gate are computed here, once."""
-    with torch.inference_mode():
-        lookup = items.lookup()
+    return frozen_scores(items.tables(), backbone)
 
-    def score(batch: Batch) -> torch.Tensor:
-        return all_scores(after(items, backbone, lookup, batch.history_BL), lookup.scored.table_ID)
 
-    return score
+def frozen_scores(tables: Mapping[str, torch.Tensor], backbone: Backbone) -> Score:
+    """A function that scores all items after a batch's histories by :meth:`JoinedItems.tables`."""
+    items = FrozenItems(tables["read_IW"])
+    lookup, scored_IW = items.lookup(), tables.get("scored_IW", tables["read_IW"])
+    return lambda batch: all_scores(after(items, backbone, lookup, batch.history_BL), scored_IW)

@@ -12,13 +12,15 @@ from trainables.pad.artifacts import write_diagnostics
 from trainables.pad.buckets import buckets, group_metrics, groups, item_frequency, target_groups
 from trainables.pad.compose import Ingredients, compose
 from trainables.pad.config import BUCKETS, OBJECTIVE, Config
-from trainables.pad.experts import JoinedBackbone, JoinedItems, gated_scores
+from trainables.pad.experts import JoinedBackbone, JoinedItems, frozen_scores, gated_scores
 from trainables.pad.gate import NetworkGate
+from trainables.pad.phases import expert_backbone
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, report_test
 from trainables.seqrec.fit import fit, trained_parameters
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import bce_loss, every_position, positions
+from trainables.seqrec.recommend import Recommender, Saved
 from trainables.trial import Trial
 
 
@@ -73,9 +75,20 @@ def run(config: Config, trial: Trial) -> None:
         ranks,
         step=method.steps + done.kept_epoch(config.fit),
         weights=model.state_dict(),
+        scoring=items.tables(),
+        sequences=sequences,
         trained=trained_parameters(model),
         extra=lambda rank_N: {
             **group_metrics("test", rank_N, group_N, TOP_K),
             **write_diagnostics(method, items, splits.train, frequency_I, trial),
         },
     )
+
+
+def recommender(config: Config, saved: Saved, device: str) -> Recommender:
+    """The recommender that a trial of ``config`` saved."""
+    experts = {name.split(".")[2] for name in saved.weights if name.startswith("backbone.experts.")}
+    backbone = JoinedBackbone([expert_backbone(config, name) for name in sorted(experts, key=int)]).to(device)
+    saved.part(backbone, "backbone.")
+    score = frozen_scores(saved.scoring, backbone)
+    return Recommender(score=score, max_history=config.data.max_history, device=device)

@@ -95,6 +95,16 @@ def load_run(name: str) -> Callable[[Any, Any], None]:
     return run
 
 
+def load_recommender(name: str) -> Callable[..., Any] | None:
+    """The function ``recommender(config, saved, device)`` of a trainable, None where it has none.
+
+    Raises:
+        InvalidTrainable: there is no such trainable.
+    """
+    found: Callable[..., Any] | None = vars(importlib.import_module(f"{_package(name)}.run")).get("recommender")
+    return found
+
+
 def _package(name: str) -> str:
     if name in names():
         return f"trainables.{name}"

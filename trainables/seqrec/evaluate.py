@@ -12,6 +12,7 @@ from trainables.data.sequences import Sequences
 from trainables.data.splits import History, Rows, seen_items
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.recommend import write
 from trainables.storage.mirror import WEIGHTS
 from trainables.trial import Trial
 
@@ -94,13 +95,15 @@ def report_test(
     step: int,
     top_k: Sequence[int] = TOP_K,
     weights: Mapping[str, torch.Tensor] | None = None,
+    scoring: Mapping[str, torch.Tensor] | None = None,
+    sequences: Sequences | None = None,
     trained: Iterable[torch.Tensor] = (),
     extra: Callable[[np.ndarray], Mapping[str, float]] | None = None,
 ) -> None:
     """Rank the test split once, and report it at the kept step; the only place that opens it.
 
-    Artifacts: ``ranks.npy`` and, of a trained model, ``best.safetensors``. With the metrics of a trained model come
-    ``trial/parameters`` and ``trial/inference_seconds``, of the ranking.
+    Artifacts: ``ranks.npy`` and, of a model, ``best.safetensors`` (:mod:`trainables.seqrec.recommend`). With the
+    metrics of a trained model come ``trial/parameters`` and ``trial/inference_seconds``, of the ranking.
 
     Args:
         trial: where it reports.
@@ -109,6 +112,8 @@ def report_test(
         step: the one whose weights are kept.
         top_k: cut-offs of the metrics.
         weights: the model's, by name; None where nothing was trained.
+        scoring: what it needs beside them to score histories, by name; None for nothing.
+        sequences: of the rows, whose items the model knows; None where no model is kept.
         trained: those that training changed, to be counted.
         extra: further metrics, from the ranks.
     """
@@ -121,19 +126,9 @@ def report_test(
         metrics |= {"trial/parameters": count, "trial/inference_seconds": seconds}
     if trial.rank == 0:
         write_ranks(trial.artifact("ranks.npy"), rows, rank_N)
-        if weights is not None:
-            write_weights(trial.artifact(WEIGHTS), weights)
+        if sequences is not None:
+            write(trial.artifact(WEIGHTS), sequences, weights or {}, scoring or {})
     trial.report(step, {**metrics, **(extra(rank_N) if extra else {})})
-
-
-def write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write tensors by name as safetensors, readable without this code."""
-    from safetensors.torch import save_file
-
-    path.touch()
-    mode = path.stat().st_mode
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, path)
-    path.chmod(mode)  # as the files beside it: the library's is for its owner alone
 
 
 def write_ranks(path: Path, rows: Rows, rank_N: np.ndarray) -> None:

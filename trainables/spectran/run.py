@@ -1,6 +1,7 @@
 """SpecTran and its baselines: items x backbone x InfoNCE. README has the equations."""
 
 import numpy as np
+import torch
 from torch import nn
 
 from trainables.backbones.make import make_backbone
@@ -10,13 +11,19 @@ from trainables.data.tags import tag_data
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, report_test
 from trainables.seqrec.fit import fit, trained_parameters
+from trainables.seqrec.items import IdItems
 from trainables.seqrec.metrics import ranking_metrics
 from trainables.seqrec.objectives import next_scores, sampled_loss
 from trainables.seqrec.randomness import generator_for
+from trainables.seqrec.recommend import FrozenItems, Recommender, Saved
+from trainables.spectran.adapters import llm_esr
+from trainables.spectran.adapters.config import LLMESR
 from trainables.spectran.config import Config
 from trainables.spectran.diagnostics import write_diagnostics
 from trainables.spectran.items import make_items
 from trainables.trial import Trial
+
+TABLE = "table_IW"
 
 
 def run(config: Config, trial: Trial) -> None:
@@ -69,6 +76,26 @@ def run(config: Config, trial: Trial) -> None:
         ranks,
         step=done.kept_epoch(config.fit),
         weights=model.state_dict(),
+        scoring={} if isinstance(items, IdItems) else {TABLE: items.rows()},
+        sequences=sequences,
         trained=trained_parameters(model),
         extra=lambda _: write_diagnostics(items, trial),
     )
+
+
+def recommender(config: Config, saved: Saved, device: str) -> Recommender:
+    """The recommender that a trial of ``config`` saved."""
+    backbone, _ = make_backbone(
+        config.backbone,
+        dim=config.dim,
+        max_history=config.data.max_history,
+        dropout=config.fit.dropout,
+        generator=torch.Generator(),
+    )
+    saved.part(backbone.to(device), "backbone.")
+    encode = None
+    if isinstance(config.adapter, LLMESR):
+        encode = saved.part(llm_esr.Streams(config.dim).to(device), "item.").encode
+    items = FrozenItems(saved.scoring[TABLE] if TABLE in saved.scoring else saved.weights["item.table_ID"], encode)
+    score = next_scores(items, backbone, cosine=config.objective.similarity == "cosine")
+    return Recommender(score=score, max_history=config.data.max_history, device=device)

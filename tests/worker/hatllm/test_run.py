@@ -9,6 +9,7 @@ from tests.worker.small import SMALL_HATLLM
 from trainables.config import ConfigError, build
 from trainables.hatllm.config import METRICS, Config, check
 from trainables.hatllm.run import run
+from trainables.seqrec.recommend import read
 from trainables.trial import LocalTrial
 
 
@@ -42,8 +43,8 @@ def test_a_trial_reports_its_steps_and_the_test_split_once_at_the_best(trained):
     ranks = np.load(trial.folder / "artifacts" / "ranks.npy")
     assert len(ranks) == 40
     assert line["test/hr_10"] == pytest.approx(float((ranks["rank"] <= 10).mean()))
-    weights = load_file(trial.folder / "artifacts" / "best.safetensors")
-    assert line["trial/parameters"] == sum(array.size for array in weights.values())
+    weights = read(trial.folder / "artifacts" / "best.safetensors").weights
+    assert line["trial/parameters"] == sum(tensor.numel() for tensor in weights.values())
     assert all("lora_" in name or name.startswith("head.") for name in weights)
 
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from torch import nn
 
 from trainables.data.batches import Batch
+from trainables.data.sequences import Sequences
 from trainables.data.splits import History, Rows
 from trainables.seqrec import evaluate
 from trainables.seqrec.evaluate import rank_targets, report_test
+from trainables.seqrec.recommend import read
 from trainables.trial import LocalTrial
 
 ITEMS = 8  # padding included
@@ -84,6 +85,17 @@ RANKED = {"test/hr_5": 0.5, "test/ndcg_5": 0.5 / np.log2(5), "test/mrr_5": 0.5 /
 """Metrics of two rows whose targets rank 4 and 7."""
 
 
+CATALOGUE = Sequences(
+    name="toys",
+    fingerprint="f00",
+    items=np.ones(3, np.int32),
+    offsets=np.array([0, 3]),
+    num_items=3,
+    titles=["", "A title", "Größe"],
+    ids=["", "B01", "B02"],
+)
+
+
 def report(trial: LocalTrial, **model: Any) -> list[Rows]:
     """Report the test split, of two rows, whose targets rank 4 and 7; returns the rows of each ranking."""
     ranked: list[Rows] = []
@@ -99,7 +111,8 @@ def report(trial: LocalTrial, **model: Any) -> list[Rows]:
 def test_the_test_split_is_ranked_once_and_reported_at_the_kept_step(tmp_path: Path) -> None:
     model, trial = nn.Linear(3, 2), LocalTrial(tmp_path)
     weights, trained = model.state_dict(), [model.weight]
-    assert len(report(trial, weights=weights, trained=trained, extra=lambda rank_N: {"test/x": rank_N.sum()})) == 1
+    model_file = {"weights": weights, "trained": trained, "scoring": {"bias": model.bias}, "sequences": CATALOGUE}
+    assert len(report(trial, **model_file, extra=lambda rank_N: {"test/x": rank_N.sum()})) == 1
     ((step, line),) = trial.reports
     assert step == 3
     assert line.pop("trial/inference_seconds") >= 0
@@ -107,7 +120,11 @@ def test_the_test_split_is_ranked_once_and_reported_at_the_kept_step(tmp_path: P
     table = np.load(trial.artifact("ranks.npy"), allow_pickle=False)
     assert table["user"].tolist() == [5, 6]
     assert table["rank"].tolist() == [4, 7]
-    assert torch.equal(load_file(trial.artifact("best.safetensors"))["weight"], model.weight)
+    saved = read(trial.artifact("best.safetensors"))
+    assert torch.equal(saved.weights["weight"], model.weight)
+    assert torch.equal(saved.scoring["bias"], model.bias)
+    assert (list(saved.ids), list(saved.titles)) == (["", "B01", "B02"], ["", "A title", "Größe"])
+    assert saved.fingerprint == "f00"
 
 
 def test_what_was_not_trained_reports_no_costs_and_leaves_no_weights(tmp_path: Path) -> None:
@@ -119,7 +136,7 @@ def test_what_was_not_trained_reports_no_costs_and_leaves_no_weights(tmp_path: P
 
 def test_only_the_first_rank_writes_what_all_have_ranked(tmp_path: Path) -> None:
     trial = LocalTrial(tmp_path, rank=1, world_size=2)
-    assert len(report(trial, weights=nn.Linear(3, 2).state_dict())) == 1
+    assert len(report(trial, weights=nn.Linear(3, 2).state_dict(), sequences=CATALOGUE)) == 1
     assert list(tmp_path.rglob("*.*")) == []
 
 
@@ -133,5 +150,5 @@ def test_a_target_among_the_seen_items_ranks_last_or_stays(stays: bool, ranks: l
 
 
 def test_weights_are_as_readable_as_the_files_beside_them(tmp_path: Path) -> None:
-    report(trial := LocalTrial(tmp_path), weights=nn.Linear(3, 2).state_dict(), trained=[])
+    report(trial := LocalTrial(tmp_path), weights=nn.Linear(3, 2).state_dict(), trained=[], sequences=CATALOGUE)
     assert trial.artifact("best.safetensors").stat().st_mode == trial.artifact("ranks.npy").stat().st_mode

@@ -17,6 +17,7 @@ from trainables.config import ConfigError, build, field_names
 from trainables.data.sequences import load
 from trainables.data.splits import split
 from trainables.seqrec.config import METRICS
+from trainables.seqrec.recommend import read
 from trainables.spectran import config as spectran_config
 from trainables.spectran.adapters.config import Adapter
 from trainables.spectran.adapters.spectran import SpectralItems
@@ -62,11 +63,9 @@ def test_the_test_line_stands_at_the_epoch_whose_weights_are_tested(
 
 
 def test_best_weights_are_named_and_complete(tmp_path: Path, stages: Stages) -> None:
-    from safetensors.torch import load_file
-
     trial = LocalTrial(tmp_path, stages=stages)
     run(build(Config, SMALL | {"fit.epochs": 1}), trial)
-    weights = load_file(trial.artifact("best.safetensors"))
+    weights = read(trial.artifact("best.safetensors")).weights
     assert weights["item.query_DK"].shape == (16, 8)
     assert not weights["item.id_IC"][0].any()
     assert "backbone.position_LD" in weights

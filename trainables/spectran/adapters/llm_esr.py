@@ -98,10 +98,7 @@ class LLMESRItems(nn.Module, Items):
 
     def encode(self, encoder: Encoder, vectors_BLW: torch.Tensor, held_BL: torch.Tensor) -> torch.Tensor:
         """See :meth:`Items.encode`. Attention sees neither padding nor masked positions, whose vectors are zero."""
-        key_BL = held_BL & (vectors_BLW.detach() != 0).any(dim=2)
-        id_BLD, text_BLD = vectors_BLW.chunk(2, dim=2)
-        streams = self.to_id(text_BLD, id_BLD, key_BL), self.to_text(id_BLD, text_BLD, key_BL)
-        return torch.cat([encoder(stream_BLD) for stream_BLD in streams], dim=1)
+        return attended(self.to_id, self.to_text, encoder, vectors_BLW, held_BL)
 
     def penalty(
         self, batch: Batch, lookup: Lookup, encode: Callable[[torch.Tensor], torch.Tensor]
@@ -118,6 +115,32 @@ class LLMESRItems(nn.Module, Items):
                 state_BNW = encode(history_BNL.flatten(0, 1)).view(*history_BNL.shape[:2], -1)
             losses.append(self.distillation * functional.mse_loss(encode(batch.history_BL), state_BNW.mean(dim=1)))
         return sum(losses[1:], losses[0]) if losses else None
+
+
+def attended(
+    to_id: nn.Module, to_text: nn.Module, encoder: Encoder, vectors_BLW: torch.Tensor, held_BL: torch.Tensor
+) -> torch.Tensor:
+    """States (N, W) of both streams, each after attention on the other; see :meth:`LLMESRItems.encode`."""
+    key_BL = held_BL & (vectors_BLW.detach() != 0).any(dim=2)
+    id_BLD, text_BLD = vectors_BLW.chunk(2, dim=2)
+    streams = to_id(text_BLD, id_BLD, key_BL), to_text(id_BLD, text_BLD, key_BL)
+    return torch.cat([encoder(stream_BLD) for stream_BLD in streams], dim=1)
+
+
+class Streams(nn.Module):
+    """The two attentions alone, for item vectors that are finished.
+
+    Args:
+        dim: columns of each stream.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.to_id, self.to_text = (CrossAttention(dim, torch.Generator()) for _ in range(2))
+
+    def encode(self, encoder: Encoder, vectors_BLW: torch.Tensor, held_BL: torch.Tensor) -> torch.Tensor:
+        """See :meth:`LLMESRItems.encode`."""
+        return attended(self.to_id, self.to_text, encoder, vectors_BLW, held_BL)
 
 
 def make(settings: config.LLMESR, on: Ingredients) -> LLMESRItems:
