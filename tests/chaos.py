@@ -48,6 +48,10 @@ class Sweep:
     steps: int = 6
     sleep: float = 0.3
     deterministic: bool = True
+    more: str = ""
+    """Lines of the sweep file beside those that all have."""
+    further: int = 0
+    """Runs with further seeds, which come on top of the trials."""
     store: Path | None = None
     """An MLflow database to start from: making the tables takes seconds."""
     kills: int = 0
@@ -60,18 +64,19 @@ class Sweep:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / "chaos.yaml"
         words = {"trials": self.trials, "steps": self.steps, "sleep": self.sleep}
-        self.file.write_text(SWEEP.format(deterministic=str(self.deterministic).lower(), **words))
+        self.file.write_text(self.more + SWEEP.format(deterministic=str(self.deterministic).lower(), **words))
         self.home = self.folder / "runs" / "chaos"
         if self.store:
             (self.folder / "runs").mkdir(exist_ok=True)
             shutil.copyfile(self.store, self.folder / "runs" / "mlflow.db")
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command in a session of its own."""
+    def start(self, *arguments: str, killed: tuple[str, int] | None = None) -> subprocess.Popen[str]:
+        """Start the command in a session of its own, where it is `killed` before the n-th call of a function."""
         environment = {**os.environ, "SWEEP_STORAGE": str(self.folder / "runs"), MARK: str(self.folder)}
         environment |= {"OMP_NUM_THREADS": "1"}
         environment.pop("MLFLOW_TRACKING_URI", None)
-        command = [sys.executable, "-m", "platform.sweep", str(self.file), *arguments]
+        module = ["tests.killed", *map(str, killed)] if killed else ["platform.sweep"]
+        command = [sys.executable, "-m", *module, str(self.file), *arguments]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
 
@@ -228,17 +233,22 @@ def tail(path: Path, lines: int = 40) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
 
-def trials_of(sweep: Sweep) -> dict[int, tuple[dict[str, Any], str, float | None, dict[int, float]]]:
-    """Values, state, value and curve of each trial, as the study has them."""
+def study_of(sweep: Sweep) -> list[Any]:
+    """Every trial of Optuna, as the study has it."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = JournalStorage(JournalFileBackend(str(sweep.home / "study.journal")))
+    return optuna.load_study(study_name="chaos", storage=storage).trials
+
+
+def trials_of(sweep: Sweep) -> dict[int, tuple[dict[str, Any], str, float | None, dict[int, float]]]:
+    """Values, state, value and curve of each trial that ran, as the study has them."""
     return {
         trial.number: (trial.params, trial.state.name, trial.value, dict(trial.intermediate_values))
-        for trial in optuna.load_study(study_name="chaos", storage=storage).trials
+        for trial in study_of(sweep)
         if "started" in trial.user_attrs
     }
 
@@ -254,7 +264,7 @@ def faults(sweep: Sweep) -> list[str]:
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     children = [run for run in runs if "sweep.trial" in run.data.tags]
     parents = [run for run in runs if "sweep.trial" not in run.data.tags]
-    _expect(found, "trials", len(trials), sweep.trials)
+    _expect(found, "trials", len(trials), sweep.trials + sweep.further)
     _expect(found, "child runs", sorted(int(run.data.tags["sweep.trial"]) for run in children), sorted(trials))
     _expect(found, "parent runs", [run.info.status for run in parents], ["FINISHED"])
     for run in children:

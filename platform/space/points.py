@@ -21,6 +21,8 @@ Problem: TypeAlias = tuple[str, str]
 
 DRAWS, _FIRST = 20_000, 200
 """Points drawn before a search is given up, and before a countable space of no more points is enumerated instead."""
+FEWEST_SOURCES = 20
+"""Trials of earlier sweeps from which CMA-ES begins at the best tenth: of fewer that is one point."""
 _TOLD = 3
 """Infeasible first points that are told: to find that no setting completes one costs all draws."""
 _FEW, _SAMPLES = 12, 2000
@@ -177,6 +179,9 @@ def notes(spec: SweepSpec, space: Space) -> Iterator[tuple[str, str]]:
     if spec.method == "grid" and (points := grid_size(space)) is not None:
         left = f", {points - spec.num_trials} more than num_trials" if points > spec.num_trials else ""
         yield "grid", f"{points} points{left}"
+    if spec.method == "cmaes" and spec.warm_start:
+        begins = f"the first generation of cmaes begins at the best tenth of them, from {FEWEST_SOURCES} trials on"
+        yield "earlier trials", f"{begins}; later generations take in no more"
     if spec.method not in ("gp", "cmaes", "qmc"):
         return
     choices = [place for place in space.places if isinstance(place.parameter, Choice) and varies(place.parameter)]

@@ -90,7 +90,7 @@ def sampler(
     """
     from optuna import samplers
 
-    from platform.study import gp, tpe
+    from platform.study import cmaes, gp, tpe
 
     seed = seed_of(spec.seed, past, cell)
     startup = {"n_startup_trials": spec.startup_trials or OPTUNAS["startup_trials"]}
@@ -105,7 +105,7 @@ def sampler(
             case "gp":
                 return gp.FeasibleGP(space, fixed, seed=seed, **startup)
             case "cmaes":
-                return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, consider_pruned_trials=True)
+                return cmaes.WarmCmaEs(seed=seed, warn_independent_sampling=False, consider_pruned_trials=True)
             case "nsga2":
                 return samplers.NSGAIISampler(seed=seed, population_size=spec.population or OPTUNAS["population"])
             case "qmc":

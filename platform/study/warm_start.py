@@ -24,6 +24,7 @@ from platform.storage.folder import bring_tables, folder_of
 from platform.storage.trial_end import State
 from platform.storage.trial_record import TrialHistory, read_json
 from platform.study import from_files
+from platform.study.cmaes import SOURCE
 from platform.study.identity import differences
 from platform.study.settings import FROM, STARTED, Settings
 from platform.sweepfile import yaml_lines
@@ -259,6 +260,8 @@ def _add(
     if spec.method == "nsga2":  # it breeds from numbered generations alone
         generations = [other.system_attrs.get(_GENERATION, 0) for other in trials if other.state is TrialState.COMPLETE]
         trial.system_attrs = {**trial.system_attrs, _GENERATION: max(generations, default=0)}
+    if spec.method == "cmaes":
+        trial.system_attrs = {**trial.system_attrs, SOURCE: True}
     name, _, number = key.rpartition("/")
     earlier.keep(fits.folder, earlier.folder_of(folder, name) / "trials" / number, record)
     study.add_trial(trial)

@@ -12,7 +12,7 @@ import argparse
 import csv
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from platform.space.check import open_sweep
 from platform.space.space import Space
 from platform.sweepfile.spec import SweepSpec
 
-EPOCHS = 12
+EPOCHS, AXES = 12, 4
 METRIC = "valid/ndcg_20"
 SWEEP = """\
 name: curves
@@ -55,8 +55,10 @@ Row: TypeAlias = tuple[float, ...]
 class Table:
     """All settings as one search meets them."""
 
-    curves: Mapping[Setting, tuple[float, ...]]
+    curves: Mapping[Setting, Sequence[tuple[float, ...]]]
+    """One of each seed of the training that a search may use."""
     truth: Mapping[Setting, float]
+    """The mean best value with the other seeds."""
 
     @property
     def top(self) -> list[Setting]:
@@ -64,16 +66,16 @@ class Table:
         return sorted(self.truth, key=lambda setting: self.truth[setting])[-(len(self.truth) // 20) :]
 
 
-def open_space(folder: Path, seed: int = 0) -> tuple[SweepSpec, Space]:
+def open_space(folder: Path, seed: int = 0, *overrides: str) -> tuple[SweepSpec, Space]:
     """The sweep and its space, with the sweep's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "curves.yaml").write_text(SWEEP)
-    return open_sweep(folder / "curves.yaml", [f"seed={seed}", f"storage={folder}"])
+    return open_sweep(folder / "curves.yaml", [f"seed={seed}", f"storage={folder}", *overrides])
 
 
 def key(space: Space, values: Mapping[str, Any]) -> Setting:
     """The place of a point in the table."""
-    return tuple(float(values[name]) for name in space.swept)
+    return tuple(float(values[name]) for name in space.swept[:AXES])
 
 
 def record(path: Path, seeds: int) -> None:
@@ -112,8 +114,8 @@ def read(path: Path) -> Iterator[Row]:
         yield from (tuple(map(float, row)) for row in itertools.islice(csv.reader(file), 1, None))
 
 
-def invent(seeds: int = 4) -> Iterator[Row]:
-    """Rows of the invented family of curves."""
+def invent(seeds: int = 4, noise: float = 0.003) -> Iterator[Row]:
+    """Rows of the invented family of curves, with this deviation between seeds."""
     random, epochs = np.random.default_rng(0), np.arange(1, EPOCHS + 1)
     with tempfile.TemporaryDirectory() as name:
         settings = [key(space, values) for _, space in [open_space(Path(name))] for values in space.grid()]
@@ -123,30 +125,31 @@ def invent(seeds: int = 4) -> Iterator[Row]:
     level = 0.22 - 0.08 * ((places.T - [0.6, 0.4, 0.5, 1]) ** 2 * [1, 0.3, 0.6, 0.1]).sum(1)
     for seed, (setting, rate, high) in itertools.product(range(seeds), zip(settings, places[0], level, strict=True)):
         curve = 0.14 + (high - 0.14) * (1 - np.exp(-epochs / (1 + 8 * (1 - rate) ** 2))) - 0.002 * rate**2 * epochs
-        noise = random.normal(scale=0.003) + random.normal(scale=0.003, size=EPOCHS)
-        yield (*setting, seed, *map(float, curve + noise))
+        both = random.normal(scale=noise) + random.normal(scale=0.003, size=EPOCHS)
+        yield (*setting, seed, *map(float, curve + both))
 
 
-def tables(rows: Iterable[Row], count: int) -> list[Table]:
-    """Tables that each draw, for each setting, the seed whose curve a search sees; the others know its true value.
+def tables(rows: Iterable[Row], count: int, seen: int = 1) -> list[Table]:
+    """Tables that each draw, for each setting, the seeds whose curves a search sees; the others know its true value.
 
     Raises:
-        ValueError: there are fewer than two seeds with every setting.
+        ValueError: no seed with every setting is left for the true values.
     """
     curves: dict[float, dict[Setting, tuple[float, ...]]] = {}
     for row in rows:
         curves.setdefault(row[-EPOCHS - 1], {})[row[: -EPOCHS - 1]] = row[-EPOCHS:]
     whole = [each for each in curves.values() if len(each) == max(map(len, curves.values()))]
-    if len(whole) < 2:
-        raise ValueError(f"a recording must hold two seeds of every setting, but got {len(whole)}; record more")
+    if len(whole) <= seen:
+        raise ValueError(f"a recording must hold {seen + 1} seeds of every setting, but got {len(whole)}; record more")
 
     def table(random: np.random.Generator) -> Table:
-        seen = dict(zip(whole[0], random.integers(len(whole), size=len(whole[0])), strict=True))
+        first = zip(whole[0], random.integers(len(whole), size=len(whole[0])), strict=True)
+        orders = {setting: [*whole[seed:], *whole[:seed]] for setting, seed in first}
         return Table(
-            curves={setting: whole[seed][setting] for setting, seed in seen.items()},
+            curves={setting: [runs[setting] for runs in order[:seen]] for setting, order in orders.items()},
             truth={
-                setting: float(np.mean([max(each[setting]) for k, each in enumerate(whole) if k != seed]))
-                for setting, seed in seen.items()
+                setting: float(np.mean([max(runs[setting]) for runs in order[seen:]]))
+                for setting, order in orders.items()
             },
         )
 

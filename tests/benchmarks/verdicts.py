@@ -1,185 +1,103 @@
-"""The true value of what a search reports as best, and epochs until it is a setting of the true best 5 %.
+"""The worth of the setting that a search reports: its true value, its regret, and the worst cell's regret.
 
     python -m tests.benchmarks.verdicts --recording ../curves.csv
+    python -m tests.benchmarks.verdicts --only cells seeds gp cmaes
 
 No search trains: four workers replay curves, one epoch a turn (`curves.py`). Of each setting a search sees the curve of
 one seed of the training, drawn anew for each search. The setting's true value is the mean best value with the others.
-All searches have the same space, TPE, and successive halving with a first rung after 4 epochs and a third going on.
-Ours is the sweep's own ledger over its study. It reports the best complete trial, Ray Tune the trial with the best last
-value, which may still run or be stopped. The peer is therefore shown by our rule, too. Intervals are 95 % over the
-searches' seeds, by bootstrap. A search that never reports one of the best 5 % counts with all epochs that it had.
+All searches have the same space, TPE, and successive halving with a first rung after 4 epochs and a third going on,
+unless their names say otherwise. Searches are compared with the last of their group, intervals are 95 % over the
+searches' seeds, by bootstrap.
+
+- `ray`: the sweep's own ledger over its study, which reports the best complete trial. Ray Tune reports the trial with
+  the best last value, which may still run or be stopped, and is therefore shown by our rule, too. A search that never
+  reports one of the best 5 % counts with all epochs that it had. `best value` is the best that any epoch met.
+- `cells`: the five Taylor orders are compared. A cell's regret is its best true value less that of its best complete
+  trial, or less its worst where it has none.
+- `seeds`: without early stopping, on invented curves with much noise between seeds, of which a search may see five.
+  The peer searches the seed as one more parameter: a field without effect stands in for it, as sweeps refuse this.
+- `gp`, `cmaes`: under early stopping, against themselves without.
 """
 
 import argparse
-import contextlib
-import itertools
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
-from unittest import mock
 
 import numpy as np
 
-from tests.benchmarks.curves import EPOCHS, METRIC, Setting, Table, invent, key, open_space, read, tables
+from tests.benchmarks.curves import Table, invent, read, tables
+from tests.searches import BUDGETS, GROUPS, SEEDS, Verdict
 
-WORKERS, HORIZON = 4, 864
-BUDGETS = (108, 216, 432)
-Search: TypeAlias = Callable[[Table, int, Path], Iterator[Setting | None]]
-"""One search with a seed in a folder: yields, after each epoch, the setting that it would report as best."""
-
-
-def ours(
-    table: Table, seed: int, folder: Path, *, says_last: bool = True, repeats: bool = False
-) -> Iterator[Setting | None]:
-    """The sweep's own search.
-
-    Args:
-        table: the curves.
-        seed: of the sweep.
-        folder: where the study lies.
-        says_last: False judges the last report as any other.
-        repeats: True runs a setting again where the sampler proposes it again.
-    """
-    from platform.runners.ledger import Decision, Ledger
-    from platform.study.settings import Settings
-    from platform.study.study import Study
-
-    spec, space = open_space(folder, seed)
-    study = Study(spec, space, folder)
-    ledger = Ledger(spec, study, folder, folder / "stages")
-
-    def start() -> tuple[int, Setting] | None:
-        task = ledger.next_task(cpus=1.0, gpus=0.0)
-        return (task.number, key(space, task.values)) if task else None
-
-    def report(number: int, epoch: int, value: float) -> bool:
-        last = epoch == EPOCHS
-        go_on = ledger.report(number, epoch, {METRIC: value}, last and says_last) is Decision.CONTINUE
-        if go_on and last:
-            ledger.finish(number, {})
-        return go_on and not last
-
-    def best() -> Setting | None:
-        return next((key(space, study.values(trial)) for trial in study.best()), None)
-
-    with mock.patch.object(Settings, "number", return_value=None) if repeats else contextlib.nullcontext():
-        yield from play(table, start, report, best)
-
-
-def rays(table: Table, seed: int, folder: Path, *, complete: bool = False) -> Iterator[Setting | None]:
-    """Ray's OptunaSearch and ASHAScheduler, called as Tune calls them.
-
-    Args:
-        table: the curves.
-        seed: of the search.
-        folder: where the sweep file lies.
-        complete: True reports the best value of trials that ran all epochs; False is Tune's own rule.
-    """
-    import optuna
-    from ray.tune.experiment import Trial
-    from ray.tune.schedulers import ASHAScheduler, TrialScheduler
-    from ray.tune.search.optuna import OptunaSearch
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    _, space = open_space(folder)
-    probe = optuna.create_study().ask()
-    space.suggest(probe)
-    searcher = OptunaSearch(probe.distributions, metric=METRIC, mode="max", seed=seed)
-    scheduler = ASHAScheduler(metric=METRIC, mode="max", grace_period=4, max_t=EPOCHS, reduction_factor=3)
-    values: dict[str, float] = {}
-    settings: dict[str, Setting] = {}
-
-    def start() -> tuple[Trial, Setting]:
-        trial = Trial("verdicts", stub=True)
-        settings[trial.trial_id] = key(space, space.from_storage(searcher.suggest(trial.trial_id)))
-        scheduler.on_trial_add(None, trial)
-        return trial, settings[trial.trial_id]
-
-    def report(trial: Trial, epoch: int, value: float) -> bool:
-        if not complete:
-            values[trial.trial_id] = value
-        elif epoch == EPOCHS:
-            values[trial.trial_id] = max(table.curves[settings[trial.trial_id]])
-        result = {"training_iteration": epoch, METRIC: value}
-        if scheduler.on_trial_result(None, trial, result) == TrialScheduler.CONTINUE:
-            searcher.on_trial_result(trial.trial_id, result)
-            return True
-        scheduler.on_trial_complete(None, trial, result)
-        searcher.on_trial_complete(trial.trial_id, result=result)
-        return False
-
-    def best() -> Setting | None:
-        return settings[max(values, key=lambda trial: values[trial])] if values else None
-
-    yield from play(table, start, report, best)
-
-
-SEARCHES: dict[str, Search] = {
-    "ours": ours,
-    "ours, last reports judged and settings repeated": partial(ours, says_last=False, repeats=True),
-    "OptunaSearch + ASHAScheduler, by complete trials": partial(rays, complete=True),
-    "OptunaSearch + ASHAScheduler": rays,
-}
-"""By name; every other is compared with the last."""
-
-
-def play(
-    table: Table,
-    start: Callable[[], tuple[Any, Setting] | None],
-    report: Callable[[Any, int, float], bool],
-    best: Callable[[], Setting | None],
-) -> Iterator[Setting | None]:
-    """Let the workers take turns, an epoch each, until no trial is left."""
-    slots: list[tuple[Any, Setting, int] | None] = [None] * WORKERS
-    for place in itertools.cycle(range(WORKERS)):
-        if slots[place] is None and (started := start()):
-            slots[place] = (*started, 0)
-        if (slot := slots[place]) is None:
-            if not any(slots):
-                return
-            continue
-        trial, setting, epoch = slot
-        go_on = report(trial, epoch + 1, table.curves[setting][epoch])
-        slots[place] = (trial, setting, epoch + 1) if go_on else None
-        yield best()
+HORIZON, NOISE = 864, 0.02
+ORDER = 1
+"""The place of the Taylor order in a setting: the cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One run of a search: the epochs until it reports one of the best 5 %, and true values after the budgets."""
+    """One run of a search: the epochs until it reports one of the best 5 %, and what it reports after the budgets."""
 
+    table: Table
     epochs: int
-    values: Mapping[int, float]
-    is_top: Mapping[int, bool]
+    reports: Mapping[int, tuple[float, list[Verdict]]]
 
-    def after(self, budget: int) -> float:
-        """The true value of what it reports after `budget` epochs, NaN where that is nothing."""
-        return self.values.get(budget, math.nan)
+    def is_top(self, budget: int) -> bool:
+        """True if one of the true best 5 % is reported."""
+        return self.reports[budget][1][:1] != [] and self.reports[budget][1][0][0] in self.table.top
+
+    def met(self, budget: int) -> float:
+        """The best value of any epoch."""
+        return self.reports[budget][0]
+
+    def value(self, budget: int) -> float:
+        """The true value of what is reported, NaN where that is nothing."""
+        return next((self.table.truth[setting] for setting, _ in self.reports[budget][1]), math.nan)
+
+    def regret(self, budget: int) -> float:
+        """The best true value less that of what is reported, or less the worst where that is nothing."""
+        truth, best = self.table.truth, self.reports[budget][1]
+        return max(truth.values()) - (truth[best[0][0]] if best else min(truth.values()))
+
+    def excess(self, budget: int) -> float:
+        """The value that is shown of it, less the true one."""
+        return next((shown - self.table.truth[setting] for setting, shown in self.reports[budget][1]), math.nan)
+
+    def worst(self, budget: int) -> float:
+        """The greatest regret of a cell."""
+        truth, regrets = self.table.truth, []
+        for cell in {setting[ORDER] for setting in truth}:
+            values = [value for setting, value in truth.items() if setting[ORDER] == cell]
+            known = (truth[setting] for setting, _ in self.reports[budget][1] if setting[ORDER] == cell)
+            regrets.append(max(values) - next(known, min(values)))
+        return max(regrets)
 
 
-def run(search: Search, table: Table, seed: int) -> Outcome:
-    """Run a search with one seed."""
+def run(group: str, name: str, table: Table, seed: int) -> Outcome:
+    """Run a search of a group with one seed."""
+    horizon = HORIZON if group == "ray" else BUDGETS[-1]
+    reports: list[tuple[float, list[Verdict]]] = []
     with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
-        best = list(itertools.islice(search(table, seed, Path(folder)), HORIZON))
-    best += best[-1:] * (HORIZON - len(best))
-    top = table.top
-    epochs = next((epoch for epoch, setting in enumerate(best, 1) if setting in top), HORIZON)
-    reported = {budget: setting for budget in BUDGETS if (setting := best[budget - 1])}
-    return Outcome(
-        epochs=epochs,
-        values={budget: table.truth[setting] for budget, setting in reported.items()},
-        is_top={budget: best[budget - 1] in top for budget in BUDGETS},
-    )
+        for epoch, (met, best) in enumerate(GROUPS[group][name](table, seed, Path(folder)), 1):
+            is_read = group == "ray" or epoch in BUDGETS
+            reports.append((met, best() if is_read else []))
+            if epoch == horizon:
+                break
+        else:
+            reports[-1] = (met, best())
+    top = set(table.top)
+    epochs = next((epoch for epoch, (_, best) in enumerate(reports, 1) if best and best[0][0] in top), HORIZON)
+    reached = {budget: reports[min(budget, len(reports)) - 1] for budget in BUDGETS}
+    return Outcome(table=table, epochs=epochs, reports=reached)
 
 
 def ceiling(tables: Sequence[Table]) -> str:
     """The outcome of having seen all curves and reporting the setting with the best value in them."""
-    chosen = [max(table.curves, key=lambda setting: max(table.curves[setting])) for table in tables]
+    chosen = [max(table.curves, key=lambda setting: max(table.curves[setting][0])) for table in tables]
     value = np.mean([table.truth[setting] for table, setting in zip(tables, chosen, strict=True)])
     count = sum(setting in table.top for table, setting in zip(tables, chosen, strict=True))
     return (
@@ -208,25 +126,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recording", type=Path, metavar="CSV", help="of curves.py; by default curves are invented")
     parser.add_argument("--seeds", type=int, default=20, help="of each search (20)")
+    parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="groups to run")
     options = parser.parse_args()
     every = tables(read(options.recording) if options.recording else invent(), options.seeds)
+    noisy = tables(invent(4 * SEEDS, NOISE), options.seeds, SEEDS)
     print(f"{len(every[0].truth)} settings, {'recorded' if options.recording else 'invented'}; {ceiling(every)}")
-    seeds = range(options.seeds)
     with ProcessPoolExecutor() as pool:
-        begun = {name: pool.map(run, [search] * len(every), every, seeds) for name, search in SEARCHES.items()}
-        outcomes = {name: list(found) for name, found in begun.items()}
-    measures: dict[str, tuple[int, Callable[[Outcome], float]]] = {
-        "epochs until then": (0, lambda each: each.epochs),
-        **{f"true value after {budget} epochs": (4, partial(Outcome.after, budget=budget)) for budget in BUDGETS},
+        begun = {
+            (group, name): pool.map(
+                partial(run, group, name), noisy if group == "seeds" else every, range(options.seeds)
+            )
+            for group in options.only
+            for name in GROUPS[group]
+        }
+        for group in options.only:
+            compare(group, {name: list(begun[group, name]) for name in GROUPS[group]})
+
+
+def compare(group: str, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
+    """Print the measures of a group's searches, each beside those of the last."""
+    last = BUDGETS[-1:]
+    kinds: dict[str, list[tuple[str, int, Callable[..., float], Sequence[int]]]] = {
+        "ray": [("best value", 4, Outcome.met, BUDGETS), ("true value", 4, Outcome.value, BUDGETS)],
+        "cells": [("worst cell's regret", 4, Outcome.worst, BUDGETS), ("true value", 4, Outcome.value, last)],
+        "seeds": [("true value", 4, Outcome.value, last), ("shown less true value", 4, Outcome.excess, last)],
     }
+    measures: dict[str, tuple[int, Callable[[Outcome], float]]] = {
+        f"{what} after {budget} epochs": (digits, partial(of, budget=budget))
+        for what, digits, of, budgets in kinds.get(group, [("regret", 4, Outcome.regret, BUDGETS)])
+        for budget in budgets
+    }
+    if group == "ray":
+        measures["epochs until one of the best 5 % is reported"] = (0, lambda each: each.epochs)
     *others, peer = outcomes
+    print(group)
     for name in (peer, *others):
         own = outcomes[name]
-        times = ", ".join(str(sum(each.is_top[budget] for each in own)) for budget in BUDGETS)
-        ever = sum(each.epochs < HORIZON for each in own)
-        print(
-            f"{name}: one of the best 5 % is reported after {BUDGETS} epochs by {times}, ever by {ever} of {len(own)}"
-        )
+        times = ", ".join(str(sum(each.is_top(budget) for each in own)) for budget in BUDGETS)
+        print(f" {name}: one of the best 5 % is reported after {BUDGETS} epochs by {times} of {len(own)}")
         for measure, (digits, of) in measures.items():
             show(measure, list(map(of, own)), list(map(of, outcomes[peer])) if name != peer else None, digits)
 

@@ -122,6 +122,12 @@ def test_what_a_method_draws_uniformly_is_told(sweep: Any, method: str, told: st
     assert list(points.notes(here.spec, here.space)) == ([("drawn uniformly", told)] if told else [])
 
 
+def test_the_part_of_earlier_trials_that_cmaes_takes_in_is_told(sweep: Any) -> None:
+    here = sweep("method=cmaes", "warm_start=[small]")
+    told = "the first generation of cmaes begins at the best tenth of them, from 20 trials on; later generations take"
+    assert next(points.notes(here.spec, here.space)) == ("earlier trials", f"{told} in no more")
+
+
 @pytest.mark.parametrize(
     ("trials", "told", "due"), [(6, "12 points, 6 more than num_trials", 6), (30, "12 points", 12)]
 )

@@ -6,6 +6,7 @@ import optuna
 import pytest
 
 from platform.study import search
+from platform.study.cmaes import WarmCmaEs
 from platform.study.gp import FeasibleGP
 from platform.study.tpe import RememberingTPE
 from platform.sweepfile.early_stopping import EARLY_STOPPINGS
@@ -15,7 +16,7 @@ SAMPLERS = {
     "random": optuna.samplers.RandomSampler,
     "grid": optuna.samplers.RandomSampler,
     "gp": FeasibleGP,
-    "cmaes": optuna.samplers.CmaEsSampler,
+    "cmaes": WarmCmaEs,
     "nsga2": optuna.samplers.NSGAIISampler,
     "qmc": optuna.samplers.QMCSampler,
 }

@@ -128,6 +128,23 @@ def test_a_genetic_algorithm_breeds_from_trials_of_an_earlier_sweep(grow, sweep,
     assert study.optuna.get_trials()[12].system_attrs["NSGAIISampler:generation"] == 1
 
 
+@pytest.mark.parametrize(("trials", "is_known"), [(20, True), (19, False)])
+def test_cmaes_begins_where_an_earlier_sweep_was_best_if_its_trials_are_enough(
+    ran, grow, monkeypatch, trials, is_known
+):
+    """Optuna's private `_source_trials` is set: `optuna==5.0.*` is pinned for it."""
+    ran(f"num_trials={trials}")
+    known, _ = grow("method=cmaes")
+    (best,) = known.best()
+    with monkeypatch.context() as patch:
+        patch.setattr("platform.study.warm_start.SOURCE", "other")
+        unknown, _ = grow("method=cmaes", "name=unknown")
+    one, other = ([study.ask().values["x"] for _ in range(6)] for study in (known, unknown))
+    assert (one != other) is is_known
+    if is_known:
+        assert max(abs(x - best.params["x"]) for x in one) < max(abs(x - best.params["x"]) for x in other)
+
+
 def test_trials_in_a_bucket_are_read_from_it_and_their_copies_lie_in_it(grow, sweep, write_trial, bucket, tmp_path):
     place = (f"storage={bucket}/runs", f"study=sqlite:///{tmp_path}/study.db")
     here = sweep(*SMALL, *place)
