@@ -107,6 +107,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
                 progress.notify(f"note: {redact(note)}")
             study = Study(spec, space, folder, progress.notify, lambda number: _run_page(run, number))
             (folder / "sweep.yaml").write_text(redact(spec.text))
+            provenance.write(folder)
             (folder / page.PROVENANCE).write_text(json.dumps(redact_values(_tags(spec, space))))
             tracker.start(study.id)
             outcome = run_trials(run, study, address)
@@ -204,6 +205,7 @@ def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:
         tests = pairs.paired(compared)
         files += [comparison.write(compared, run.folder), pairs.write(tests, run.folder)]
     files += page.try_write(run.spec, run.folder, compared, tests)
+    files += [run.folder / name for name in provenance.FILES if (run.folder / name).exists()]
     return Results(table, compared, tuple(files), compare.winner(run.spec, run.folder) if run.spec.seeds else None)
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import getpass
 import importlib.metadata
 import os
+import socket
 import subprocess
 from pathlib import Path
 
+from trainables.redaction import redact
+
 _PACKAGES = ("ray", "optuna", "mlflow", "torch", "transformers", "peft", "deepspeed", "numpy")
+FILES = ("environment.txt", "changes.diff")
+_LONGEST = 2**20  # characters of a diff
 _COMMIT, _STATE = "SWEEP_GIT_COMMIT", "SWEEP_GIT_STATE"
 
 
@@ -22,11 +27,26 @@ def tags(path: Path = Path(__file__)) -> dict[str, str]:
     if sent:
         found["mlflow.source.git.commit"] = sent.get(_COMMIT, "unknown")
         found["git.state"] = sent.get(_STATE, "unknown")
+    found["host"] = socket.gethostname()
+    found["host.cpus"] = str(os.cpu_count())
     try:
         found["mlflow.user"] = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         found["mlflow.user"] = "unknown"
     return found
+
+
+def write(folder: Path, tree: Path = Path(__file__)) -> None:
+    """Write what a run was made from: the changes to the git commit, without secrets, and every installed package.
+
+    Args:
+        folder: the files go here, under the names `FILES`.
+        tree: a path in the working tree; one without git has no changes.
+    """
+    packages = {f"{each.name}=={each.version}" for each in importlib.metadata.distributions()}
+    environment, changes = FILES
+    (folder / environment).write_text("".join(f"{each}\n" for each in sorted(packages, key=str.lower)))
+    (folder / changes).write_text(redact(_git(tree.parent, "diff", "HEAD"))[:_LONGEST])
 
 
 def commit(folder: Path) -> dict[str, str]:

@@ -13,9 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainables import config as configs
+from trainables.exceptions import first_line
+from trainables.redaction import HIDDEN
 from trainables.runtime import registry
 from trainables.runtime.on_ray import device
-from trainables.runtime.worker import run_trial, training_seed
+from trainables.runtime.worker import RESOLVED, run_trial, training_seed
+from trainables.storage import mirror
 from trainables.trial import LocalTrial
 
 _WIDTH = 100
@@ -31,14 +34,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--folder", type=Path, help="checkpoints and artifacts go here; default: one in runs/single for each setting"
     )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="TRIAL",
+        help="run the trial in this folder again, by its own values",
+    )
     parser.add_argument("--gpu", action="store_true", help="train on the first GPU")
     _complete(parser)
     options = _parsed(parser, arguments)
     if options.help:
         return _help(parser, options.trainable)
+    values = {key: _scalar(text) for key, _, text in (pair.partition("=") for pair in options.values)}
+    if options.source:
+        try:
+            options.trainable, values = _again(options.source, options.trainable, values)
+        except configs.ConfigError as error:
+            sys.stderr.write(f"{error}\n")
+            return 2
     if options.trainable is None:
         parser.error(f"name a trainable: {', '.join(registry.names())}, or a dotted path of your own")
-    values = {key: _scalar(text) for key, _, text in (pair.partition("=") for pair in options.values)}
     setting = hashlib.sha256(json.dumps([options.trainable, values], sort_keys=True).encode()).hexdigest()[:8]
     folder = options.folder or Path("runs/single") / f"{options.trainable}-{setting}"
 
@@ -53,6 +69,33 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _again(source: Path, trainable: str | None, changed: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """The trainable and the values of the trial in ``source``, some of them ``changed``.
+
+    Raises:
+        ConfigError: there is no trial, it is another trainable's, or a value was hidden there.
+    """
+    file = mirror.local_path(str(source)).expanduser() / "artifacts" / RESOLVED
+    try:
+        values = json.loads(file.read_text())
+        named = values.pop("trainable")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        rule = f"--from: must be a trial's folder, with artifacts/{RESOLVED}, but {first_line(error)}"
+        raise configs.ConfigError([f"{rule}; name one such as runs/<sweep>/trials/8"]) from None
+    if trainable not in (None, named):
+        raise configs.ConfigError([f"--from: that trial is of {named}, but got {trainable}; leave the name out"])
+    parts = [
+        name.removesuffix("name")
+        for name, value in changed.items()
+        if name.endswith(".name") and value != values.get(name)
+    ]
+    values = {name: value for name, value in values.items() if not name.startswith(tuple(parts))} | {**changed}
+    if hidden := [name for name, value in values.items() if isinstance(value, str) and HIDDEN in value]:
+        rule = f"--from: every value must be known, but {', '.join(hidden)} was hidden as a secret"
+        raise configs.ConfigError([f"{rule}; write {hidden[0]}=VALUE"])
+    return named, values
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

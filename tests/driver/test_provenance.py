@@ -29,8 +29,13 @@ def test_the_commit_and_whether_the_tree_differs(tmp_path):
     tags = provenance.tags(path)
     assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert tags["git.state"] == "clean"
-    path.write_text("name: y")
+    path.write_text("name: y\nuri: http://user:word@host/\n")
     assert provenance.tags(path)["git.state"] == "changed"
+    provenance.write(tmp_path / "runs", path)
+    changes = (tmp_path / "runs" / "changes.diff").read_text()
+    assert "-name: x" in changes
+    assert "+uri: http://***@host/" in changes
+    assert f"optuna=={importlib.metadata.version('optuna')}\n" in (tmp_path / "runs" / "environment.txt").read_text()
 
 
 def test_a_tree_that_was_sent_without_git_is_named_by_the_environment(tmp_path, monkeypatch):

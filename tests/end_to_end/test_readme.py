@@ -40,7 +40,8 @@ SWEEPS = [line for line in COMMANDS if "platform.sweep " in line and line not in
 LOOKED_AT = [line for line in SWEEPS if line.endswith(_LOOKS)]
 RUN = [line for line in SWEEPS if line not in LOOKED_AT]
 RESULTS = [line for line in COMMANDS if "platform.results" in line]
-SINGLE = [line for line in COMMANDS if line.startswith("python -m trainables ") and line not in PRINTED]
+AGAIN = [line for line in COMMANDS if line.startswith("python -m trainables --from ")]
+SINGLE = [line for line in COMMANDS if line.startswith("python -m trainables ") and line not in (*PRINTED, *AGAIN)]
 RECOMMENDED = [line for line in COMMANDS if line.startswith("python -m trainables.model ")]
 PREPARED = [line for line in COMMANDS if "trainables.data prepare" in line]
 ENCODED = [line for line in COMMANDS if "trainables.data encode" in line]
@@ -63,7 +64,20 @@ def run(line: str, storage: Path, *more: str) -> subprocess.CompletedProcess[str
 
 
 def test_every_command_is_run_by_a_test():
-    kinds = (PRINTED, LOOKED_AT, RUN, RESULTS, SINGLE, RECOMMENDED, PREPARED, ENCODED, BENCHMARKS, SERVED, OF_TESTS)
+    kinds = (
+        PRINTED,
+        LOOKED_AT,
+        RUN,
+        RESULTS,
+        SINGLE,
+        AGAIN,
+        RECOMMENDED,
+        PREPARED,
+        ENCODED,
+        BENCHMARKS,
+        SERVED,
+        OF_TESTS,
+    )
     assert all(kinds)
     covered = [line for kind in (*kinds, *ELSEWHERE.values()) for line in kind]
     assert sorted(covered) == sorted(COMMANDS)
@@ -220,13 +234,15 @@ def test_a_single_trial_of_every_method_runs(line, tmp_path, request, monkeypatc
 
 
 def test_one_trial_runs_without_ray_and_its_model_recommends(tmp_path, monkeypatch):
-    (line,), (lists,) = [line for line in SINGLE if "synthetic" in line], RECOMMENDED
+    (line,), (again,), (lists,) = [line for line in SINGLE if "synthetic" in line], AGAIN, RECOMMENDED
     done = run(line.replace("runs/first", str(tmp_path / "runs" / "first")), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"valid/ndcg_20"') == 2
     assert done.stdout.count('"test/ndcg_20"') == 1
     done = run(lists.replace("runs/", f"{tmp_path}/runs/"), tmp_path)
     assert done.stdout == f"{tmp_path}/runs/lists.tsv: 1200 lists\n", done.stderr
+    done = run(again.replace("runs/", f"{tmp_path}/runs/"), tmp_path, "--folder", str(tmp_path / "again"))
+    assert done.stdout.count('"valid/ndcg_20"') == 3, done.stderr
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
     exec(blocks("python", EXAMPLE)[0], scope)

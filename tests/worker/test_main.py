@@ -185,3 +185,31 @@ def test_a_ring_whose_order_is_not_certain_exits_2_with_the_line(capsys, tmp_pat
     said = capsys.readouterr()
     assert message in said.err
     assert said.out == ""
+
+
+def test_a_trial_runs_again_by_its_own_resolved_values_in_a_folder_of_its_own(capsys, tmp_path):
+    main([CURVE, "steps=2", "x=0.5", "part.name=curved", "--folder", "mine"])
+    first = capsys.readouterr().out
+    before = {path: path.read_bytes() for path in Path("mine").rglob("*") if path.is_file()}
+    assert main(["--from", "mine"]) == 0
+    assert capsys.readouterr().out == first
+    assert main([CURVE, "--from", "mine", "steps=3", "part.name=plain"]) == 0
+    assert steps(capsys.readouterr().out) == [1, 2, 3, 3]
+    config = json.loads(next(Path("runs/single").glob("*/artifacts/config.json")).read_text())
+    assert (config["trainable"], config["x"]) == (CURVE, 0.5)
+    assert {path: path.read_bytes() for path in Path("mine").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--from", "nowhere"], "--from: must be a trial's folder, with artifacts/config.json, but "),
+        (["spectran", "--from", "mine"], f"--from: that trial is of {CURVE}, but got spectran; leave the name out"),
+        (["--from", "mine", "x=***"], "--from: every value must be known, but x was hidden as a secret; write x=VALUE"),
+    ],
+)
+def test_a_trial_that_cannot_run_again_says_why(words, message, capsys):
+    main([CURVE, "steps=1", "--folder", "mine"])
+    capsys.readouterr()
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
