@@ -17,7 +17,9 @@
         │   ├── WrongValueError   trainables.fields         trainables.config: a problem of ConfigError
         │   ├── InvalidTrainable  trainables.runtime        space.check: a problem of InvalidSweep
         │   ├── DataError         trainables.data           data.checks: a problem of the trainable's check
-        │   └── SourceError       trainables.language       language.pretrained: a problem of the trainable's check
+        │   ├── SourceError       trainables.language       language.pretrained: a problem of the trainable's check
+        │   ├── SavedError        trainables.seqrec         trainables.model: a ModelError
+        │   └── ModelError        trainables.model          its command: exit code 2
         ├── OSError
         │   └── StoreError        trainables.storage        sweep, results, storage.folder: one message; leases: a log
         └── RuntimeError

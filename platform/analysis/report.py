@@ -17,7 +17,7 @@ from platform.analysis.page import PICTURES
 from platform.analysis.pairs import LEVEL, PairedTests
 from platform.analysis.screen import cell_text, fitting, head, sentence, setting_text
 from platform.analysis.status import Status
-from platform.analysis.tables import number, shown_metrics, spread_text
+from platform.analysis.tables import SIDE, number, shown_metrics, spread_text
 from platform.analysis.trials import Row
 from platform.storage.trial_end import State
 from platform.sweepfile.published import as_text
@@ -46,7 +46,9 @@ def result(
         _print_trials(console, spec, complete[:_SHOWN], "best trials")
         best = complete[0]
         if best.test:
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(best.test.items()) if "/mrr_" not in name)
+            shown = "  ".join(
+                f"{name} {value:.4f}" for name, value in sorted(best.test.items()) if not SIDE.match(name)
+            )
             console.print(f"test, once, at the best validation step of trial {best.label}: {shown}", highlight=False)
     for row in [row for row in table if row.state is State.FAIL][:_SHOWN]:
         console.print(Text(f"trial {row.number} failed: {row.reason}", style="red"), soft_wrap=True)

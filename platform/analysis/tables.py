@@ -19,8 +19,10 @@ Format = Literal["latex", "markdown", "csv"]
 SIGNIFICANT = 0.05
 """p below which a difference is marked."""
 
-_OF_ALL_ROWS = re.compile(r"test/(?!mrr_)[a-z]+_\d+")
-"""Test metrics of a whole split; with those of groups of rows, or MRR, a table would be too wide to read."""
+SIDE = re.compile(r"test/(mrr|coverage|popularity)_")
+"""Test metrics that a screen has no room for; `results.csv` and MLflow have them."""
+_OF_ALL_ROWS = re.compile(rf"(?!{SIDE.pattern})test/[a-z]+_\d+")
+"""Test metrics of a whole split; with those of groups of rows a table would be too wide to read."""
 _MORE_IS_BETTER = re.compile(r"test/(hr|ndcg|mrr|coverage)_\d+")
 _DATA = "data.name"
 _LATEX = {
@@ -54,7 +56,7 @@ class PaperTable:
 
 
 def shown_metrics(compared: Comparison) -> list[str]:
-    """Metrics of a table that one can read: of all test rows but MRR, and those that were published."""
+    """Metrics of a table that one can read: the main ones of all test rows, and those that were published."""
     published = {name for cell in compared.cells for name in cell.published}
     return [name for name in compared.metrics if _OF_ALL_ROWS.fullmatch(name) or name in published]
 

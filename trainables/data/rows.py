@@ -108,6 +108,12 @@ class History:
         return np.repeat(np.arange(len(counts)), counts), self.items[self.offsets[start] : self.offsets[stop]]
 
 
+def training_counts(sequences: Sequences, train: Rows) -> np.ndarray:
+    """Counts of each item in the users' training parts, first kept interaction to last target: int64 (I,)."""
+    _, place = steps(*covered_ranges(sequences, train))
+    return np.bincount(np.asarray(sequences.items)[place], minlength=sequences.num_items)
+
+
 def training_pairs(sequences: Sequences, train: Rows) -> tuple[np.ndarray, np.ndarray]:
     """Each two items that stand side by side in a user's training part, int32 (P,) both, without a loop over users."""
     start, end = covered_ranges(sequences, train)

@@ -19,6 +19,7 @@ from trainables.data.rows import (
     rows_at,
     seen_items,
     steps,
+    training_counts,
     training_pairs,
 )
 from trainables.data.sequences import Sequences
@@ -35,6 +36,7 @@ __all__ = [
     "shortage",
     "split",
     "steps",
+    "training_counts",
     "training_pairs",
 ]
 

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from trainables.config import at_least, between
 from trainables.data.config import Data
-from trainables.seqrec.config import split_metrics
+from trainables.seqrec.config import final_metrics, split_metrics
 
 __all__ = ["METRICS", "Config", "check", "notes", "reports"]
 
-METRICS = (*split_metrics("valid"), *split_metrics("test"))
+METRICS = (*split_metrics("valid"), *final_metrics())
 """Nothing is trained, so there is no loss."""
 
 

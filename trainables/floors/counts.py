@@ -14,7 +14,7 @@ import torch
 from scipy import sparse
 
 from trainables.data.sequences import Sequences
-from trainables.data.splits import Rows, covered_ranges, steps, training_pairs
+from trainables.data.splits import Rows, training_counts, training_pairs
 
 _LEAST = 1e-9
 """Shares that a long window decays to less than this are no more than a tie."""
@@ -49,9 +49,7 @@ def count(sequences: Sequences, train: Rows) -> Counts:
         sequences: all interactions.
         train: the training rows; whether there is one a user or one for every prefix makes no difference.
     """
-    _, place = steps(*covered_ranges(sequences, train))
-    size = sequences.num_items
-    taken_I = np.bincount(np.asarray(sequences.items)[place], minlength=size)
+    size, taken_I = sequences.num_items, training_counts(sequences, train)
     before, after = training_pairs(sequences, train)
     shares = 1.0 / taken_I[before]
     follows_II = sparse.csr_array((shares, (before, after)), shape=(size, size))  # repeated pairs add up

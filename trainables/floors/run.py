@@ -13,7 +13,7 @@ from trainables.floors.config import Config
 from trainables.floors.counts import Counts, count, popularity_scores, transition_scores
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, report_test
-from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.metrics import Shown, ranking_metrics
 from trainables.seqrec.recommend import Recommender, Saved
 from trainables.trial import Trial
 
@@ -37,13 +37,13 @@ def run(config: Config, trial: Trial) -> None:
     counts = count(sequences, splits.train)
     score = scorer(config, counts)
 
-    def ranks(rows: Rows) -> np.ndarray:
-        return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen)
+    def ranks(rows: Rows, shown: Shown | None = None) -> np.ndarray:
+        return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen, shown=shown)
 
     if trial.load() is None:
         trial.report(0, ranking_metrics("valid", ranks(splits.valid), TOP_K), last=True)
         trial.save({"validated": True})
-    report_test(trial, splits.test, ranks, step=0, scoring=counts.tensors(), sequences=sequences)
+    report_test(trial, splits.test, ranks, step=0, scoring=counts.tensors(), sequences=sequences, train=splits.train)
 
 
 def scorer(config: Config, counts: Counts) -> Callable[[Batch], torch.Tensor]:

@@ -10,7 +10,7 @@ from trainables.hatllm.methods_config import BIGRec, E4SRec, LiteLLM4Rec, LLaRA,
 from trainables.language.engines.engine_config import EngineConfig
 from trainables.language.llm_config import LLM, Lora, Tiny
 from trainables.language.prompt_config import PromptConfig
-from trainables.seqrec.config import split_metrics
+from trainables.seqrec.config import final_metrics, split_metrics
 
 __all__ = ["CONSTRAINTS", "METRICS", "Config", "check", "micro_batches", "notes", "reports"]
 
@@ -20,7 +20,7 @@ TOP_K = (5, 10)
 OBJECTIVE = "valid/ndcg_10"
 """The metric whose best step is kept and tested (§5.1.4)."""
 
-METRICS = ("train/loss", *split_metrics("valid", TOP_K), *split_metrics("test", TOP_K))
+METRICS = ("train/loss", *split_metrics("valid", TOP_K), *final_metrics(TOP_K))
 """Metrics that a trial reports, besides `trial/*`."""
 
 SEVERAL_RANKS = True

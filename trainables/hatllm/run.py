@@ -19,7 +19,7 @@ from trainables.hatllm.training import train
 from trainables.language.engines.engine import Engine, make_engine
 from trainables.language.llm import borrowed, pieces
 from trainables.seqrec.evaluate import rank_rows, report_test
-from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.metrics import Shown, ranking_metrics
 from trainables.trial import Trial
 
 
@@ -62,12 +62,13 @@ def run(config: Config, trial: Trial) -> None:
 def _train_and_test(
     method: Method, engine: Engine, config: Config, trial: Trial, sequences: Sequences, splits: Splits
 ) -> None:
-    def ranks(rows: Rows) -> np.ndarray:
+    def ranks(rows: Rows, shown: Shown | None = None) -> np.ndarray:
         return rank_rows(
             lambda batch: engine.module(method.prompts(batch.history_BL)),
             rows,
             sequences,
             mask_seen=config.data.mask_seen,
+            shown=shown,
             device=trial.device,
             batch_size=config.fit.eval_batch_size,
         )
@@ -90,6 +91,7 @@ def _train_and_test(
         top_k=TOP_K,
         weights=trained,
         sequences=sequences,
+        train=splits.train,
         trained=trained.values(),
         extra=lambda _: write_diagnostics(method, splits, config.diagnostics.rows, trial),
     )

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainables.data.atomic import DataError
-from trainables.data.rows import steps
 from trainables.data.sequences import Sequences
-from trainables.data.splits import Rows, covered_ranges
+from trainables.data.splits import Rows, covered_ranges, training_counts
 from trainables.pad.config import GROUPS
 from trainables.seqrec.metrics import ranking_metrics
 
@@ -38,14 +37,13 @@ def item_frequency(sequences: Sequences, train: Rows) -> np.ndarray:
     Raises:
         DataError: the rows are those of one user, whose counts say nothing of others.
     """
-    start, end = covered_ranges(sequences, train)
+    _, end = covered_ranges(sequences, train)
     if np.count_nonzero(end) < 2:
         raise DataError(
             f"item frequencies need the training rows of 2 users or more, but {sequences.name} has those of "
             f"{np.count_nonzero(end)}; use a larger data set"
         )
-    _, place = steps(start, end)
-    return np.bincount(np.asarray(sequences.items)[place], minlength=sequences.num_items)
+    return training_counts(sequences, train)
 
 
 def buckets(frequency_I: np.ndarray, count: int = 10) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from trainables.backbones.config import HSTU, Caser, GRU4Rec, SASRec
 from trainables.config import above, at_least, between
 from trainables.data.config import Data
-from trainables.seqrec.config import Fit, split_metrics
+from trainables.seqrec.config import Fit, final_metrics, split_metrics
 
 __all__ = ["METRICS", "Config", "check", "micro_batches", "notes", "reports"]
 
@@ -37,7 +37,7 @@ GROUPS = ("warm", "median", "cold")
 METRICS = (
     "train/loss",
     *split_metrics("valid"),
-    *split_metrics("test"),
+    *final_metrics(),
     *(f"test/{metric}_{k}_{group}" for metric in ("hr", "ndcg", "mrr") for k in (10, 20) for group in GROUPS),
 )
 """Metrics that a trial reports, besides `trial/*` and those of the phases."""

@@ -18,7 +18,7 @@ from trainables.pad.phases import expert_backbone
 from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, report_test
 from trainables.seqrec.fit import fit, trained_parameters
-from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.metrics import Shown, ranking_metrics
 from trainables.seqrec.objectives import bce_loss, every_position, positions
 from trainables.seqrec.recommend import Recommender, Saved
 from trainables.trial import Trial
@@ -47,9 +47,9 @@ def run(config: Config, trial: Trial) -> None:
     backbone = JoinedBackbone([expert[1] for expert in method.experts.values()])
     model = nn.ModuleDict({"item": items, "backbone": backbone}).to(trial.device)
 
-    def ranks(rows: Rows) -> np.ndarray:
+    def ranks(rows: Rows, shown: Shown | None = None) -> np.ndarray:
         score = gated_scores(items, backbone)
-        return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen, device=trial.device)
+        return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen, shown=shown, device=trial.device)
 
     gate_weights = () if isinstance(method.gate, NetworkGate | None) else tuple(method.gate.parameters())
     recommend = bce_loss(items, backbone, every_position(backbone))
@@ -77,6 +77,7 @@ def run(config: Config, trial: Trial) -> None:
         weights=model.state_dict(),
         scoring=items.tables(),
         sequences=sequences,
+        train=splits.train,
         trained=trained_parameters(model),
         extra=lambda rank_N: {
             **group_metrics("test", rank_N, group_N, TOP_K),

@@ -17,7 +17,15 @@ def split_metrics(split: str, top_k: tuple[int, ...] = TOP_K) -> tuple[str, ...]
     return tuple(f"{split}/{metric}_{k}" for metric in ("hr", "ndcg", "mrr") for k in top_k)
 
 
-METRICS = ("train/loss", *split_metrics("valid"), *split_metrics("test"))
+def final_metrics(top_k: tuple[int, ...] = TOP_K) -> tuple[str, ...]:
+    """Names that the test split reports: those of every evaluation, and what its lists show."""
+    return (
+        *split_metrics("test", top_k),
+        *(f"test/{metric}_{k}" for metric in ("coverage", "popularity") for k in top_k),
+    )
+
+
+METRICS = ("train/loss", *split_metrics("valid"), *final_metrics())
 """Everything that a recommender trained by ``seqrec.fit`` reports, ``trial/*`` aside."""
 
 

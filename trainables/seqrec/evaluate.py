@@ -9,9 +9,9 @@ import torch
 
 from trainables.data.batches import Batch, batches
 from trainables.data.sequences import Sequences
-from trainables.data.splits import History, Rows, seen_items
+from trainables.data.splits import History, Rows, seen_items, training_counts
 from trainables.seqrec.config import TOP_K
-from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.metrics import Shown, ranking_metrics
 from trainables.seqrec.recommend import write
 from trainables.storage.mirror import WEIGHTS
 from trainables.trial import Trial
@@ -29,6 +29,7 @@ def rank_targets(
     num_items: int,
     device: str | torch.device = "cpu",
     seen: History | None = None,
+    shown: Shown | None = None,
     batch_size: int | None = None,
 ) -> np.ndarray:
     """The rank of every row's target among the items 1..I-1, counted from 1.
@@ -42,6 +43,7 @@ def rank_targets(
         num_items: I, padding included.
         device: where the batches go.
         seen: items met before each row's target, in the rows' order; None takes none out.
+        shown: counts the items that the rows' lists show; None counts nothing.
         batch_size: rows at once; by default as many as the scores leave room for.
 
     Returns:
@@ -58,6 +60,8 @@ def rank_targets(
                     other = item != rows.target_N[start + row]
                     row, item = row[other], item[other]
                 score_BI[torch.from_numpy(row).to(device), torch.from_numpy(item).to(device)] = -torch.inf
+            if shown is not None:
+                shown.add(score_BI)
             target_B1 = score_BI.gather(1, batch.target_B[:, None])
             ranks.append(num_items - 1 - (score_BI[:, 1:] < target_B1).sum(dim=1, dtype=torch.int32))
             start += len(batch)
@@ -70,6 +74,7 @@ def rank_rows(
     sequences: Sequences,
     *,
     mask_seen: bool,
+    shown: Shown | None = None,
     device: str | torch.device = "cpu",
     batch_size: int | None = None,
 ) -> np.ndarray:
@@ -80,23 +85,27 @@ def rank_rows(
         rows: a split of ``sequences``.
         sequences: all interactions.
         mask_seen: whether items that a row's user met before it are taken out (``data.mask_seen``).
+        shown: see there.
         device: where the batches go.
         batch_size: see there.
     """
     seen = seen_items(sequences, rows) if mask_seen else None
-    return rank_targets(score, rows, num_items=sequences.num_items, device=device, seen=seen, batch_size=batch_size)
+    return rank_targets(
+        score, rows, num_items=sequences.num_items, device=device, seen=seen, shown=shown, batch_size=batch_size
+    )
 
 
 def report_test(
     trial: Trial,
     rows: Rows,
-    rank: Callable[[Rows], np.ndarray],
+    rank: Callable[[Rows, Shown | None], np.ndarray],
     *,
     step: int,
     top_k: Sequence[int] = TOP_K,
     weights: Mapping[str, torch.Tensor] | None = None,
     scoring: Mapping[str, torch.Tensor] | None = None,
     sequences: Sequences | None = None,
+    train: Rows | None = None,
     trained: Iterable[torch.Tensor] = (),
     extra: Callable[[np.ndarray], Mapping[str, float]] | None = None,
 ) -> None:
@@ -108,19 +117,23 @@ def report_test(
     Args:
         trial: where it reports.
         rows: the test split.
-        rank: from rows to the ranks of their targets.
+        rank: from rows, and what counts the items of their lists, to the ranks of their targets.
         step: the one whose weights are kept.
         top_k: cut-offs of the metrics.
         weights: the model's, by name; None where nothing was trained.
         scoring: what it needs beside them to score histories, by name; None for nothing.
         sequences: of the rows, whose items the model knows; None where no model is kept.
+        train: the training rows, by which items are popular; None reports nothing of what lists show.
         trained: those that training changed, to be counted.
         extra: further metrics, from the ranks.
     """
     started = time.perf_counter()
-    rank_N = rank(rows)
-    seconds = time.perf_counter() - started
+    shown = Shown(sequences.num_items, top_k) if sequences is not None and train is not None else None
+    rank_N = rank(rows, shown)
+    seconds = time.perf_counter() - started - (shown.seconds if shown else 0.0)
     metrics = ranking_metrics("test", rank_N, top_k)
+    if shown is not None and sequences is not None and train is not None:
+        metrics |= shown.metrics("test", training_counts(sequences, train))
     if weights is not None:
         count = sum(tensor.numel() for tensor in trained)
         metrics |= {"trial/parameters": count, "trial/inference_seconds": seconds}

@@ -12,7 +12,7 @@ from trainables.seqrec.config import TOP_K
 from trainables.seqrec.evaluate import rank_rows, report_test
 from trainables.seqrec.fit import fit, trained_parameters
 from trainables.seqrec.items import IdItems
-from trainables.seqrec.metrics import ranking_metrics
+from trainables.seqrec.metrics import Shown, ranking_metrics
 from trainables.seqrec.objectives import next_scores, sampled_loss
 from trainables.seqrec.randomness import generator_for
 from trainables.seqrec.recommend import FrozenItems, Recommender, Saved
@@ -50,9 +50,9 @@ def run(config: Config, trial: Trial) -> None:
     model = nn.ModuleDict({"item": items, "backbone": backbone}).to(trial.device)
     cosine = config.objective.similarity == "cosine"
 
-    def ranks(rows: Rows) -> np.ndarray:
+    def ranks(rows: Rows, shown: Shown | None = None) -> np.ndarray:
         score = next_scores(items, backbone, cosine=cosine)
-        return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen, device=trial.device)
+        return rank_rows(score, rows, sequences, mask_seen=config.data.mask_seen, shown=shown, device=trial.device)
 
     done = fit(
         model,
@@ -78,6 +78,7 @@ def run(config: Config, trial: Trial) -> None:
         weights=model.state_dict(),
         scoring={} if isinstance(items, IdItems) else {TABLE: items.rows()},
         sequences=sequences,
+        train=splits.train,
         trained=trained_parameters(model),
         extra=lambda _: write_diagnostics(items, trial),
     )

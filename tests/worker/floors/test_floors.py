@@ -122,7 +122,7 @@ def test_a_floor_taken_up_again_does_not_repeat_validation(tmp_path: Path) -> No
     run(Config(), LocalTrial(tmp_path))
     again = LocalTrial(tmp_path, attempt=1)
     run(Config(), again)
-    assert [name.split("/")[0] for _, metrics in again.reports for name in metrics] == ["test"] * 6
+    assert [name.split("/")[0] for _, metrics in again.reports for name in metrics] == ["test"] * 10
 
 
 @pytest.mark.parametrize("kind", ["leave_one_out", "users", "time"])

@@ -97,7 +97,7 @@ def test_a_teacher_that_is_trained_is_read_without_a_language_model(tmp_path):
         ingredients = ingredients_of(config, trial, sequences, base)
         first = trained_teacher(ingredients, config.method)
         assert sorted(name for name, _ in base.named_modules()) == before  # the adapters went into a copy
-    told = [line.rpartition(" ")[0] for line in trial.told if line]
+    told = [line.rpartition(" ")[0] for line in trial.told if line and not line.startswith("computes ")]
     assert told == [f"{what}, valid/ndcg_10" for what in ("SASRec: epoch 1", "SLMRec's teacher: step 3",
                                                            "SLMRec's teacher: step 6")]  # fmt: skip
     assert any("lora_B" in name for name in first)

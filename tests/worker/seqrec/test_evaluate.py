@@ -16,6 +16,7 @@ from trainables.data.sequences import Sequences
 from trainables.data.splits import History, Rows
 from trainables.seqrec import evaluate
 from trainables.seqrec.evaluate import rank_targets, report_test
+from trainables.seqrec.metrics import Shown
 from trainables.seqrec.recommend import read
 from trainables.trial import LocalTrial
 
@@ -100,7 +101,7 @@ def report(trial: LocalTrial, **model: Any) -> list[Rows]:
     """Report the test split, of two rows, whose targets rank 4 and 7; returns the rows of each ranking."""
     ranked: list[Rows] = []
 
-    def rank(rows: Rows) -> np.ndarray:
+    def rank(rows: Rows, shown: Shown | None) -> np.ndarray:
         ranked.append(rows)
         return np.array([4, 7], np.int32)
 

@@ -16,7 +16,7 @@ from trainables.backbones.config import Backbone
 from trainables.config import ConfigError, build, field_names
 from trainables.data.sequences import load
 from trainables.data.splits import split
-from trainables.seqrec.config import METRICS
+from trainables.seqrec.config import METRICS, final_metrics
 from trainables.seqrec.recommend import read
 from trainables.spectran import config as spectran_config
 from trainables.spectran.adapters.config import Adapter
@@ -43,9 +43,7 @@ def test_reports_every_epoch_and_the_test_split_once(tmp_path: Path, stages: Sta
     costs = {"trial/examples_per_second", "trial/seconds", "trial/parameters", "trial/inference_seconds"}
     assert names == {*METRICS, *costs, "trial/top_10_share", "trial/principal_weight", "trial/subordinate_weight"}
     assert not any(name.startswith("test/") for _, line in epochs for name in line)
-    assert {name for name in test if name.startswith("test/")} == {
-        f"test/{m}_{k}" for m in ("hr", "ndcg", "mrr") for k in (10, 20)
-    }
+    assert {name for name in test if name.startswith("test/")} == set(final_metrics())
     assert best_step == max(epochs, key=lambda report: report[1]["valid/ndcg_20"])[0]
     table = np.load(trial.artifact("ranks.npy"), allow_pickle=False)
     assert test["test/hr_10"] == pytest.approx(np.mean(table["rank"] <= 10))
