@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from platform import provenance
-from platform.analysis import compare, comparison, page, pairs, report, trials
+from platform.analysis import compare, comparison, links, page, pairs, report, trials
 from platform.analysis.notify import Notifier
 from platform.analysis.progress import Progress
 from platform.analysis.trials import Row
@@ -32,7 +32,6 @@ from platform.space.space import Space
 from platform.storage.folder import bring_tables, open_folder, shared
 from platform.storage.lease import Lease, hold
 from platform.storage.trial_end import EndedTrial, State
-from platform.study.ownership import place_of
 from platform.study.study import Study
 from platform.sweepfile.spec import SweepSpec
 from platform.tracking import pages
@@ -150,7 +149,7 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
         steering.look()
         if unsaid and pages.read(run.folder, run.tracker.destination, study.id):  # once the store has answered
             unsaid.clear()
-            for line in _compare(run):
+            for line in links.of_runs(run.tracker.destination, run.folder):
                 run.progress.notify(line)
         if ledger.waits and not ledger.running:
             run.notifier.tell("waiting", "no trial is started: the sweep is paused, or the disk is full")
@@ -159,14 +158,14 @@ def run_trials(run: Drive, study: Study, address: str | None) -> Outcome:
     if ledger.is_paused:
         run.progress.notify(f"paused: no trial is started until {_command('sweep', run.spec)} --unpause")
     if ledger.left:
-        run.progress.notify(_see(run))
+        run.progress.notify(links.of_study(run.spec, run.folder))
     interrupt: Interrupted | None = None
     try:
         if ledger.left and address == INLINE:
             inline.run(ledger, check)
         elif ledger.left:
             run.signals.defer()
-            run.progress.doing("starts Ray" if address is None else f"joins Ray at {address}")
+            run.progress.doing(tune.joining(address))
             tune.connect(address)
             run.progress.doing("")
             run.signals.install()
@@ -263,9 +262,9 @@ def _end_without_head(run: Drive, ledger: Ledger) -> None:
 
 
 def _print(run: Drive, outcome: Outcome, results: Results) -> None:
-    report.result(
-        run.console, run.spec, results.table, outcome.closing, [_written(run, results), *_compare(run), _see(run)]
-    )
+    runs = links.of_runs(run.tracker.destination, run.folder)
+    further = [links.of_files(run.folder, results.files), *runs, links.of_study(run.spec, run.folder)]
+    report.result(run.console, run.spec, results.table, outcome.closing, further)
     if results.compared:
         report.comparison(run.console, results.compared)
         run.progress.notify(f"paired tests of these cells: {_command('results', run.spec)}")
@@ -290,35 +289,7 @@ def _tags(spec: SweepSpec, space: Space) -> dict[str, str]:
     return {**provenance.tags(), **overrides, **about}
 
 
-def _written(run: Drive, results: Results) -> str:
-    """The line that names the files of results."""
-    shown = [path for path in results.files if path.parent == run.folder and path.suffix in (".csv", ".html")]
-    return f"results: {', '.join(_from_here(mirror.uri_of(path)) for path in shown)}"
-
-
 def _run_page(run: Drive, number: int) -> str | None:
     """The address of a trial's run in MLflow; None while the store has not answered yet."""
     found = pages.read(run.folder, run.tracker.destination)
     return found.trial(number) if found else None
-
-
-def _compare(run: Drive) -> list[str]:
-    """The lines that open the sweep's runs in MLflow."""
-    path, found = str(run.tracker.destination), pages.read(run.folder, run.tracker.destination)
-    if path.startswith("http"):
-        return [f"compare trials: {found.table if found else path}"]
-    here = f"mlflow ui --backend-store-uri {_from_here(path, 'sqlite:///')}"
-    return [f"compare trials: {here}", *([f"and open {found.table}"] if found else [])]
-
-
-def _see(run: Drive) -> str:
-    """The line that opens the sweep's study in Optuna Dashboard, also while it runs."""
-    study = _from_here(redact(place_of(run.spec, run.folder)))
-    return f"see the search: optuna-dashboard {study} (it listens on this machine alone; it can delete the study)"
-
-
-def _from_here(path: str, scheme: str = "") -> str:
-    """A path, after its scheme, as it is written in this folder."""
-    local = Path(path.removeprefix(scheme))
-    near = path.startswith(scheme) and "://" not in str(local) and local.is_relative_to(Path.cwd())
-    return f"{scheme}{local.relative_to(Path.cwd())}" if near else path

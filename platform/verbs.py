@@ -149,6 +149,7 @@ def keys() -> int:
 def plan(spec: SweepSpec, space: Space, address: str | None) -> int:
     """Print what would run, how many trials at once and on what."""
     from platform.analysis import report
+    from platform.analysis.screen import waiting
     from platform.console import clean_screen
     from platform.runners import placement, tune
     from platform.tracking.destination import destination_of
@@ -165,7 +166,8 @@ def plan(spec: SweepSpec, space: Space, address: str | None) -> int:
         ]
         if address != INLINE:
             try:
-                tune.connect(address)
+                with waiting(console, tune.joining(address)):
+                    tune.connect(address)
                 most = min(spec.max_concurrent_trials or spec.num_trials, spec.num_trials)
                 capacity = placement.capacity(spec.resources, most)
                 packing = placement.packing(capacity)

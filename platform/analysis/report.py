@@ -64,7 +64,7 @@ def comparison(console: Console, table: Comparison) -> None:
     if shared:
         sentence(console, f"all cells: {', '.join(f'{name} {value}' for name, value in shared.items())}")
     if any(cell.published for cell in table.cells):
-        console.print("second line of a cell: as published, and how far ours lies from it", highlight=False)
+        sentence(console, "as published: the printed value, and how far ours lies from it")
     for cell in table.cells:
         if cell.note:
             sentence(console, f"published {table.label(cell)}: {cell.note}")
@@ -75,7 +75,7 @@ def comparison(console: Console, table: Comparison) -> None:
 def pairs(console: Console, tests: PairedTests, file: str) -> None:
     """Print the paired tests between cells and what is left out; all of them are in `file`."""
     if tests.pairs:
-        console.print(_pairs_table(tests))
+        _print_pairs(console, tests)
     if len(tests.pairs) > _PAIRS_SHOWN:
         sentence(console, f"{len(tests.pairs) - _PAIRS_SHOWN} more pairs: {file}")
     for reason in tests.left_out:
@@ -175,39 +175,55 @@ def _print_comparison(console: Console, shown: Comparison, by: Sequence[str]) ->
             texts |= {shown.objective: spread_text(cell.objective)}
             texts |= {name: _beside_published(cell, name) for name in metrics}
             named = [*([cell.sweep] if named_alike else []), *(as_text(cell.by.get(name)) for name in by)]
+            if cell.published and named:
+                named[-1] += "\n  as published"
             table.add_row(*map(escape, [*named, *(texts[name] for name in order if name in chosen)]))
         for printed in shown.printed:
-            texts = {"settings": "published"} | {name: number(value) for name, value in printed.published.items()}
+            texts = {name: number(value) for name, value in printed.published.items()}
             named = [*([printed.sweep] if named_alike else []), *(as_text(printed.by.get(name)) for name in by)]
+            named[-1:] = [f"{name}, published" for name in named[-1:]]
             row = [*named, *(texts.get(name, "") for name in order if name in chosen)]
             table.add_row(*map(escape, row), style="dim")
         return table
 
-    important = [*metrics, shown.objective, "settings", "seeds", *epochs]
+    twin = f"test/{shown.objective.partition('/')[2]}"
+    first = sorted(metrics, key=lambda name: name != twin)
+    important = [*first[:1], shown.objective, *first[1:], "settings", "seeds", *epochs]
     table, left_out = fitting(console, build, important, same)
     console.print(table)
     if shown.printed:
-        sentence(console, "rows without our values: as published")
+        sentence(console, "rows marked published: printed for a method that did not run here")
     if left_out:
         sentence(console, f"no room here, but in comparison.csv: {', '.join(left_out)}")
 
 
-def _pairs_table(tests: PairedTests) -> Table:
+def _print_pairs(console: Console, tests: PairedTests) -> None:
     first = tests.pairs[0]
-    table = Table(title=f"paired differences of test/ndcg_{tests.k}, {first.rows} rows of {first.users} users")
-    if len({(pair.rows, pair.users) for pair in tests.pairs}) > 1:
-        table.title = f"paired differences of test/ndcg_{tests.k}"
-    table.add_column("first")
-    table.add_column("second")
+    rows = f", {first.rows} rows of {first.users} users"
+    is_one = len({(pair.rows, pair.users) for pair in tests.pairs}) == 1
     tested = sum(pair.p is not None for pair in tests.pairs)
-    for name in ("first - second", f"{LEVEL:.0%} interval", "p", f"p, Holm over {tested}", "p, Wilcoxon", "rows"):
-        table.add_column(name, justify="right")
-    for pair in tests.pairs[:_PAIRS_SHOWN]:
-        interval = f"{pair.low:+.4f} to {pair.high:+.4f}"
-        values = ("-" if p is None else f"{p:.2g}" for p in (pair.p, pair.p_holm, pair.p_wilcoxon))
-        numbers = [f"{pair.difference:+.4f}", interval, *values, str(pair.rows)]
-        table.add_row(escape(pair.first), escape(pair.second), *numbers)
-    return table
+    difference, interval, holm = "first - second", f"{LEVEL:.0%} interval", f"p, Holm over {tested}"
+    order = (difference, interval, "p", holm, "p, Wilcoxon", "rows")
+
+    def build(chosen: Collection[str], is_narrow: bool) -> Table:
+        table = Table(title=f"paired differences of test/ndcg_{tests.k}{rows if is_one else ''}")
+        for name in ("first", "second"):
+            table.add_column(name, no_wrap=True)
+        for name in [name for name in order if name in chosen]:
+            table.add_column(name, justify="right", no_wrap=True)
+        for pair in tests.pairs[:_PAIRS_SHOWN]:
+            texts = {difference: f"{pair.difference:+.4f}", interval: f"{pair.low:+.4f} to {pair.high:+.4f}"}
+            for name, p in (("p", pair.p), (holm, pair.p_holm), ("p, Wilcoxon", pair.p_wilcoxon)):
+                texts[name] = "-" if p is None else f"{p:.2g}"
+            texts["rows"] = str(pair.rows)
+            cells = (each.replace(", ", ",\n") if is_narrow else each for each in (pair.first, pair.second))
+            table.add_row(*map(escape, cells), *(texts[name] for name in order if name in chosen))
+        return table
+
+    table, left_out = fitting(console, build, (difference, holm, interval, "p", "rows", "p, Wilcoxon"), ())
+    console.print(table)
+    if left_out:
+        sentence(console, f"no room here, but in pairs.csv: {', '.join(left_out)}")
 
 
 def _beside_published(cell: Cell, name: str) -> str:

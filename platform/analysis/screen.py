@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -26,6 +27,17 @@ def sentence(console: Console, text: str, style: str | None = None) -> None:
     for line in lines:
         words = _wrapped(line, console.width, is_command=len(lines) > 1 and line is lines[-1])
         console.print(Text(words, style=style or ""), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def waiting(console: Console, what: str) -> Iterator[None]:
+    """Say what a command does that takes seconds: on a terminal until it is done, elsewhere in a line."""
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        sentence(console, what)
+        yield
 
 
 def _wrapped(line: str, width: int, *, is_command: bool) -> str:

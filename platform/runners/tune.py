@@ -45,6 +45,11 @@ _ANSWER_S = 10.0
 logger = logging.getLogger(__name__)
 
 
+def joining(address: str | None) -> str:
+    """The words for what `connect` does, which takes seconds."""
+    return f"joins Ray at {address}" if address else "starts Ray"
+
+
 def connect(address: str | None) -> None:
     """Start Ray on this machine, or join the cluster at `address`; Ray's own messages are logged.
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from platform.pictures.trial import draw
 from platform.storage.trial_end import State, TrialEnd
-from platform.storage.trial_record import TrialRecord, read_json
+from platform.storage.trial_record import TrialRecord
 from platform.tracking import pages
 from platform.tracking import tags as run_tags
 from platform.tracking.batches import requests_of
@@ -26,14 +26,12 @@ from platform.tracking.destination import Destination, make_database
 from platform.tracking.errors import left_out_if_too_large
 from platform.tracking.journal import TrialFiles, infinite_words
 from platform.tracking.messages import ParentEnd
+from platform.tracking.params import RunParams
 from trainables.exceptions import first_line
 from trainables.redaction import redact, redact_values
-from trainables.runtime.worker import RESOLVED
 from trainables.storage import mirror
 
 REFUSED_TAG = "tracking.refused"
-CHANGED_TAG = "tracking.changed"
-"""Parameters that a trial has with other values than its run, which keeps the first."""
 
 _LARGE_BYTES = 64 * 2**20  # larger files are logged by reference
 _STATUS = {
@@ -44,7 +42,6 @@ _STATUS = {
     State.CANCELLED: "KILLED",
 }
 _ACTIVE = "active"
-_CUT = 250  # characters of a parameter that every store keeps
 _DATA, _DIGEST = "data.name", 36
 """The field that names the data set; characters of a digest that MLflow takes."""
 
@@ -101,7 +98,7 @@ class Runs:
         self._opened: set[int] = set()
         self._runs: dict[int, str] = {}
         self._sent: dict[int, int] = {}
-        self._params: dict[int, dict[str, str]] = {}
+        self._params = RunParams(notify)
         self._names_refused: dict[int, set[str]] = {}
         parent = self.find()
         if not parent:
@@ -128,7 +125,7 @@ class Runs:
             run_id = str(run.info.run_id)
             if number is not None and self._runs.get(number) != run_id:
                 self._runs[number], self._sent[number] = run_id, run_tags.reports(run)
-                self._params[number] = dict(run.data.params)
+                self._params.learn(number, run.data.params)
                 self._opened.discard(number)
         return str(parent.info.run_id) if parent else None
 
@@ -144,12 +141,11 @@ class Runs:
             _draw(trial)
             mirror.push_changed(trial.folder / "artifacts")
         files = self._files(trial.folder) if end else {}
-        is_whole = RESOLVED in self._params[trial.number]
-        resolved = {} if is_whole and not end else _resolved(trial.folder)
-        params, changed = self._new_params(trial.number, resolved | _texts(record.values))
+        wanted = self._params.of(trial.number, record.values, trial.folder, again=end is not None)
+        params, changed = self._params.news(trial.number, wanted)
         tags = {**(self._end_tags(trial, end, files) if end else {}), **changed}
-        if _DATA in resolved:
-            tags[_DATA] = resolved[_DATA]
+        if _DATA in wanted and (_DATA in params or end):
+            tags[_DATA] = wanted[_DATA]
         lines, is_deleted = trial.lines(self._sent[trial.number]), False
         try:
             for count, request in requests_of(lines, params, tags, run_tags.REPORTS):
@@ -159,7 +155,7 @@ class Runs:
             logger.warning("tracking: run %s was deleted in MLflow; nothing more is sent to it", run_id)
             files, is_deleted = {}, True
         self._opened.add(trial.number)
-        self._params[trial.number] |= params | ({RESOLVED: ""} if resolved else {})
+        self._params.learn(trial.number, params)
         if end and not is_deleted:
             self._log_data(run_id, tags)
             self._log_files(run_id, files)
@@ -192,18 +188,6 @@ class Runs:
                 self._client.log_artifact(self._parent, str(path))
         self._client.set_terminated(self._parent, status=end.status)
 
-    def _new_params(self, number: int, params: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-        """The parameters that a trial's run lacks, and a tag that names those with other values than the run's."""
-        known, told = self._params[number], self._names_refused.setdefault(number, set())
-        new = {name: value for name, value in params.items() if name not in known}
-        changed = {n: v for n, v in params.items() if n not in {*new, *told} and not _is_same(known[n], v)}
-        if not changed:
-            return new, {}
-        told |= changed.keys()
-        words = "; ".join(f"{name} was {known[name]} and is {value} now" for name, value in changed.items())
-        self._notify(f"MLflow keeps the first value of a parameter, but of trial {number} {words}")
-        return new, {CHANGED_TAG: words[: pages.LONGEST_TAG]}
-
     def _open(self, number: int, record: TrialRecord) -> str:
         """Find or create the run of a trial."""
         if number in self._opened:
@@ -219,7 +203,7 @@ class Runs:
                 tags=self._run_tags({run_tags.TRIAL: str(number), run_tags.PARENT: self._parent, **again}),
                 run_name=f"{self._sweep}-{number}",
             )
-            self._runs[number], self._sent[number], self._params[number] = str(run.info.run_id), 0, {}
+            self._runs[number], self._sent[number] = str(run.info.run_id), 0
         return self._runs[number]
 
     def _send(self, number: int, run_id: str, request: dict[str, list[Any]]) -> None:
@@ -347,22 +331,6 @@ class Runs:
         place = self._destination.artifacts / name
         location = mirror.uri_of(place) if mirror.remote_of(place) else place.resolve().as_uri()
         return str(self._client.create_experiment(name, artifact_location=location if local else None))
-
-
-def _resolved(folder: Path) -> dict[str, str]:
-    """All fields of a trial's config as its worker wrote them, defaults too."""
-    config = read_json(folder / "artifacts" / RESOLVED)
-    fields = config if isinstance(config, dict) else {}
-    return _texts({name: value for name, value in fields.items() if name != "trainable"})
-
-
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in redact_values(values).items()}
-
-
-def _is_same(known: str, value: str) -> bool:
-    """True if a run's parameter is that value, which the store may have cut."""
-    return known == value or (len(known) >= _CUT and value.startswith(known[:_CUT]))
 
 
 def _draw(trial: TrialFiles) -> None:

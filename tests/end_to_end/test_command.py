@@ -287,6 +287,7 @@ def test_plan_says_what_would_run_and_runs_nothing(start, ended, tmp_path):
     said = {line[:16].strip(): line[16:].strip() for line in done.out.splitlines()}
     assert re.fullmatch(r"1 node of \d+ CPU, [\d.]+ GiB memory: up to 1 trial each", said.pop("nodes"))
     assert re.fullmatch(r"1 trial at once: \d+ CPU idle in all", said.pop(""))
+    assert said.pop("starts Ray") == ""
     assert said == {
         "sweep": "curve: 6 trials of tests.trainables.curve by tpe",
         "early stopping": "asha",

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from platform.analysis import report
-from platform.analysis.comparison import Cell, Comparison, Spread
+from platform.analysis.comparison import Cell, Comparison, PrintedCell, Spread
 from platform.analysis.pairs import Pair, PairedTests
 from platform.analysis.trials import Row
 from platform.storage.trial_end import State
@@ -109,13 +109,42 @@ def test_a_comparison_is_a_line_a_cell_with_published_values_and_the_difference_
     assert cells(console) == [
         ["none", "2", "24", "0.7500±0.0125", "0.1250", ""],
         ["spectran", "2", "24", "0.7500±0.0125", "0.1500±0.0025", "2,214,912"],
-        ["", "", "", "", "0.1200+25.0%", "2,210,000+0.2%"],
+        ["aspublished", "", "", "", "0.1200+25.0%", "2,210,000+0.2%"],
     ]
     assert text(console).splitlines()[-3:] == [
-        "second line of a cell: as published, and how far ours lies from it",
+        "as published: the printed value, and how far ours lies from it",
         "published spectran: as [printed]",
         "s: a [note]",
     ]
+
+
+def test_at_80_columns_the_objectives_own_metric_stays_and_nothing_is_cut():
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
+    metrics = {f"test/{name}_{k}": Spread(0.125, 0.0025) for name in ("hr", "ndcg") for k in (10, 20)}
+    ours = [
+        Cell("s", {"data.name": data, "adapter.name": way}, {}, 24, 0, Spread(0.75, 0.0125), metrics,
+             {"test/ndcg_20": 0.12}, "", TRIALS)
+        for data in ("amazon-office-2014", "amazon-beauty-2014") for way in ("spectran", "llm_esr")
+    ]  # fmt: skip
+    printed = PrintedCell("s", {"data.name": "amazon-office-2014", "adapter.name": "tedrec"}, {"test/ndcg_20": 0.05})
+    by = ("data.name", "adapter.name")
+    report.comparison(console, Comparison("valid/ndcg_20", by, tuple(metrics), tuple(ours), (), (printed,)))
+    first, second = (f"amazon-office-2014, {way}" for way in ("spectran", "llm_esr"))
+    pair = Pair(first, second, 0.5, 0.25, 0.25, 0.125, 0.375, 0.01, 0.02, 0.5, 10, 10)
+    report.pairs(console, PairedTests(20, (pair,), ()), "runs/pairs.csv")
+    shown = text(console)
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert cells(console)[0] == ["amazon-office-2014", "spectran", "0.7500±0.0125", "0.1250±0.0025"]
+    assert cells(console)[1] == ["", "aspublished", "", "0.1200+4.2%"]
+    assert cells(console)[8] == ["amazon-office-2014", "tedrec,published", "", "0.0500"]
+    assert cells(console)[9] == ["amazon-office-2014,", "amazon-office-2014,", "+0.2500", "0.02"]
+    for line in (
+        "rows marked published: printed for a method that did not run here",
+        "no room here, but in comparison.csv: test/hr_10, test/hr_20, test/ndcg_10, settings, seeds",
+        "no room here, but in pairs.csv: 95% interval, p, rows, p, Wilcoxon",
+    ):
+        assert line in " ".join(shown.split())
 
 
 def test_what_all_cells_share_stands_in_a_line_of_its_own():
