@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from trainables.redaction import redact
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PLAIN_WIDTH = 160
+_ONE_PRESS_S = 0.5
 
 
 class Interrupted(BaseException):
@@ -85,6 +87,7 @@ class Signals:
         """Called as soon as the first Ctrl-C comes, whatever the main thread does."""
         self.now: Callable[[], None] | None = None
         """Called by the second Ctrl-C, before the process ends. Nothing is lost by that: the next driver repairs it."""
+        self._pressed = -_ONE_PRESS_S
         self._deferred = False
         self._noted: int | None = None
         self._raised: int | None = None
@@ -130,7 +133,9 @@ class Signals:
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self._deferred and self._noted is not None and signum == signal.SIGINT and self.now:
             self._end_now(signum, frame)
+            return
         if signum == signal.SIGINT:
+            self._pressed = time.monotonic()
             self.announce()
         if self._deferred and self._noted is None:
             self._noted = signum
@@ -145,7 +150,9 @@ class Signals:
             signal.signal(signal.SIGINT, self._end_now)
         raise Interrupted(signum)
 
-    def _end_now(self, signum: int, frame: FrameType | None) -> NoReturn:
+    def _end_now(self, signum: int, frame: FrameType | None) -> None:
         assert self.now
+        if time.monotonic() - self._pressed < _ONE_PRESS_S:  # some wrappers pass one Ctrl-C on a second time
+            return
         self.now()
         os._exit(128 + signum)
