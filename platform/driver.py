@@ -204,7 +204,7 @@ def write_results(run: Drive, study: Study, outcome: Outcome) -> Results:
         tests = pairs.paired(compared)
         files += [comparison.write(compared, run.folder), pairs.write(tests, run.folder)]
     files += page.try_write(run.spec, run.folder, compared, tests)
-    files += [run.folder / name for name in provenance.FILES if (run.folder / name).exists()]
+    files += provenance.written(run.folder)
     return Results(table, compared, tuple(files), compare.winner(run.spec, run.folder) if run.spec.seeds else None)
 
 

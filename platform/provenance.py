@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import importlib.metadata
+import itertools
 import os
 import socket
 import subprocess
@@ -12,7 +13,6 @@ from pathlib import Path
 from trainables.redaction import redact
 
 _PACKAGES = ("ray", "optuna", "mlflow", "torch", "transformers", "peft", "deepspeed", "numpy")
-FILES = ("environment.txt", "changes.diff")
 _LONGEST = 2**20  # characters of a diff
 _COMMIT, _STATE = "SWEEP_GIT_COMMIT", "SWEEP_GIT_STATE"
 
@@ -39,14 +39,33 @@ def tags(path: Path = Path(__file__)) -> dict[str, str]:
 def write(folder: Path, tree: Path = Path(__file__)) -> None:
     """Write what a run was made from: the changes to the git commit, without secrets, and every installed package.
 
+    A run that differs from those before it has files of its own (`changes-2.diff`). Of Python files that git does not
+    track, the names are there.
+
     Args:
-        folder: the files go here, under the names `FILES`.
+        folder: the files go here.
         tree: a path in the working tree; one without git has no changes.
     """
     packages = {f"{each.name}=={each.version}" for each in importlib.metadata.distributions()}
-    environment, changes = FILES
-    (folder / environment).write_text("".join(f"{each}\n" for each in sorted(packages, key=str.lower)))
-    (folder / changes).write_text(redact(_git(tree.parent, "diff", "HEAD"))[:_LONGEST])
+    untracked = _git(tree.parent, "ls-files", "--others", "--exclude-standard", "--full-name", "--", ":/*.py")
+    changes = [*(f"not tracked: {name}" for name in untracked.splitlines()), _git(tree.parent, "diff", "HEAD")]
+    _keep(folder / "environment.txt", "\n".join(sorted(packages, key=str.lower)))
+    _keep(folder / "changes.diff", redact("\n".join(changes))[:_LONGEST])
+
+
+def written(folder: Path) -> list[Path]:
+    """The files of all runs of the sweep in `folder`."""
+    return sorted([*folder.glob("environment*.txt"), *folder.glob("changes*.diff")])
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write `text`, unless a run before had the same, under the first free name."""
+    for count in itertools.count(2):
+        if not path.exists():
+            path.write_text(text)
+        if path.read_text() == text:
+            return
+        path = path.with_name(f"{path.stem.partition('-')[0]}-{count}{path.suffix}")
 
 
 def commit(folder: Path) -> dict[str, str]:
@@ -68,7 +87,13 @@ def _version(name: str) -> str | None:
 def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder.resolve(), capture_output=True, text=True, timeout=10, check=False
+            ["git", *arguments],
+            cwd=folder.resolve(),
+            capture_output=True,
+            text=True,
+            errors="replace",  # a file's lines may be in any encoding
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -57,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"name a trainable: {', '.join(registry.names())}, or a dotted path of your own")
     setting = hashlib.sha256(json.dumps([options.trainable, values], sort_keys=True).encode()).hexdigest()[:8]
     folder = options.folder or Path("runs/single") / f"{options.trainable}-{setting}"
+    if options.source and folder.resolve() == mirror.local_path(str(options.source)).expanduser().resolve():
+        sys.stderr.write(f"--folder: must be another folder than that of the trial, {folder}, but is not; name one\n")
+        return 2
 
     def show(step: int, metrics: dict[str, float], last: bool) -> None:
         sys.stdout.write(json.dumps({"step": step, **metrics}) + "\n")

@@ -25,17 +25,25 @@ def test_the_commit_and_whether_the_tree_differs(tmp_path):
     git("add", ".")
     git("commit", "-qm", "first")
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "untracked").write_text("")
+    (tmp_path / "runs" / "own.py").write_text("")
     tags = provenance.tags(path)
     assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert tags["git.state"] == "clean"
-    path.write_text("name: y\nuri: http://user:word@host/\n")
+    path.write_bytes(b"name: y\nuri: http://user:word@host/ caf\xe9\n")
     assert provenance.tags(path)["git.state"] == "changed"
     provenance.write(tmp_path / "runs", path)
     changes = (tmp_path / "runs" / "changes.diff").read_text()
     assert "-name: x" in changes
-    assert "+uri: http://***@host/" in changes
+    assert "+uri: http://***@host/ caf\N{REPLACEMENT CHARACTER}" in changes
+    assert "not tracked: runs/own.py" in changes
     assert f"optuna=={importlib.metadata.version('optuna')}\n" in (tmp_path / "runs" / "environment.txt").read_text()
+    for text in ("name: z", "name: z", "name: a"):
+        path.write_text(text)
+        provenance.write(tmp_path / "runs", path)
+    names = [each.name for each in provenance.written(tmp_path / "runs")]
+    assert names == ["changes-2.diff", "changes-3.diff", "changes.diff", "environment.txt"]
+    assert (tmp_path / "runs" / "changes.diff").read_text() == changes
+    assert "+name: a" in (tmp_path / "runs" / "changes-3.diff").read_text()
 
 
 def test_a_tree_that_was_sent_without_git_is_named_by_the_environment(tmp_path, monkeypatch):

@@ -205,6 +205,10 @@ def test_a_trial_runs_again_by_its_own_resolved_values_in_a_folder_of_its_own(ca
     [
         (["--from", "nowhere"], "--from: must be a trial's folder, with artifacts/config.json, but "),
         (["spectran", "--from", "mine"], f"--from: that trial is of {CURVE}, but got spectran; leave the name out"),
+        (
+            ["--from", "mine", "--folder", "./mine"],
+            "--folder: must be another folder than that of the trial, mine, but",
+        ),
         (["--from", "mine", "x=***"], "--from: every value must be known, but x was hidden as a secret; write x=VALUE"),
     ],
 )
