@@ -128,6 +128,7 @@ def test_check_says_that_there_is_nothing_to_object_to(start, ended, curve_file,
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store_is_there")
 def test_a_changed_space_exits_2_and_leaves_the_finished_sweep_as_it_was(start, ended, tmp_path):
     inline = ("--address", "inline", "--set", "num_trials=1")
@@ -199,6 +200,7 @@ def test_a_signal_ends_it_resumable_and_the_same_command_completes_each_trial_on
     check_complete(tmp_path / "runs", 3)
 
 
+@pytest.mark.slow
 def test_a_signal_that_the_trial_makes_an_error_of_its_own_ends_it_too_and_is_no_failure_of_the_trial(
     start, ended, tmp_path
 ):

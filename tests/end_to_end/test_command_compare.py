@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 COMPARE = ("--set", "compare.by=[part.name]", "--set", "early_stopping=none", "--set", "num_trials=4")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store_is_there")
 def test_a_finished_sweep_shows_its_cells_and_keeps_both_tables_with_the_parent_run(start, ended, tmp_path):
     from mlflow import MlflowClient

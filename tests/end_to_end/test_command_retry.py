@@ -50,6 +50,7 @@ def mends(tmp_path, monkeypatch):
     return file, tmp_path / "mended"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store_is_there")
 def test_failed_trials_run_again_under_new_numbers_once_their_cause_is_mended(start, ended, mends, tmp_path):
     file, mended = mends

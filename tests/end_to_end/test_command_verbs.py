@@ -7,6 +7,7 @@ import pytest
 INLINE = ("--address", "inline")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store_is_there")
 def test_a_setting_that_is_enqueued_runs_and_a_pause_is_seen(start, ended, tmp_path):
     told = ended(start("--enqueue", "x=0.25,width=16,part.name=plain"))

@@ -233,6 +233,7 @@ def test_a_single_trial_of_every_method_runs(line, tmp_path, request, monkeypatc
     assert done.stdout.count('"test/ndcg_10"') == 1
 
 
+@pytest.mark.slow
 def test_one_trial_runs_without_ray_and_its_model_recommends(tmp_path, monkeypatch):
     (line,), (again,), (lists,) = [line for line in SINGLE if "synthetic" in line], AGAIN, RECOMMENDED
     done = run(line.replace("runs/first", str(tmp_path / "runs" / "first")), tmp_path)
@@ -308,6 +309,7 @@ def test_an_example_sweep_is_valid(text, written):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_example_trainable_runs_as_a_sweep(tmp_path, written):
     _, config, run_ = blocks("python", EXAMPLE)
     (sweep,) = blocks("yaml", EXAMPLE)

@@ -68,7 +68,9 @@ def settings(*texts: str) -> list[str]:
     return [word for text in texts for word in ("--set", text)]
 
 
-@pytest.mark.parametrize(("columns", "lines", "expected"), [(80, 24, AT_80), (120, 40, AT_120)])
+@pytest.mark.parametrize(
+    ("columns", "lines", "expected"), [(80, 24, AT_80), pytest.param(120, 40, AT_120, marks=pytest.mark.slow)]
+)
 def test_the_screen_keeps_each_trial_and_the_results_in_whole_words(begin, columns, lines, expected):
     few = settings("num_trials=3", "early_stopping=none", "method=random")
     code, shown = begin(columns, lines, "--address", "inline", *few).end()

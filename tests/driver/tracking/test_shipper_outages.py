@@ -105,6 +105,7 @@ def test_what_an_interrupted_trial_did_during_an_outage_is_shipped_by_the_next_c
     assert [step for step, _ in here.history(0, "valid/ndcg_10")] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_an_outage_is_said_once_the_sweep_goes_on_and_the_same_command_ships_the_rest(tracked, line, wait_for):
     here = tracked(line.uri)
     first = here.started()
