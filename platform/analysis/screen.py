@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.measure import Measurement
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -33,8 +35,9 @@ def sentence(console: Console, text: str, style: str | None = None) -> None:
 def waiting(console: Console, what: str) -> Iterator[None]:
     """Say what a command does that takes seconds: on a terminal until it is done, elsewhere in a line."""
     if console.is_terminal:
-        with console.status(what):
-            yield
+        spinner = Spinner("dots", text=what)
+        with Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
+            yield  # what others print goes where it went before
     else:
         sentence(console, what)
         yield

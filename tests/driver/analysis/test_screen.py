@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from platform.analysis.screen import fitting, head, sentence
+from platform.analysis.screen import fitting, head, sentence, waiting
 
 COMMAND = "python -m platform.sweep sweeps/spectran_taylor.yaml --set name=a-long-name --set num_trials=40"
 
@@ -67,3 +67,13 @@ def test_a_table_drops_what_is_alike_then_breaks_its_heads_at_dots_then_drops_fr
     assert table_of(30)[1] == ["fit.dropout", "fit.weight_decay"]
     assert table_of(10)[1] == ["fit.dropout", "adapter.taylor_order", "fit.weight_decay"]
     assert all("…" not in table_of(width)[0] for width in range(14, 90))
+
+
+def test_what_takes_long_is_said_and_what_others_print_meanwhile_stays_off_the_screen(capsys):
+    for is_terminal in (True, False):
+        file = io.StringIO()
+        with waiting(Console(file=file, force_terminal=is_terminal, color_system=None, width=80), "starts Ray"):
+            print("of another")
+        assert "starts Ray" in file.getvalue()
+        assert "of another" not in file.getvalue()
+        assert capsys.readouterr().out == "of another\n"
