@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from platform.analysis.screen import sentence, setting_text
-from platform.analysis.status import seconds_left
+from platform.analysis.screen import running_text, sentence, setting_text
+from platform.analysis.status import seconds_left, setting_of, whole_of
 from platform.runners.ledger import Ledger
 from platform.runners.running import RunningTrial
 from platform.storage.trial_end import EndedTrial, State
 from platform.sweepfile.spec import SweepSpec
-from trainables.redaction import redact_values
 
 _STATUS_SHOWN = 4
 _LINE_S = 60.0  # a plain line at least this often, where nothing is redrawn
@@ -90,7 +89,7 @@ class Progress:
         setting = f": {setting_text(self._setting(trial.setting))}" if trial.setting else ""
         line = f"trial {trial.number} {state.lower()}{value}{reason}{setting}"
         if self._console.is_terminal:
-            sentence(self._console, line, style="red" if state is State.FAIL else None)
+            sentence(self._console, line, style="red" if state is State.FAIL else "")
         else:
             self.notify(f"{line} | {self._summary()}")
 
@@ -161,16 +160,13 @@ class Progress:
         return text
 
     def _line(self, trial: RunningTrial) -> str:
-        whole, status = self._whole(trial), trial.files.status().strip()
-        value = f", {self._spec.metrics[0].name} {trial.value[0]:.4f}" if trial.value else ""
-        setting = setting_text(self._setting(trial.asked.values))
-        reports = f"report {trial.num_valued}{f' of {whole}' if whole else ''}{value}"
-        return f"trial {trial.asked.number}: {reports}: {setting}{f' ({status})' if status else ''}"
+        metric, value = self._spec.metrics[0].name, trial.value[0] if trial.value else None
+        setting, doing = self._setting(trial.asked.values), trial.files.status().strip()
+        text = running_text(trial.num_valued, self._whole(trial), metric, value, setting, doing)
+        return f"trial {trial.asked.number}: {text}"
 
     def _whole(self, trial: RunningTrial) -> int | None:
-        reports = self._ledger and self._ledger.study.space.reports
-        return reports(trial.asked.values) if reports else None
+        return whole_of(self._ledger.study.space, trial.asked.values) if self._ledger else None
 
     def _setting(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        names = [*(self._ledger.study.space.swept if self._ledger else ()), *(["seed"] if self._spec.seeds else [])]
-        return redact_values({name: values[name] for name in names if name in values})
+        return setting_of(self._spec, self._ledger.study.space, values) if self._ledger else {}

@@ -15,7 +15,7 @@ from rich.text import Text
 from platform.analysis.comparison import Cell, Comparison, difference
 from platform.analysis.page import PICTURES
 from platform.analysis.pairs import LEVEL, PairedTests
-from platform.analysis.screen import cell_text, fitting, head, sentence, setting_text
+from platform.analysis.screen import cell_text, fitting, head, running_text, sentence, setting_text
 from platform.analysis.status import Status
 from platform.analysis.tables import SIDE, number, shown_metrics, spread_text
 from platform.analysis.trials import Row
@@ -35,10 +35,8 @@ def result(
     words = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state]]
     known = sum(bool(row.earlier) for row in table)
     ended = ", ".join([*words, *([f"{known} of earlier sweeps"] if known else [])])
-    heading = f"\n[bold]{escape(spec.name)}[/bold]: {ended or 'no trial'}" + (
-        f" ({escape(closing)})" if closing else ""
-    )
-    console.print(heading, highlight=False, soft_wrap=True)
+    console.print()
+    sentence(console, f"{spec.name}: {ended or 'no trial'}{f' ({closing})' if closing else ''}", bold=spec.name)
     complete = [row for row in table if row.state is State.COMPLETE]
     if complete and len(spec.metrics) > 1:
         _print_trials(console, spec, [row for row in complete if row.best], "Pareto front")
@@ -51,7 +49,7 @@ def result(
             )
             console.print(f"test, once, at the best validation step of trial {best.label}: {shown}", highlight=False)
     for row in [row for row in table if row.state is State.FAIL][:_SHOWN]:
-        console.print(Text(f"trial {row.number} failed: {row.reason}", style="red"), soft_wrap=True)
+        sentence(console, f"trial {row.number} failed: {row.reason}", style="red")
     for line in look_further:
         sentence(console, line)
 
@@ -104,12 +102,8 @@ def status(console: Console, found: Status) -> None:
         value = f"{found.metric} {found.best['value']:.4f}"
         lines.append(("best", f"trial {found.best['trial']}, {value}: {setting_text(found.best['setting'])}"))
     for each in found.running:
-        whole = f" of {each.whole}" if each.whole else ""
-        value = f", {found.metric} {each.value:.4f}" if each.value is not None else ""
-        doing = f" ({each.doing})" if each.doing else ""
-        lines.append(
-            (f"trial {each.trial}", f"report {each.reports}{whole}{value}: {setting_text(each.setting)}{doing}")
-        )
+        text = running_text(each.reports, each.whole, found.metric, each.value, each.setting, each.doing)
+        lines.append((f"trial {each.trial}", text))
     lines += [(f"trial {each['trial']}", f"failed: {each['reason']}") for each in found.failures]
     if found.seconds_left is not None:
         lines.append(("left", f"about {timedelta(seconds=round(found.seconds_left))}"))

@@ -16,19 +16,22 @@ from rich.table import Table
 from rich.text import Text
 
 _COMMAND = re.compile(r"(.*?: |)((?:python -m|mlflow ui|optuna-dashboard) [^()]*)( \(.*\))?", re.DOTALL)
+_GOES_ON = " \\\n"  # a shell reads the next line as the same command
 _ENDLESS = 10_000  # columns of a terminal on which nothing is broken
 
 
-def sentence(console: Console, text: str, style: str | None = None) -> None:
-    """Print a sentence. A terminal gets it in lines of whole words, and a command in lines that can be pasted."""
-    if not console.is_terminal:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-        return
-    found = _COMMAND.fullmatch(text)
-    lines = [text] if not found or len(text) <= console.width else [f"{found[1].strip()}{found[3] or ''}", found[2]]
-    for line in lines:
-        words = _wrapped(line, console.width, is_command=len(lines) > 1 and line is lines[-1])
-        console.print(Text(words, style=style or ""), highlight=False, soft_wrap=True)
+def sentence(console: Console, text: str, style: str = "", bold: str = "") -> None:
+    """Print a sentence. A terminal gets it in lines of whole words, and a command in lines that can be pasted.
+
+    Args:
+        console: where to.
+        text: the sentence, which is no markup.
+        style: of the whole sentence.
+        bold: its first words, which stand out.
+    """
+    words = Text(_whole_words(text, console.width) if console.is_terminal else text, style=style)
+    words.stylize("bold", 0, len(bold))
+    console.print(words, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -43,14 +46,41 @@ def waiting(console: Console, what: str) -> Iterator[None]:
         yield
 
 
-def _wrapped(line: str, width: int, *, is_command: bool) -> str:
+def _whole_words(text: str, width: int) -> str:
+    """A sentence in lines; a command that does not fit beside its words gets lines of its own."""
+    if len(text) <= width:
+        return text
+    if found := _COMMAND.fullmatch(text):
+        words = _wrapped(f"{found[1].strip()}{found[3] or ''}", width, "\n")
+        return f"{words}\n{_wrapped(found[2], width, _GOES_ON)}"
+    return "\n".join(_wrapped(line, width, "\n") for line in text.split("\n"))
+
+
+def _wrapped(line: str, width: int, end: str) -> str:
     parts = textwrap.wrap(line, width - 2, break_long_words=False, break_on_hyphens=False)
-    return (" \\\n" if is_command else "\n").join(parts) if parts and len(line) > width else line
+    return end.join(parts) if parts and len(line) > width else line
 
 
 def setting_text(setting: Mapping[str, Any]) -> str:
     """A setting in a line."""
     return ", ".join(f"{name} {cell_text(value)}" for name, value in setting.items()) or "no swept parameter"
+
+
+def running_text(
+    reports: int, whole: int | None, metric: str, value: float | None, setting: Mapping[str, Any], doing: str
+) -> str:
+    """A trial that runs, in a line.
+
+    Args:
+        reports: its reports with the objective so far.
+        whole: those of a whole trial, None where its trainable does not say so.
+        metric: the first metric.
+        value: its newest value.
+        setting: the trial's.
+        doing: the worker's own line.
+    """
+    parts = f"report {reports}{f' of {whole}' if whole else ''}", f", {metric} {value:.4f}" if value is not None else ""
+    return f"{''.join(parts)}: {setting_text(setting)}{f' ({doing})' if doing else ''}"
 
 
 def cell_text(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -144,24 +144,28 @@ def _word(history: TrialHistory, again: Collection[int | None]) -> str:
     return (State.RETRIED if history.record.number in again else history.end.state).lower()
 
 
-def _setting(spec: SweepSpec, space: Space, history: TrialHistory) -> dict[str, Any]:
-    values = history.record.values
+def setting_of(spec: SweepSpec, space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a trial's values that tells it from others, without secrets."""
     names = [*space.swept, *(["seed"] if spec.seeds else [])]
     return redact_values({name: values[name] for name in names if name in values})
 
 
-def _running(spec: SweepSpec, space: Space, folder: Path, history: TrialHistory) -> RunningState:
-    curve, values = history.curve(spec.metrics), {**history.record.values}
+def whole_of(space: Space, values: Mapping[str, Any]) -> int | None:
+    """The reports of a whole trial with `values`; None where its trainable does not say so."""
     try:
-        whole = space.reports(values) if space.reports else None
+        return space.reports({**values}) if space.reports else None
     except ValueError:  # the trainable has changed and takes it no more
-        whole = None
+        return None
+
+
+def _running(spec: SweepSpec, space: Space, folder: Path, history: TrialHistory) -> RunningState:
+    curve, values = history.curve(spec.metrics), history.record.values
     return RunningState(
         trial=history.record.number,
         reports=len(curve),
-        whole=whole,
+        whole=whole_of(space, values),
         value=curve[-1][0] if curve else None,
-        setting=_setting(spec, space, history),
+        setting=setting_of(spec, space, values),
         doing=redact(TrialFiles(folder, history.record.number).status().strip()),
     )
 
@@ -173,8 +177,8 @@ def _best(spec: SweepSpec, space: Space, ended: Sequence[TrialHistory]) -> dict[
     best = max(complete, key=lambda each: values[each.record.number], default=None)
     if best is None:
         return None
-    number = best.record.number
-    return {"trial": number, "value": sign * values[number], "setting": _setting(spec, space, best)}
+    number, setting = best.record.number, setting_of(spec, space, best.record.values)
+    return {"trial": number, "value": sign * values[number], "setting": setting}
 
 
 def _failures(ended: Sequence[TrialHistory]) -> tuple[dict[str, Any], ...]:
