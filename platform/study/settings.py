@@ -8,7 +8,7 @@ shown it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -39,6 +39,18 @@ PAGE = "mlflow"
 def with_seed(values: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a trial: those of its point, with the seed that its attributes name."""
     return {**values, **({SEED: attributes[SEED]} if OF in attributes else {})}
+
+
+def shown(axes: Sequence[str], values: Mapping[str, Any], *, seeds: bool) -> dict[str, Any]:
+    """The attributes of a trial that starts, for people alone: its cell, and with `seeds` its seed.
+
+    Args:
+        axes: the parameters that tell cells apart.
+        values: the trial's.
+        seeds: True if the sweep has `seeds`.
+    """
+    cell = ", ".join(f"{name}={values[name]}" for name in axes if name in values)
+    return {**({CELL: cell} if cell else {}), **({SEED: values[SEED]} if seeds and SEED in values else {})}
 
 
 class Settings:

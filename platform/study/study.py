@@ -29,7 +29,6 @@ from platform.study.opening import END, ID, IDENTITY, open_study
 from platform.study.proposals import Proposals
 from platform.study.pruning import Pruned, judge
 from platform.study.settings import (
-    CELL,
     FROM,
     OF,
     PAGE,
@@ -38,6 +37,7 @@ from platform.study.settings import (
     SEED,
     STARTED,
     Settings,
+    shown,
     tell_again,
     with_seed,
 )
@@ -231,7 +231,7 @@ class Study:
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             self._write_rungs(ended.number)
             trial.set_user_attr(END, ended.end.to_json())
-            self._show(trial)
+            self._link(trial)
         told = self.told(ended.number)
         del self._open[ended.number]
         if told:
@@ -332,7 +332,9 @@ class Study:
             tell_again(self._study, trial, self._all()[earlier])
             return None
         self._settings.add(trial.number, values)
-        self._show(trial)
+        for name, value in shown(self._cells.axes, values, seeds=bool(self.spec.seeds)).items():
+            trial.set_user_attr(name, value)
+        self._link(trial)
         trial.set_user_attr(STARTED, time.time())
         self._open[trial.number] = trial
         return self._asked(trial.number, values)
@@ -341,16 +343,10 @@ class Study:
         attributes = self._frozen(number).user_attrs
         return Asked(number, values, attributes.get(RETRIES), attributes.get(OF))
 
-    def _show(self, trial: Trial) -> None:
-        """Write what a dashboard shows of a trial beside its values, unless it is there."""
-        known, values = trial.user_attrs, self.space.from_storage(trial.params)
-        shown: dict[str, Any] = {
-            CELL: ", ".join(f"{name}={values[name]}" for name in self._cells.axes if name in values)
-        }
-        shown |= {SEED: values.get(SEED) if self.spec.seeds else None, PAGE: self._page(trial.number)}
-        for name, value in shown.items():
-            if name not in known and value not in (None, ""):
-                trial.set_user_attr(name, value)
+    def _link(self, trial: Trial) -> None:
+        """Write the address of a trial's run, as soon as there is one."""
+        if PAGE not in trial.user_attrs and (address := self._page(trial.number)):
+            trial.set_user_attr(PAGE, address)
 
     def _of_request(self, request: str | None) -> list[FrozenTrial]:
         return [trial for trial in self._all() if request and trial.user_attrs.get(REQUEST) == request]
