@@ -96,7 +96,8 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
     folder = open_folder(spec)
     with hold(spec, folder) as lease, shared(folder), clean_screen(folder / "sweep.log") as console:
         progress = Progress(console, spec)
-        tracker = Tracker(destination_of(spec, folder), spec.name, folder, _tags(spec, space), progress.notify)
+        tags = _tags(spec, space)
+        tracker = Tracker(destination_of(spec, folder), spec.name, folder, tags, progress.notify)
         notifier = Notifier(spec, space, folder, progress.notify)
         run = Drive(spec, folder, command, lease, signals, console, progress, tracker, notifier)
         signals.announce = lambda: progress.notify("stopping; press Ctrl-C again to end now")
@@ -107,7 +108,7 @@ def drive(spec: SweepSpec, space: Space, address: str | None, command: str, sign
             study = Study(spec, space, folder, progress.notify, lambda number: _run_page(run, number))
             (folder / "sweep.yaml").write_text(redact(spec.text))
             provenance.write(folder)
-            (folder / page.PROVENANCE).write_text(json.dumps(redact_values(_tags(spec, space))))
+            (folder / page.PROVENANCE).write_text(json.dumps(redact_values(tags)))
             tracker.start(study.id)
             outcome = run_trials(run, study, address)
             results = write_results(run, study, outcome)
