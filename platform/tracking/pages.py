@@ -33,13 +33,12 @@ _ID = 8  # characters of a sweep's id that tell it from others of its name
 
 @dataclass(frozen=True, kw_only=True)
 class Pages:
-    """The pages on one sweep: the server's address, the ids of the experiment and of the parent run."""
+    """The pages on one sweep."""
 
     to: str
     """The store, without secrets."""
     experiment: str
-    parent: str
-    sweep: str
+    """The id of the experiment."""
     sweep_id: str
 
     @property
@@ -58,6 +57,19 @@ class Pages:
         return self._runs(
             workflowType="machine_learning", searchFilter=ours, orderByKey=f"metrics.`{run_tags.REPORTS}`"
         )
+
+    def open(self, client: Any, tags: Mapping[str, str], folder: Path) -> None:
+        """Let the table show what the sweep is about, and keep the pages in the sweep's folder, for its driver.
+
+        Args:
+            client: of MLflow.
+            tags: of the sweep's runs.
+            folder: the sweep's.
+        """
+        shown = view(self.sweep_id, tags)
+        if len(shown) <= LONGEST_TAG:
+            client.set_experiment_tag(self.experiment, f"{SHARED_VIEW}{self.view}", shown)
+        self.write(folder)
 
     def write(self, folder: Path) -> None:
         """Keep the pages in the sweep's folder."""

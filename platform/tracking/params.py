@@ -34,23 +34,25 @@ class RunParams:
         """Note the parameters that the run of trial `number` has."""
         self._known[number] = {**self._known.get(number, {}), **params}
 
-    def of(self, number: int, values: Mapping[str, Any], folder: Path, *, again: bool) -> dict[str, str]:
-        """The parameters of a trial: its values, and every field as soon as its worker has resolved them.
+    def value(self, number: int, name: str) -> str | None:
+        """A parameter of a trial's run, None where it has none of this name."""
+        return self._known.get(number, {}).get(name)
+
+    def news(self, number: int, values: Mapping[str, Any], folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+        """The parameters that a trial's run still lacks, each once, and a tag that names those with other values.
+
+        Its values come at once, and every other field as soon as its worker has resolved them.
 
         Args:
             number: of the trial.
             values: in its record.
             folder: the trial's.
-            again: True to read the resolved fields though they were read before.
         """
-        resolved = {} if number in self._whole and not again else _resolved(folder)
+        resolved = {} if number in self._whole else _resolved(folder)
         self._whole |= {number} if resolved else set()
-        return resolved | _texts(values)
-
-    def news(self, number: int, params: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-        """The parameters that a trial's run lacks, and a tag that names those with other values than the run's."""
-        known = self._known.setdefault(number, {})
+        params, known = resolved | _texts(values), self._known.get(number, {})
         new = {name: value for name, value in params.items() if name not in known}
+        self.learn(number, new)
         changed = {
             name: value
             for name, value in params.items()

@@ -111,7 +111,8 @@ class Runs:
             parent = str(run.info.run_id)
         self._parent = parent
         self._client.log_text(self._parent, redact((folder / "sweep.yaml").read_text()), "sweep.yaml")
-        self._open_pages(folder)
+        ours = pages.Pages(to=str(destination), experiment=self._experiment, sweep_id=sweep_id)
+        ours.open(self._client, self._tags, folder)
 
     def find(self) -> str | None:
         """Learn the sweep's runs from the store; of those made twice, all but the furthest are deleted.
@@ -141,11 +142,10 @@ class Runs:
             _draw(trial)
             mirror.push_changed(trial.folder / "artifacts")
         files = self._files(trial.folder) if end else {}
-        wanted = self._params.of(trial.number, record.values, trial.folder, again=end is not None)
-        params, changed = self._params.news(trial.number, wanted)
+        params, changed = self._params.news(trial.number, record.values, trial.folder)
         tags = {**(self._end_tags(trial, end, files) if end else {}), **changed}
-        if _DATA in wanted and (_DATA in params or end):
-            tags[_DATA] = wanted[_DATA]
+        if (_DATA in params or end) and (data := self._params.value(trial.number, _DATA)):
+            tags[_DATA] = data
         lines, is_deleted = trial.lines(self._sent[trial.number]), False
         try:
             for count, request in requests_of(lines, params, tags, run_tags.REPORTS):
@@ -155,7 +155,6 @@ class Runs:
             logger.warning("tracking: run %s was deleted in MLflow; nothing more is sent to it", run_id)
             files, is_deleted = {}, True
         self._opened.add(trial.number)
-        self._params.learn(trial.number, params)
         if end and not is_deleted:
             self._log_data(run_id, tags)
             self._log_files(run_id, files)
@@ -303,20 +302,6 @@ class Runs:
             kept = [each for each in mirror.sizes(checkpoints).items() if each[0].match(f"{checkpoints}/*.pt")]
             files |= {f"checkpoints/{path.name}": _File(path, size) for path, size in sorted(kept)[-1:]}
         return files
-
-    def _open_pages(self, folder: Path) -> None:
-        """Let MLflow's table of the sweep's runs show what the sweep is about, and tell the driver where it is."""
-        ours = pages.Pages(
-            to=str(self._destination),
-            experiment=self._experiment,
-            parent=self._parent,
-            sweep=self._sweep,
-            sweep_id=self._sweep_id,
-        )
-        view = pages.view(self._sweep_id, self._tags)
-        if len(view) <= pages.LONGEST_TAG:
-            self._client.set_experiment_tag(self._experiment, f"{pages.SHARED_VIEW}{ours.view}", view)
-        ours.write(folder)
 
     def _run_tags(self, own: Mapping[str, str]) -> dict[str, str]:
         ours = {run_tags.SWEEP: self._sweep_id, run_tags.NAME: self._sweep, "mlflow.source.name": "platform.sweep"}

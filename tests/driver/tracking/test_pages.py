@@ -7,7 +7,7 @@ from platform.tracking import pages
 from platform.tracking.destination import Destination
 
 SERVER = "http://user:word@tracking:5000/"
-HERE = pages.Pages(to="sqlite:///runs/mlflow.db", experiment="3", parent="f00", sweep="taylor", sweep_id="0123456789ab")
+HERE = pages.Pages(to="sqlite:///runs/mlflow.db", experiment="3", sweep_id="0123456789ab")
 
 
 def test_a_table_is_opened_by_a_view_and_a_trial_by_a_filter_on_this_machine_or_the_server():
@@ -24,7 +24,7 @@ def test_a_table_is_opened_by_a_view_and_a_trial_by_a_filter_on_this_machine_or_
 
 def test_pages_are_kept_in_the_folder_for_the_store_and_the_sweep_that_they_are_of(tmp_path):
     to = Destination(SERVER, "spectran", tmp_path)
-    there = pages.Pages(to=str(to), experiment="1", parent="f00", sweep="taylor", sweep_id="0123")
+    there = pages.Pages(to=str(to), experiment="1", sweep_id="0123")
     assert pages.read(tmp_path, to) is None
     there.write(tmp_path)
     assert pages.read(tmp_path, to) == pages.read(tmp_path, to, "0123") == there
