@@ -147,6 +147,20 @@ def test_at_80_columns_the_objectives_own_metric_stays_and_nothing_is_cut():
         assert line in " ".join(shown.split())
 
 
+def test_a_terminal_breaks_neither_the_heading_nor_a_failure_in_mid_word(sweep):
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=60)
+    command = "python -m platform.sweep sweeps/spectran_taylor.yaml"
+    failed = row(2, "FAIL", None, "exception: KeyError: 'learning_rate' (own/trainable/run.py:6)")
+    report.result(console, sweep().spec, [failed], f"SIGINT; carry on with: {command}", [])
+    assert text(console).splitlines() == [
+        "",
+        "curve: 1 failed (SIGINT; carry on with: python -m",
+        "platform.sweep sweeps/spectran_taylor.yaml)",
+        "trial 2 failed: exception: KeyError: 'learning_rate'",
+        "(own/trainable/run.py:6)",
+    ]
+
+
 def test_what_all_cells_share_stands_in_a_line_of_its_own():
     console = plain()
     toys = [Cell("s", {"data": "toys", "way": way}, {}, 1, 0, Spread(0.5, None), {}, {}, "", TRIALS) for way in "ab"]
