@@ -127,13 +127,13 @@ def report_test(
         trained: those that training changed, to be counted.
         extra: further metrics, from the ranks.
     """
+    shown = Shown(training_counts(sequences, train), top_k) if sequences is not None and train is not None else None
     started = time.perf_counter()
-    shown = Shown(sequences.num_items, top_k) if sequences is not None and train is not None else None
     rank_N = rank(rows, shown)
     seconds = time.perf_counter() - started - (shown.seconds if shown else 0.0)
     metrics = ranking_metrics("test", rank_N, top_k)
-    if shown is not None and sequences is not None and train is not None:
-        metrics |= shown.metrics("test", training_counts(sequences, train))
+    if shown:
+        metrics |= shown.metrics("test")
     if weights is not None:
         count = sum(tensor.numel() for tensor in trained)
         metrics |= {"trial/parameters": count, "trial/inference_seconds": seconds}

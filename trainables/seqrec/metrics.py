@@ -35,13 +35,14 @@ class Shown:
     """The items that stand in the lists of a split's rows, counted while the rows are ranked.
 
     Args:
-        num_items: I, padding included.
+        taken_I: how often each item is met in training; padding's is not read.
         top_k: the lengths of the lists.
     """
 
-    def __init__(self, num_items: int, top_k: Sequence[int]) -> None:
+    def __init__(self, taken_I: np.ndarray, top_k: Sequence[int]) -> None:
+        self._taken_I = taken_I
         self._top_k = top_k
-        self._count_KI = torch.zeros(len(top_k), num_items, dtype=torch.int64)
+        self._count_KI = torch.zeros(len(top_k), len(taken_I), dtype=torch.int64)
         self.seconds = 0.0
         """Wall time that the counting took."""
 
@@ -54,16 +55,11 @@ class Shown:
             count_I += item_BS[:, :k].flatten().bincount(minlength=len(count_I))
         self.seconds += time.perf_counter() - started
 
-    def metrics(self, split: str, taken_I: np.ndarray) -> dict[str, float]:
-        """``coverage_k``, the share of all items in some list, and ``popularity_k``, the mean count of what is shown.
-
-        Args:
-            split: of the rows.
-            taken_I: how often each item is met in training.
-        """
+    def metrics(self, split: str) -> dict[str, float]:
+        """``coverage_k``, the share of all items in some list, and ``popularity_k``, the mean count of those shown."""
         count_KI = self._count_KI[:, 1:].numpy()
         shown_K = np.maximum(count_KI.sum(axis=1), 1)
-        coverage_K, popularity_K = (count_KI > 0).mean(axis=1), count_KI @ taken_I[1:] / shown_K
+        coverage_K, popularity_K = (count_KI > 0).mean(axis=1), count_KI @ self._taken_I[1:] / shown_K
         found = {"coverage": coverage_K, "popularity": popularity_K}
         return {
             f"{split}/{n}_{k}": float(v) for n, of_K in found.items() for k, v in zip(self._top_k, of_K, strict=True)

@@ -70,13 +70,15 @@ def run(config: Config, trial: Trial) -> None:
         evaluate=lambda: ranking_metrics("valid", ranks(splits.valid), TOP_K),
         trial=trial,
     )
+    with torch.inference_mode():
+        scoring = {} if isinstance(items, IdItems) else {TABLE: items.rows()}
     report_test(
         trial,
         splits.test,
         ranks,
         step=done.kept_epoch(config.fit),
         weights=model.state_dict(),
-        scoring={} if isinstance(items, IdItems) else {TABLE: items.rows()},
+        scoring=scoring,
         sequences=sequences,
         train=splits.train,
         trained=trained_parameters(model),

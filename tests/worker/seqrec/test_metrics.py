@@ -48,7 +48,7 @@ def test_no_rows_give_no_number() -> None:
 
 def test_reported_names_are_the_promised_ones() -> None:
     reported = {*ranking_metrics("valid", np.ones(1), TOP_K), *ranking_metrics("test", np.ones(1), TOP_K)}
-    reported |= {*Shown(3, TOP_K).metrics("test", np.zeros(3))}
+    reported |= {*Shown(np.zeros(3), TOP_K).metrics("test")}
     assert {"train/loss", *reported} == set(METRICS)
     names = ("hr_10", "hr_20", "ndcg_10", "ndcg_20", "mrr_10", "mrr_20")
     assert split_metrics("test") == tuple(f"test/{name}" for name in names)
@@ -56,10 +56,10 @@ def test_reported_names_are_the_promised_ones() -> None:
 
 def test_what_lists_show_is_counted_over_all_batches_without_padding_and_items_taken_out():
     taken_I = np.array([99, 10, 5, 1, 0])
-    shown = Shown(num_items=5, top_k=(1, 3))
+    shown = Shown(taken_I, top_k=(1, 3))
     shown.add(torch.tensor([[9.0, 1.0, 2.0, 3.0, 0.0]]))  # lists 3 | 3, 2, 1
     shown.add(torch.tensor([[9.0, 4.0, -torch.inf, 3.0, -torch.inf]]))  # lists 1 | 1, 3, nothing
-    found = shown.metrics("test", taken_I)
+    found = shown.metrics("test")
     assert found == pytest.approx({
         "test/coverage_1": 2 / 4, "test/coverage_3": 3 / 4,
         "test/popularity_1": (1 + 10) / 2, "test/popularity_3": (1 + 5 + 10 + 10 + 1) / 5,
@@ -70,10 +70,10 @@ def test_what_lists_show_is_counted_over_all_batches_without_padding_and_items_t
 def test_coverage_and_popularity_are_those_of_sorted_lists(rows, items, seed):
     draws = np.random.default_rng(seed)
     score_BI, taken_I = draws.permuted(np.tile(np.arange(items * 1.0), (rows, 1)), axis=1), draws.integers(0, 9, items)
-    shown = Shown(items, (3,))
+    shown = Shown(taken_I, (3,))
     for part in np.array_split(score_BI, 3):
         if len(part):
             shown.add(torch.from_numpy(part))
     lists = 1 + np.argsort(-score_BI[:, 1:], axis=1)[:, :3]
     expected = {"test/coverage_3": len(np.unique(lists)) / (items - 1), "test/popularity_3": taken_I[lists].mean()}
-    assert shown.metrics("test", taken_I) == pytest.approx(expected)
+    assert shown.metrics("test") == pytest.approx(expected)
