@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainables import config as configs
-from trainables.exceptions import first_line
 from trainables.redaction import HIDDEN
 from trainables.runtime import registry
 from trainables.runtime.on_ray import device
-from trainables.runtime.worker import RESOLVED, run_trial, training_seed
+from trainables.runtime.worker import RESOLVED, read_resolved, run_trial, training_seed
 from trainables.storage import mirror
 from trainables.trial import LocalTrial
 
@@ -80,12 +79,10 @@ def _again(source: Path, trainable: str | None, changed: Mapping[str, object]) -
     Raises:
         ConfigError: there is no trial, it is another trainable's, or a value was hidden there.
     """
-    file = mirror.local_path(str(source)).expanduser() / "artifacts" / RESOLVED
     try:
-        values = json.loads(file.read_text())
-        named = values.pop("trainable")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        rule = f"--from: must be a trial's folder, with artifacts/{RESOLVED}, but {first_line(error)}"
+        named, values = read_resolved(mirror.local_path(str(source)).expanduser() / "artifacts")
+    except configs.ConfigError as error:
+        rule = f"--from: must be a trial's folder, with artifacts/{RESOLVED}, but {error}"
         raise configs.ConfigError([f"{rule}; name one such as runs/<sweep>/trials/8"]) from None
     if trainable not in (None, named):
         raise configs.ConfigError([f"--from: that trial is of {named}, but got {trainable}; leave the name out"])

@@ -11,7 +11,6 @@ writes the list of every test user. The data set must be there for that, as it h
 
 import argparse
 import csv
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables import config as configs
-from trainables.exceptions import first_line
 from trainables.runtime import registry
-from trainables.runtime.worker import RESOLVED
+from trainables.runtime.worker import RESOLVED, read_resolved
 from trainables.storage import mirror
 
 if TYPE_CHECKING:
@@ -123,10 +121,9 @@ def load(trial: str | Path, device: str = "cpu", trainable: str | None = None) -
     folder = mirror.local_path(str(trial)).expanduser()
     folder = folder / "artifacts" if (folder / "artifacts").is_dir() else folder
     try:
-        values = json.loads((folder / RESOLVED).read_text())
-        named = values.pop("trainable")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        rule = f"{folder}: must be the folder of a trial, with its {RESOLVED}, but {first_line(error)}"
+        named, values = read_resolved(folder)
+    except configs.ConfigError as error:
+        rule = f"{folder}: must be the folder of a trial, with its {RESOLVED}, but {error}"
         raise ModelError(f"{rule}; name a folder such as runs/<sweep>/trials/8") from None
     if named not in registry.names() and trainable != named:
         rule = f"{folder}: its trainable must be one of ours or be named by you, but it is {named!r}"

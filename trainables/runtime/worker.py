@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from trainables import config as configs
+from trainables.exceptions import first_line
 from trainables.redaction import redact_values, remember
 from trainables.references import resolve_values
 from trainables.runtime import launch, process_group, registry
@@ -161,6 +163,19 @@ def run_trial(name: str, values: Mapping[str, Any], trial: Trial) -> None:
     run = registry.load_run(name)
     trial.status("")
     run(config, trial)
+
+
+def read_resolved(artifacts: Path) -> tuple[str, dict[str, Any]]:
+    """The trainable of a trial, and the flat values that :func:`run_trial` wrote to its ``artifacts``.
+
+    Raises:
+        ConfigError: with the reason alone, they are not there or are none.
+    """
+    try:
+        values = json.loads((artifacts / RESOLVED).read_text())
+        return values.pop("trainable"), values
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise configs.ConfigError([first_line(error)]) from None
 
 
 def divides(name: str, values: Mapping[str, Any]) -> bool:
