@@ -28,6 +28,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def answer_of(url: str, seconds: float = 120) -> bytes | None:
+    """The body of a server's first answer; None if it gives none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return bytes(answer.read())
+        except OSError:
+            time.sleep(0.3)
+    return None
+
+
 def pg_binaries() -> Path | None:
     """The folder with the newest `initdb` on this machine, None where there is none."""
     found = sorted(PG_BINARIES.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))

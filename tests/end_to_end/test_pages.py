@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from tests.processes import killed_at_the_end
-from tests.servers import free_port
+from tests.servers import answer_of, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -26,14 +26,7 @@ def served(start: Callable[..., subprocess.Popen[str]], command: str, port: int)
     """Start a server by a printed command, at another port; returns when it answers."""
     words = [str(Path(sys.executable).parent / command.split()[0]), *command.split()[1:], "--port", str(port)]
     start(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            requests.get(f"http://127.0.0.1:{port}/", timeout=5)
-            return
-        except requests.RequestException:
-            assert time.monotonic() < deadline
-            time.sleep(0.3)
+    assert answer_of(f"http://127.0.0.1:{port}/") is not None
 
 
 @pytest.mark.usefixtures("store_is_there")

@@ -4,11 +4,8 @@ import gzip
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ import pytest
 
 from platform.sweepfile.early_stopping import EARLY_STOPPINGS
 from tests.pages import ROOT, blocks, commands, pages
+from tests.servers import answer_of, free_port
 from trainables.config import build
 from trainables.runtime import registry
 
@@ -268,29 +266,16 @@ def test_the_mlflow_command_serves_the_ui(storage, tmp_path, monkeypatch):
     folder = tmp_path / (storage or "runs")
     folder.mkdir()
     monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["bash", "-c", f"exec {line} --port {port} --workers 1"]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
         try:
-            assert _answers(f"http://127.0.0.1:{port}/health"), (tmp_path / "log").read_text()
+            assert answer_of(f"http://127.0.0.1:{port}/health") == b"OK", (tmp_path / "log").read_text()
         finally:
             os.killpg(server.pid, 15)
             server.wait(30)
     assert (folder / "mlflow.db").is_file()
-
-
-def _answers(url: str, seconds: float = 120) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                return bool(answer.read() == b"OK")
-        except OSError:
-            time.sleep(0.3)
-    return False
 
 
 @pytest.fixture
